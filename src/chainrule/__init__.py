@@ -1,0 +1,28 @@
+"""Exact probability distributions from neural autoregressive models.
+
+Names are imported when first used, so that the command line starts without loading PyTorch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from chainrule.datasets import load_dataset
+    from chainrule.estimators import GMM, MADE, NADE, Independent, Mixture, MixtureOfBernoullis, load
+
+__version__ = "0.1.0"
+__all__ = ["GMM", "MADE", "NADE", "Independent", "Mixture", "MixtureOfBernoullis", "load", "load_dataset"]
+
+_HOME = dict.fromkeys(__all__, "chainrule.estimators") | {"load_dataset": "chainrule.datasets"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'chainrule' has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

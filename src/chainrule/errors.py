@@ -1,0 +1,25 @@
+"""The exceptions that chainrule raises for input it cannot use."""
+
+from __future__ import annotations
+
+__all__ = ["ChainruleError", "DataError", "FitInterrupted", "KindError", "StorageError"]
+
+
+class ChainruleError(Exception):
+    """Base of all errors of the library; the command line prints them as one line."""
+
+
+class DataError(ChainruleError, ValueError):
+    """Rows, columns or a data file that cannot be used as they are."""
+
+
+class KindError(DataError):
+    """A kind of variable that the chosen model cannot model."""
+
+
+class StorageError(ChainruleError, ValueError):
+    """A folder that is not a saved model, or one that is damaged or too new."""
+
+
+class FitInterrupted(KeyboardInterrupt):
+    """Ctrl-C in the middle of a fit; the estimator holds the best weights seen so far."""
