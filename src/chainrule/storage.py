@@ -1,0 +1,105 @@
+"""Saved models: a folder with `model.safetensors` (arrays) and `model.json` (everything else).
+
+Neither file can carry code: safetensors holds plain arrays, JSON plain values.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load as parse_arrays
+from safetensors.numpy import save as serialize_arrays
+
+from chainrule.errors import StorageError
+
+__all__ = ["FORMAT_VERSION", "is_saved_model", "read_folder", "write_bytes", "write_folder"]
+
+FORMAT_VERSION = 1
+_FORMAT = "chainrule-model"
+_FACTS = "model.json"
+_ARRAYS = "model.safetensors"
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all: an earlier file of that name survives a full disk."""
+    partial = path.with_name(path.name + ".partial")
+    try:
+        with partial.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def write_folder(folder: str | Path, facts: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    """Save a model's facts and arrays into `folder`, which is made if it does not exist.
+
+    The JSON file carries a checksum of the arrays, so that two files of different saves never pass as one.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = serialize_arrays({name: np.ascontiguousarray(array) for name, array in arrays.items()})
+    document = {"format": _FORMAT, "format_version": FORMAT_VERSION, "sha256": _sha256(tensors), **facts}
+    text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)
+    write_bytes(folder / _ARRAYS, tensors)
+    write_bytes(folder / _FACTS, text.encode())
+
+
+def is_saved_model(folder: str | Path) -> bool:
+    """Return whether the folder looks like one that `write_folder` made."""
+    return (Path(folder) / _FACTS).is_file() and (Path(folder) / _ARRAYS).is_file()
+
+
+def read_folder(folder: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Return the facts and arrays of a saved model.
+
+    Raises
+    ------
+    StorageError
+        If the folder is no saved model, or is truncated, altered, or written by a newer version.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise StorageError(f"there is no saved model at {folder}: it is not a folder")
+    if not is_saved_model(folder):
+        raise StorageError(f"{folder} is not a saved model: it needs {_FACTS} and {_ARRAYS}")
+    facts = _parse_facts(folder / _FACTS)
+    tensors = (folder / _ARRAYS).read_bytes()
+    if _sha256(tensors) != facts["sha256"]:
+        raise StorageError(
+            f"{folder / _ARRAYS} is truncated or was altered: its checksum differs; save the model again"
+        )
+    try:
+        return facts, parse_arrays(tensors)
+    except SafetensorError as error:
+        raise StorageError(f"{folder / _ARRAYS} cannot be read: {error}") from error
+
+
+def _parse_facts(path: Path) -> dict[str, Any]:
+    try:
+        facts = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise StorageError(f"{path} is truncated or was altered: it is not JSON ({error})") from error
+    if not isinstance(facts, dict) or facts.get("format") != _FORMAT:
+        raise StorageError(f"{path} does not describe a chainrule model")
+    version = facts.get("format_version")
+    if not isinstance(version, int) or version > FORMAT_VERSION:
+        raise StorageError(
+            f"{path} has format version {version}, this chainrule reads up to {FORMAT_VERSION}: upgrade chainrule"
+        )
+    if not isinstance(facts.get("sha256"), str):
+        raise StorageError(f"{path} was altered: the checksum of the arrays is missing")
+    return facts
+
+
+def _sha256(content: bytes) -> str:
+    return sha256(content).hexdigest()
