@@ -1,0 +1,28 @@
+"""Density estimators with the face of scikit-learn."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from chainrule.estimators.autoregressive import MADE, NADE
+    from chainrule.estimators.base import DensityEstimator
+    from chainrule.estimators.baselines import GMM, Independent, Mixture, MixtureOfBernoullis
+    from chainrule.estimators.loading import load
+
+__all__ = ["GMM", "MADE", "NADE", "DensityEstimator", "Independent", "Mixture", "MixtureOfBernoullis", "load"]
+
+# The baselines need no PyTorch; each module is imported when one of its names is first used.
+_HOME = {
+    **dict.fromkeys(["MADE", "NADE"], "chainrule.estimators.autoregressive"),
+    **dict.fromkeys(["GMM", "Independent", "Mixture", "MixtureOfBernoullis"], "chainrule.estimators.baselines"),
+    "DensityEstimator": "chainrule.estimators.base",
+    "load": "chainrule.estimators.loading",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'chainrule.estimators' has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)

@@ -1,0 +1,268 @@
+"""What every density estimator has in common: rows in any container in, nats per row out."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, DensityMixin
+from sklearn.utils.validation import check_is_fitted
+
+from chainrule.errors import DataError, KindError
+from chainrule.schema import Schema
+from chainrule.storage import write_folder
+
+__all__ = ["DensityEstimator", "make_generator"]
+
+ALL_KINDS = frozenset({"binary", "categorical", "ordinal", "continuous"})
+
+
+def make_generator(random_state: Any) -> np.random.Generator:
+    """Return a NumPy generator from None, a seed, a `Generator` or scikit-learn's `RandomState`."""
+    if isinstance(random_state, np.random.RandomState):
+        return np.random.default_rng(random_state.randint(np.iinfo(np.int32).max))
+    return np.random.default_rng(random_state)
+
+
+class DensityEstimator(DensityMixin, BaseEstimator, ABC):
+    """Base of all estimators: a subclass sees only codes, the numbers inside a `Schema`.
+
+    A subclass stores its parameters in ``__init__`` (among them `kinds` and `random_state`) and implements
+    the five hooks at the end of this class.
+    """
+
+    supported_kinds: ClassVar[frozenset[str]] = ALL_KINDS
+    supports_context: ClassVar[bool] = False
+
+    kinds: str | Mapping[Any, str] | None
+    random_state: Any
+    schema_: Schema
+    context_schema_: Schema | None
+    n_features_in_: int
+    n_parameters_: int
+    history_: Any = None
+    likelihood_: str = "exact"
+
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        context: Any = None,
+        X_val: Any = None,
+        context_val: Any = None,
+    ) -> Self:
+        """Learn the distribution of the rows of `X`.
+
+        Parameters
+        ----------
+        X : array or DataFrame, shape (n, D)
+            Training rows.
+        y : ignored
+        context : array or DataFrame, shape (n, C), optional
+            Side information; the model then is p(x | context).
+        X_val, context_val : like `X` and `context`, optional
+            Rows on which to stop early or to choose. Without them a `validation_fraction` of `X` is set aside.
+
+        Raises
+        ------
+        DataError
+            If rows cannot be used; the message names the column.
+        KindError
+            If a column is of a kind that this model cannot model.
+        """
+        generator = make_generator(self.random_state)
+        schema = Schema.infer(X, self.kinds)
+        self._check_kinds(schema)
+        codes = schema.encode(X)
+        self._check_context_use(context, context_val, X_val)
+        context_schema = None if context is None else Schema.infer(_as_columns(context))
+        context_codes = _encode_context(context_schema, context, len(codes))
+        if X_val is None:
+            rows_train, rows_val = self._split(len(codes), generator)
+            codes, codes_val = codes[rows_train], codes[rows_val]
+            if context_codes is not None:
+                context_codes, context_codes_val = context_codes[rows_train], context_codes[rows_val]
+            else:
+                context_codes_val = None
+        else:
+            codes_val = schema.encode(X_val)
+            context_codes_val = _encode_context(context_schema, context_val, len(codes_val))
+        self.schema_ = schema
+        self.context_schema_ = context_schema
+        self.n_features_in_ = schema.n_variables
+        if schema.named:
+            self.feature_names_in_ = np.array(schema.names, dtype=object)
+        self._fit_codes(
+            codes,
+            codes_val if len(codes_val) else None,
+            generator=generator,
+            context=context_codes,
+            context_val=context_codes_val,
+        )
+        return self
+
+    def score_samples(self, X: Any, context: Any = None) -> np.ndarray:
+        """Return the log-likelihood of each row, float64 of shape (n,).
+
+        Nats, in the units of `X`: the log-probability of discrete columns plus the log-density of continuous
+        ones.
+        """
+        check_is_fitted(self, "schema_")
+        codes = self.schema_.encode(X)
+        context_codes = self._encode_fitted_context(context, len(codes))
+        return self._score_codes(codes, context_codes) + self.schema_.log_det
+
+    def score(self, X: Any, y: Any = None, context: Any = None) -> float:
+        """Return the mean log-likelihood of the rows in nats."""
+        return float(self.score_samples(X, context).mean())
+
+    def sample(self, n_samples: int = 1, *, context: Any = None, random_state: Any = None) -> Any:
+        """Draw rows from the fitted distribution.
+
+        Parameters
+        ----------
+        n_samples : int
+            How many rows; with `context` of one row all are drawn given it, otherwise one per context row.
+        context : array or DataFrame, shape (1, C) or (n_samples, C), optional
+        random_state : None, int, Generator or RandomState
+            None draws anew at each call.
+
+        Returns
+        -------
+        Rows in the container of the training data, with its columns and types.
+        """
+        check_is_fitted(self, "schema_")
+        if n_samples < 1:
+            raise DataError(f"n_samples must be at least 1, got {n_samples}")
+        n_context = 1 if context is None else len(_as_columns(context))
+        context_codes = self._encode_fitted_context(context, n_context)
+        if context_codes is not None and n_context not in (1, n_samples):
+            raise DataError(f"context has {n_context} rows, expected 1 or n_samples = {n_samples}")
+        if context_codes is not None:
+            context_codes = np.broadcast_to(context_codes, (n_samples, context_codes.shape[1]))
+        codes = self._sample_codes(n_samples, make_generator(random_state), context_codes)
+        return self.schema_.decode(codes)
+
+    def save(self, path: str | Path) -> None:
+        """Save the fitted model into a folder: `model.safetensors` and `model.json`."""
+        check_is_fitted(self, "schema_")
+        state, arrays = self._get_state()
+        facts = {
+            "class": type(self).__name__,
+            "parameters": {name: _json_safe(value) for name, value in self.get_params(deep=False).items()},
+            "schema": self.schema_.to_dict(),
+            "context_schema": None if self.context_schema_ is None else self.context_schema_.to_dict(),
+            "state": state,
+        }
+        write_folder(path, facts, arrays)
+
+    @classmethod
+    def restore(cls, facts: Mapping[str, Any], arrays: dict[str, np.ndarray]) -> Self:
+        """Return the fitted estimator that `save` described."""
+        estimator = cls(**{name: _from_json(value) for name, value in facts["parameters"].items()})
+        estimator.schema_ = Schema.from_dict(facts["schema"])
+        context_schema = facts["context_schema"]
+        estimator.context_schema_ = None if context_schema is None else Schema.from_dict(context_schema)
+        estimator.n_features_in_ = estimator.schema_.n_variables
+        if estimator.schema_.named:
+            estimator.feature_names_in_ = np.array(estimator.schema_.names, dtype=object)
+        estimator._set_state(facts["state"], arrays)
+        return estimator
+
+    def _check_kinds(self, schema: Schema) -> None:
+        for variable in schema.variables:
+            if variable.kind not in self.supported_kinds:
+                raise KindError(
+                    f"{type(self).__name__} cannot model column {variable.name!r}, which is {variable.kind}; "
+                    f"it models {', '.join(sorted(self.supported_kinds))} columns"
+                )
+
+    def _check_context_use(self, context: Any, context_val: Any, X_val: Any) -> None:
+        if context is not None and not self.supports_context:
+            raise DataError(f"{type(self).__name__} takes no context; NADE and MADE do")
+        if X_val is not None and (context is None) != (context_val is None):
+            raise DataError("context and context_val go together: give both or neither with X_val")
+
+    def _split(self, n_rows: int, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Return the row numbers for training and for validation."""
+        fraction = getattr(self, "validation_fraction", 0.1)
+        if not 0 <= fraction < 1:
+            raise DataError(f"validation_fraction must be in [0, 1), got {fraction}")
+        n_val = min(int(np.ceil(fraction * n_rows)), n_rows - 1)
+        rows = generator.permutation(n_rows)
+        return np.sort(rows[n_val:]), np.sort(rows[:n_val])
+
+    def _encode_fitted_context(self, context: Any, n_rows: int) -> np.ndarray | None:
+        if (context is None) != (self.context_schema_ is None):
+            expected = "no context" if self.context_schema_ is None else "a context, as in fit"
+            raise DataError(f"this {type(self).__name__} expects {expected}")
+        return _encode_context(self.context_schema_, context, n_rows)
+
+    @abstractmethod
+    def _fit_codes(
+        self,
+        codes: np.ndarray,
+        codes_val: np.ndarray | None,
+        *,
+        generator: np.random.Generator,
+        context: np.ndarray | None,
+        context_val: np.ndarray | None,
+    ) -> None:
+        """Learn from float32 codes (n, D); set `n_parameters_` and what the other hooks need."""
+
+    @abstractmethod
+    def _score_codes(self, codes: np.ndarray, context: np.ndarray | None) -> np.ndarray:
+        """Return nats per row of codes, float64 (n,)."""
+
+    @abstractmethod
+    def _sample_codes(self, n: int, generator: np.random.Generator, context: np.ndarray | None) -> np.ndarray:
+        """Return n drawn rows of codes, (n, D)."""
+
+    @abstractmethod
+    def _get_state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """Return what was learned: JSON-safe facts and arrays."""
+
+    @abstractmethod
+    def _set_state(self, facts: Mapping[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        """Take back what `_get_state` returned."""
+
+
+def _as_columns(context: Any) -> Any:
+    """Return a one-dimensional context as a single column."""
+    if isinstance(context, list | tuple):
+        context = np.asarray(context)
+    if isinstance(context, np.ndarray) and context.ndim == 1:
+        return context[:, None]
+    return context
+
+
+def _encode_context(schema: Schema | None, context: Any, n_rows: int) -> np.ndarray | None:
+    if schema is None:
+        return None
+    codes = schema.encode(_as_columns(context))
+    if len(codes) != n_rows:
+        raise DataError(f"context has {len(codes)} rows, expected {n_rows}, one per row of X")
+    return codes
+
+
+def _json_safe(value: Any) -> Any:
+    """Return a constructor argument as JSON can hold it; generators are not kept, only their results."""
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, Mapping):
+        return {str(key): _json_safe(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_json_safe(item) for item in value]
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    return None
+
+
+def _from_json(value: Any) -> Any:
+    return tuple(_from_json(item) for item in value) if isinstance(value, list) else value

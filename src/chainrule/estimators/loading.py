@@ -1,0 +1,34 @@
+"""Loading a saved estimator of any class."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+
+from chainrule.errors import StorageError
+from chainrule.estimators.base import DensityEstimator
+from chainrule.storage import read_folder
+
+__all__ = ["load"]
+
+# Only these names may stand in a file, so that loading never imports what a file asks for.
+_CLASSES = ("GMM", "MADE", "NADE", "Independent", "Mixture", "MixtureOfBernoullis")
+
+
+def load(path: str | Path) -> DensityEstimator:
+    """Return the estimator that was saved into the folder `path`.
+
+    Raises
+    ------
+    StorageError
+        If the folder is no saved model, or is truncated, altered, or written by a newer version.
+    """
+    facts, arrays = read_folder(path)
+    name = facts.get("class")
+    if name not in _CLASSES:
+        raise StorageError(f"{path} holds a model of the unknown class {name!r}; known: {', '.join(_CLASSES)}")
+    estimator_class: type[DensityEstimator] = getattr(import_module("chainrule.estimators"), name)
+    try:
+        return estimator_class.restore(facts, arrays)
+    except (AttributeError, KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
+        raise StorageError(f"{path} was altered and cannot be restored: {error}") from error
