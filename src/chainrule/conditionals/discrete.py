@@ -1,0 +1,80 @@
+"""Conditionals of binary and categorical variables, parameterised by logits."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from chainrule.conditionals.base import Conditional, choose_index
+
+__all__ = ["Bernoulli", "Categorical"]
+
+
+class Bernoulli(Conditional):
+    """x in {0, 1} with P(x = 1) = sigmoid(logit)."""
+
+    n_parameters = 1
+
+    def log_prob(self, x: Tensor, params: Tensor) -> Tensor:
+        """Return the log-probability of x."""
+        return -F.binary_cross_entropy_with_logits(params.squeeze(-1), x, reduction="none")
+
+    def sample(self, params: Tensor, uniforms: Tensor) -> Tensor:
+        """Return 1 where the uniform lies below P(x = 1)."""
+        return (uniforms[..., 0] < params[..., 0].sigmoid()).to(params.dtype)
+
+    def mean(self, params: Tensor) -> Tensor:
+        """Return P(x = 1)."""
+        return params[..., 0].sigmoid()
+
+    def mode(self, params: Tensor) -> Tensor:
+        """Return 1 where it is more probable than 0."""
+        return (params[..., 0] > 0).to(params.dtype)
+
+    def cdf(self, x: Tensor, params: Tensor) -> Tensor:
+        """Return P(X <= x)."""
+        zero = (-params[..., 0]).sigmoid()
+        return torch.where(x < 0, torch.zeros_like(zero), torch.where(x < 1, zero, torch.ones_like(zero)))
+
+    def marginal_params(self, x: Tensor) -> Tensor:
+        """Return the logit of each column's frequency, half a row added to both values."""
+        frequency = (x.sum(0, dtype=torch.float64) + 0.5) / (len(x) + 1)
+        return frequency.logit()[:, None].to(x.dtype)
+
+
+class Categorical(Conditional):
+    """x in {0, ..., K-1} with probabilities softmax(logits); a logit of -inf rules a category out."""
+
+    def __init__(self, n_categories: int) -> None:
+        super().__init__()
+        self.n_parameters = n_categories
+
+    def log_prob(self, x: Tensor, params: Tensor) -> Tensor:
+        """Return the log-probability of category x."""
+        return params.log_softmax(-1).gather(-1, x.long()[..., None]).squeeze(-1)
+
+    def sample(self, params: Tensor, uniforms: Tensor) -> Tensor:
+        """Return the category at which the cumulative probability passes the uniform."""
+        return choose_index(params.softmax(-1), uniforms[..., 0]).to(params.dtype)
+
+    def mean(self, params: Tensor) -> Tensor:
+        """Return the expected code."""
+        return (params.softmax(-1) * torch.arange(params.shape[-1], device=params.device)).sum(-1)
+
+    def mode(self, params: Tensor) -> Tensor:
+        """Return the most probable category."""
+        return params.argmax(-1).to(params.dtype)
+
+    def cdf(self, x: Tensor, params: Tensor) -> Tensor:
+        """Return the probability of the categories whose code is at most x."""
+        codes = torch.arange(params.shape[-1], device=params.device)
+        return (params.softmax(-1) * (codes <= x[..., None])).sum(-1)
+
+    def marginal_params(self, x: Tensor) -> Tensor:
+        """Return the log of each column's frequencies, half a row added to every category."""
+        n_columns, n_categories = x.shape[1], self.n_parameters
+        cell = x.long() + n_categories * torch.arange(n_columns, device=x.device)
+        counts = torch.bincount(cell.flatten(), minlength=n_columns * n_categories)
+        frequency = (counts.view(n_columns, n_categories).double() + 0.5) / (len(x) + 0.5 * n_categories)
+        return frequency.log().to(x.dtype)

@@ -1,0 +1,119 @@
+"""Discretised mixtures of logistics for ordinal variables (Salimans et al. 2017, eq. 2).
+
+The integer line 0..K-1 is laid on [-1, 1]; a level's probability is the mass of its bin. The end levels
+own the tails beyond them.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from chainrule.conditionals.base import Conditional, choose_index
+from chainrule.conditionals.mixtures import evenly_spread_components, open_interval
+
+__all__ = ["DiscretizedLogistics"]
+
+# A scale of this part of a half bin already puts all mass into one level.
+_NARROWEST = 0.05
+
+
+class DiscretizedLogistics(Conditional):
+    """A mixture of M logistics, rounded to the levels 0..K-1.
+
+    Parameters
+    ----------
+    n_components : int
+        M.
+    n_levels : Tensor
+        K of each variable, int64 of shape (G,), or (1,) for all alike.
+    """
+
+    n_uniforms = 2
+    n_levels: Tensor
+
+    def __init__(self, n_components: int, n_levels: Tensor) -> None:
+        super().__init__()
+        self.n_components = n_components
+        self.n_parameters = 3 * n_components
+        self.register_buffer("n_levels", n_levels, persistent=False)
+
+    def half_bin(self, dtype: torch.dtype) -> Tensor:
+        """Return half the width of a level on [-1, 1], shape (G,)."""
+        return 1 / (self.n_levels - 1).clamp(min=1).to(dtype)
+
+    def components(self, params: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return logits, locations and scales, each (..., M), on [-1, 1]."""
+        logits, locations, raw_scales = params.unflatten(-1, (3, self.n_components)).unbind(-2)
+        return logits, locations, F.softplus(raw_scales) + _NARROWEST * self.half_bin(params.dtype)[:, None]
+
+    def log_prob(self, x: Tensor, params: Tensor) -> Tensor:
+        """Return the log-probability of level x.
+
+        With bin edges a < b in units of the scale, log(sigmoid(b) - sigmoid(a)) is written as
+        log sigmoid(b) + log sigmoid(-a) + log(1 - exp(a - b)), in which nothing cancels.
+        """
+        half = self.half_bin(params.dtype)
+        logits, locations, scales = self.components(params)
+        offset = (half * 2 * x - 1)[..., None] - locations
+        half = half[:, None]
+        log_below_upper = F.logsigmoid((offset + half) / scales)
+        log_above_lower = F.logsigmoid((half - offset) / scales)
+        log_width = log1mexp(2 * half / scales)
+        first, last = (x == 0)[..., None], (x == self.n_levels - 1)[..., None]
+        mass = (
+            torch.where(last, 0, log_below_upper)
+            + torch.where(first, 0, log_above_lower)
+            + torch.where(first | last, 0, log_width)
+        )
+        return torch.logsumexp(logits.log_softmax(-1) + mass, dim=-1)
+
+    def sample(self, params: Tensor, uniforms: Tensor) -> Tensor:
+        """Draw from a component and round to the level whose bin it fell into."""
+        logits, locations, scales = self.components(params)
+        chosen = choose_index(logits.softmax(-1), uniforms[..., 0])[..., None]
+        location, scale = locations.gather(-1, chosen), scales.gather(-1, chosen)
+        value = (location + scale * open_interval(uniforms[..., 1:2]).logit()).squeeze(-1)
+        level = torch.floor((value + 1) / (2 * self.half_bin(params.dtype)) + 0.5)
+        return torch.minimum(level.clamp(min=0), (self.n_levels - 1).to(level.dtype))
+
+    def cdf(self, x: Tensor, params: Tensor) -> Tensor:
+        """Return P(X <= x)."""
+        half = self.half_bin(params.dtype)
+        logits, locations, scales = self.components(params)
+        upper = (half * (2 * x.floor() + 1) - 1)[..., None]
+        inside = (logits.softmax(-1) * ((upper - locations) / scales).sigmoid()).sum(-1)
+        inside = torch.where(x < 0, 0, inside)
+        return torch.where(x >= self.n_levels - 1, 1, inside)
+
+    def level_probabilities(self, params: Tensor) -> Tensor:
+        """Return the probability of each level, (..., K), zero beyond a variable's own K."""
+        levels = torch.arange(int(self.n_levels.max()), device=params.device, dtype=params.dtype)
+        x = levels.view(-1, *[1] * (params.ndim - 1)).expand(-1, *params.shape[:-1])
+        probability = torch.where(x < self.n_levels, self.log_prob(x, params).exp(), 0)
+        return probability.movedim(0, -1)
+
+    def mean(self, params: Tensor) -> Tensor:
+        """Return the expected level."""
+        probability = self.level_probabilities(params)
+        return (probability * torch.arange(probability.shape[-1], device=params.device)).sum(-1)
+
+    def mode(self, params: Tensor) -> Tensor:
+        """Return the most probable level."""
+        return self.level_probabilities(params).argmax(-1).to(params.dtype)
+
+    def marginal_params(self, x: Tensor) -> Tensor:
+        """Return equal components at evenly spaced quantiles of each column."""
+        half = self.half_bin(x.dtype)
+        return evenly_spread_components(half * 2 * x - 1, self.n_components, min_scale=1e-3)
+
+
+def log1mexp(y: Tensor) -> Tensor:
+    """Return log(1 - exp(-y)) for y > 0 (Maechler 2012)."""
+    small = y < 0.693
+    return torch.where(
+        small,
+        torch.log(-torch.expm1(-torch.where(small, y, 0.5))),
+        torch.log1p(-torch.exp(-torch.where(small, 1.0, y))),
+    )

@@ -1,0 +1,147 @@
+"""The conditionals of a whole row: variables of one family are evaluated together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from chainrule.conditionals.base import Conditional
+from chainrule.conditionals.discrete import Bernoulli, Categorical
+from chainrule.conditionals.discretized import DiscretizedLogistics
+from chainrule.conditionals.mixtures import (
+    LocationScaleMixture,
+    MixtureOfGaussians,
+    MixtureOfLaplaces,
+    MixtureOfLogistics,
+)
+
+__all__ = ["MIXTURES", "Conditionals"]
+
+MIXTURES: dict[str, type[LocationScaleMixture]] = {
+    "gaussian": MixtureOfGaussians,
+    "logistic": MixtureOfLogistics,
+    "laplace": MixtureOfLaplaces,
+}
+
+
+class Conditionals(nn.Module):
+    """The D conditionals of a row, and where each finds its params among a conditioner's outputs.
+
+    Outputs lie variable after variable: those of variable d are ``outputs[:, starts[d]:starts[d + 1]]``.
+
+    Parameters
+    ----------
+    kinds : sequence of str, length D
+    n_levels : sequence of int or None, length D
+        Levels of the discrete variables.
+    n_components : int
+        Components of the conditional mixtures of ordinal and continuous variables.
+    mixture : {"gaussian", "logistic", "laplace"}
+        Component density of continuous variables.
+    """
+
+    output_variable: Tensor
+
+    def __init__(
+        self,
+        kinds: Sequence[str],
+        n_levels: Sequence[int | None],
+        n_components: int = 10,
+        mixture: str = "gaussian",
+    ) -> None:
+        super().__init__()
+        if mixture not in MIXTURES:
+            raise ValueError(f"mixture must be one of {', '.join(MIXTURES)}, got {mixture!r}")
+        if n_components < 1:
+            raise ValueError(f"n_components must be at least 1, got {n_components}")
+        self.kinds = tuple(kinds)
+        self.n_levels = tuple(n_levels)
+        self.n_components = n_components
+        self.mixture = mixture
+        widths = torch.tensor([self._width(d) for d in range(len(self.kinds))])
+        self.starts = [0, *widths.cumsum(0).tolist()]
+        self.n_outputs = self.starts[-1]
+        self.n_variables = len(self.kinds)
+        self.register_buffer(
+            "output_variable", torch.repeat_interleave(torch.arange(len(widths)), widths), persistent=False
+        )
+        self._make_groups()
+        self._alone: dict[tuple[str, int | None, torch.device], Conditional] = {}
+
+    def _width(self, d: int) -> int:
+        """Return how many params variable d has."""
+        if self.kinds[d] == "binary":
+            return 1
+        if self.kinds[d] == "categorical":
+            return self._levels(d)
+        return 3 * self.n_components
+
+    def _levels(self, d: int) -> int:
+        levels = self.n_levels[d]
+        if levels is None:
+            raise ValueError(f"variable {d} is {self.kinds[d]} and needs its number of levels")
+        return levels
+
+    def _family(self, kind: str, variables: Sequence[int]) -> Conditional:
+        if kind == "binary":
+            return Bernoulli()
+        if kind == "categorical":
+            return Categorical(max(self._levels(d) for d in variables))
+        if kind == "ordinal":
+            return DiscretizedLogistics(self.n_components, torch.tensor([self._levels(d) for d in variables]))
+        return MIXTURES[self.mixture](self.n_components)
+
+    def _make_groups(self) -> None:
+        """Sort the variables by kind; each group knows its columns and gathers its params."""
+        present = [kind for kind in ("binary", "categorical", "ordinal", "continuous") if kind in self.kinds]
+        members = [[d for d, kind in enumerate(self.kinds) if kind == name] for name in present]
+        self.families = nn.ModuleList(self._family(*pair) for pair in zip(present, members, strict=True))
+        self.n_uniforms = max(family.n_uniforms for family in self._families())
+        for i, (family, variables) in enumerate(zip(self._families(), members, strict=True)):
+            start = torch.tensor([self.starts[d] for d in variables])[:, None]
+            width = torch.tensor([self._width(d) for d in variables])[:, None]
+            column = torch.arange(family.n_parameters)[None, :]
+            # Categories that a variable lacks point one past the outputs, where a logit of -inf stands.
+            index = torch.where(column < width, start + column, self.n_outputs)
+            self.register_buffer(f"_index_{i}", index, persistent=False)
+            self.register_buffer(f"_variables_{i}", torch.tensor(variables), persistent=False)
+        position = torch.argsort(torch.tensor([d for group in members for d in group]))
+        self.register_buffer("_position", position, persistent=False)
+        self._contiguous = len(present) == 1 and len({self._width(d) for d in range(len(self.kinds))}) == 1
+
+    def _families(self) -> list[Conditional]:
+        return [family for family in self.families if isinstance(family, Conditional)]
+
+    def log_prob(self, x: Tensor, outputs: Tensor) -> Tensor:
+        """Return log p(x_d | params of d) in nats, (n, D), for codes x (n, D) and outputs (n, n_outputs)."""
+        if self._contiguous:
+            return self._families()[0].log_prob(x, outputs.unflatten(-1, (self.n_variables, -1)))
+        padded = torch.nn.functional.pad(outputs, (0, 1), value=-torch.inf)
+        parts = [
+            family.log_prob(x[:, self._buffer("_variables", i)], padded[:, self._buffer("_index", i)])
+            for i, family in enumerate(self._families())
+        ]
+        return torch.cat(parts, dim=1)[:, self._position]
+
+    def _buffer(self, name: str, i: int) -> Tensor:
+        return self.get_buffer(f"{name}_{i}")
+
+    def of_variable(self, d: int) -> Conditional:
+        """Return the family of variable d alone, for params (n, 1, P_d)."""
+        key = (self.kinds[d], self.n_levels[d], self.output_variable.device)
+        if key not in self._alone:
+            self._alone[key] = self._family(self.kinds[d], [d]).to(self.output_variable.device)
+        return self._alone[key]
+
+    def sample_variable(self, d: int, params: Tensor, uniforms: Tensor) -> Tensor:
+        """Return draws of variable d, (n,), from its params (n, P_d) and uniforms (n, U)."""
+        return self.of_variable(d).sample(params[:, None], uniforms[:, None]).squeeze(1)
+
+    def marginal_params(self, x: Tensor) -> Tensor:
+        """Return outputs (n_outputs,) under which each variable follows its own margin in the codes x."""
+        outputs = x.new_zeros(self.n_outputs + 1)
+        for i, family in enumerate(self._families()):
+            outputs[self._buffer("_index", i)] = family.marginal_params(x[:, self._buffer("_variables", i)])
+        return outputs[:-1]

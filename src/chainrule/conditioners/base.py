@@ -1,0 +1,108 @@
+"""What every conditioner offers: all conditionals at once, and one variable at a time."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from chainrule.conditioners.encoding import InputEncoding
+from chainrule.orders import rank_of
+
+__all__ = ["ACTIVATIONS", "Conditioner", "activation_gain"]
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "sigmoid": torch.sigmoid,
+    "tanh": torch.tanh,
+    "relu": F.relu,
+    "leaky_relu": F.leaky_relu,
+    "elu": F.elu,
+    "silu": F.silu,
+    "gelu": F.gelu,
+}
+
+
+def activation_gain(name: str) -> float:
+    """Return the factor by which weights before this activation are drawn wider (He et al. 2015)."""
+    return 2**0.5 if name in ("relu", "leaky_relu", "elu", "silu", "gelu") else 1.0
+
+
+@dataclass
+class Walk:
+    """The state of a step-by-step pass: which member walks, and how many variables it has seen."""
+
+    member: int
+    order: list[int]
+    position: int = 0
+
+
+class Conditioner(nn.Module, ABC):
+    """The network from x to the params of all conditionals, each from lower-ranked variables only.
+
+    Parameters
+    ----------
+    encoding : InputEncoding
+    starts : sequence of int, length D + 1
+        The outputs of variable d are columns ``starts[d]:starts[d + 1]``.
+    orders : Tensor, int64 (n_orders, D)
+    """
+
+    orders: Tensor
+    ranks: Tensor
+    output_variable: Tensor
+
+    def __init__(
+        self, encoding: InputEncoding, starts: Sequence[int], orders: Tensor, activation: str
+    ) -> None:
+        super().__init__()
+        if activation not in ACTIVATIONS:
+            raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {activation!r}")
+        self.encoding = encoding
+        self.starts = list(starts)
+        self.n_outputs = self.starts[-1]
+        self.n_variables = orders.shape[1]
+        self.activation = activation
+        widths = torch.tensor(self.starts).diff()
+        self.register_buffer("orders", orders)
+        self.register_buffer("ranks", rank_of(orders))
+        self.register_buffer(
+            "output_variable", torch.repeat_interleave(torch.arange(len(widths)), widths), persistent=False
+        )
+
+    @property
+    def n_members(self) -> int:
+        """How many (order, degrees) pairs share the weights."""
+        return len(self.orders)
+
+    def order(self, member: int) -> Tensor:
+        """Return the order in which a member takes the variables, (D,)."""
+        return self.orders[member % len(self.orders)]
+
+    def activate(self, z: Tensor) -> Tensor:
+        """Return the activation of pre-activations z."""
+        return ACTIVATIONS[self.activation](z)
+
+    @abstractmethod
+    def forward(self, x: Tensor, member: int = 0, context: Tensor | None = None) -> Tensor:
+        """Return the outputs (n, n_outputs) for codes x (n, D) and context features (n, C)."""
+
+    @abstractmethod
+    def begin(self, n: int, member: int = 0, context: Tensor | None = None) -> Any:
+        """Return the state of a walk over n rows of which nothing is known yet."""
+
+    @abstractmethod
+    def params(self, state: Any, d: int) -> Tensor:
+        """Return the params (n, P_d) of variable d, which must be the next one in the member's order."""
+
+    @abstractmethod
+    def observe(self, state: Any, d: int, value: Tensor) -> None:
+        """Take in the codes (n,) of variable d, whose params were asked for last."""
+
+    def set_output_bias(self, bias: Tensor) -> None:
+        """Let the outputs start from the given values, (n_outputs,)."""
+        raise NotImplementedError

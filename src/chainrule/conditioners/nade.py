@@ -1,0 +1,132 @@
+"""NADE: one hidden layer, shared weights, a running sum of pre-activations (Larochelle & Murray 2011)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from chainrule.conditioners.base import Conditioner, Walk
+from chainrule.conditioners.encoding import InputEncoding
+from chainrule.kernels.nade import nade_outputs
+
+__all__ = ["NADEConditioner"]
+
+
+@dataclass
+class _NADEWalk(Walk):
+    """The running pre-activations (n, H) of a step-by-step pass."""
+
+    pre: Tensor = field(default_factory=torch.Tensor)
+    output_context: Tensor | None = None
+
+
+class NADEConditioner(Conditioner):
+    """h_r = act(b + sum over earlier features of W), and outputs c_d + V_d h_r for the variable d at r.
+
+    W (F, H) and b are shared by all positions, V (n_outputs, H) and c belong to each variable: for binary
+    data 2DH + H + D numbers.
+
+    Parameters
+    ----------
+    encoding, starts, orders, activation
+        As in `Conditioner`.
+    hidden_size : int
+        H.
+    n_context : int
+        C, the number of context features.
+    """
+
+    def __init__(
+        self,
+        encoding: InputEncoding,
+        starts: Sequence[int],
+        orders: Tensor,
+        hidden_size: int,
+        *,
+        activation: str = "sigmoid",
+        n_context: int = 0,
+        generator: torch.Generator,
+    ) -> None:
+        super().__init__(encoding, starts, orders, activation)
+        self.weight = nn.Parameter(torch.zeros(encoding.n_features, hidden_size))
+        self.bias = nn.Parameter(torch.zeros(hidden_size))
+        self.output_weight = nn.Parameter(torch.zeros(self.n_outputs, hidden_size))
+        self.output_bias = nn.Parameter(torch.zeros(self.n_outputs))
+        self.first_context = nn.Linear(n_context, hidden_size, bias=False) if n_context else None
+        self.output_context = nn.Linear(n_context, self.n_outputs, bias=False) if n_context else None
+        self._pad_outputs()
+        self._reset(generator)
+
+    def _pad_outputs(self) -> None:
+        """Lay the outputs out as (D, P) for the kernel, P being the widest variable's number of params."""
+        first = torch.tensor(self.starts[:-1])[:, None]
+        width = torch.tensor(self.starts).diff()[:, None]
+        column = torch.arange(int(width.max()))[None, :]
+        used = column < width
+        self.register_buffer("_output_row", torch.where(used, first + column, self.n_outputs), False)
+        self.register_buffer("_output_column", used.flatten().nonzero().squeeze(1), False)
+
+    def _reset(self, generator: torch.Generator) -> None:
+        n_variables, hidden_size = self.n_variables, len(self.bias)
+        with torch.no_grad():
+            self.weight.normal_(generator=generator).mul_(n_variables**-0.5)
+            self.bias.normal_(generator=generator).mul_(0.1)
+            self.output_weight.normal_(generator=generator).mul_(0.1 * hidden_size**-0.5)
+            for context in (self.first_context, self.output_context):
+                if context is not None:
+                    context.weight.normal_(generator=generator).mul_(0.1)
+
+    def set_output_bias(self, bias: Tensor) -> None:
+        """Let the outputs start from the given values, (n_outputs,)."""
+        with torch.no_grad():
+            self.output_bias.copy_(bias)
+
+    def forward(self, x: Tensor, member: int = 0, context: Tensor | None = None) -> Tensor:
+        """Return the outputs (n, n_outputs) for codes x (n, D) and context features (n, C)."""
+        row, value = self.encoding.rows_and_values(x)
+        padded = torch.cat([self.output_weight, self.output_weight.new_zeros(1, len(self.bias))])
+        outputs = nade_outputs(
+            row,
+            value,
+            self.order(member),
+            self.weight,
+            self._start(len(x), context),
+            padded[self.get_buffer("_output_row")],
+            self.activate,
+        )
+        outputs = outputs.flatten(1)[:, self.get_buffer("_output_column")] + self.output_bias
+        return outputs if self.output_context is None else outputs + self.output_context(context)
+
+    def _start(self, n: int, context: Tensor | None) -> Tensor:
+        """Return the pre-activations (n, H) before any variable is known."""
+        start = self.bias.expand(n, -1)
+        return start if self.first_context is None else start + self.first_context(context)
+
+    def begin(self, n: int, member: int = 0, context: Tensor | None = None) -> _NADEWalk:
+        """Return a walk over n rows of which nothing is known yet."""
+        return _NADEWalk(
+            member=member,
+            order=self.order(member).tolist(),
+            pre=self._start(n, context).clone(),
+            output_context=None if self.output_context is None else self.output_context(context),
+        )
+
+    def params(self, state: _NADEWalk, d: int) -> Tensor:
+        """Return the params (n, P_d) of variable d, the next one in the member's order."""
+        if state.position >= len(state.order) or state.order[state.position] != d:
+            raise ValueError(f"variable {d} is not the next one in this order; see order(member)")
+        outputs = slice(self.starts[d], self.starts[d + 1])
+        params = torch.addmm(
+            self.output_bias[outputs], self.activate(state.pre), self.output_weight[outputs].T
+        )
+        return params if state.output_context is None else params + state.output_context[:, outputs]
+
+    def observe(self, state: _NADEWalk, d: int, value: Tensor) -> None:
+        """Take in the codes (n,) of variable d, whose params were asked for last."""
+        features = self.encoding.of_variable(d, value)
+        rows = slice(self.encoding.starts[d], self.encoding.starts[d + 1])
+        state.pre = torch.addmm(state.pre, features, self.weight[rows])
+        state.position += 1

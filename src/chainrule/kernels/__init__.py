@@ -1,0 +1,1 @@
+"""The hot loops: a plain reference of each, and faster kernels with the same results."""
