@@ -1,0 +1,136 @@
+"""The command as a whole: which subcommands there are, and how each of them ends."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from chainrule import __version__
+from chainrule.cli.fitting import compare, fit
+from chainrule.cli.output import say
+from chainrule.cli.using import datasets, sample, score
+from chainrule.errors import ChainruleError
+
+__all__ = ["app", "main", "run"]
+
+BAD_INPUT = 2
+INTERNAL_ERROR = 1
+INTERRUPTED = 130
+
+
+class _Interrupted(typer.TyperException):
+    """Ctrl-C, in a form that typer passes on instead of swallowing the message."""
+
+    exit_code = INTERRUPTED
+
+
+class _Group(TyperGroup):
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as interrupt:
+            raise _Interrupted(str(interrupt) or "interrupted") from interrupt
+
+
+app = typer.Typer(
+    name="chainrule",
+    cls=_Group,
+    help="Estimate probability distributions exactly: fit models to rows, compare, score and sample them.",
+    epilog="DATA is a named data set (chainrule datasets lists them) or a path: csv, tsv, parquet, npy, npz, "
+    "NAME.ts.data.gz, idx, or a folder or tar of images.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+)
+for command in (compare, fit, score, sample, datasets):
+    app.command()(command)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(f"chainrule {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True),
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command with the arguments of this process, and exit."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the command and return its exit code.
+
+    Parameters
+    ----------
+    arguments : sequence of str
+        What stands after ``chainrule`` on the command line.
+
+    Returns
+    -------
+    int
+        0 for success, 2 for bad input, 130 after Ctrl-C, 1 for an error of chainrule itself; in all but the
+        first case one line on standard error says why. With the environment variable CHAINRULE_DEBUG set, an
+        error of chainrule itself is raised instead.
+    """
+    with warnings.catch_warnings():
+        warnings.showwarning = _show_warning
+        try:
+            code = typer.main.get_command(app).main(
+                list(arguments), prog_name="chainrule", standalone_mode=False
+            )
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # Whoever read our output has seen enough. Python would complain again on closing the stream.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+        except Exception as error:
+            return _explain(error)
+    return code if isinstance(code, int) else 0
+
+
+def _explain(error: Exception) -> int:
+    """Print one line for an error, and return the exit code that goes with it."""
+    if isinstance(error, typer.TyperException):
+        return _explain_usage(error)
+    if isinstance(error, ChainruleError):
+        say(f"error: {error}")
+        return BAD_INPUT
+    if isinstance(error, OSError):
+        place = f"{error.filename}: " if error.filename else ""
+        say(f"error: {place}{error.strerror or error}")
+        return BAD_INPUT
+    if isinstance(error, MemoryError):
+        say(f"error: not enough memory {error}; use fewer rows, a smaller model or a smaller --batch-size")
+        return BAD_INPUT
+    if os.environ.get("CHAINRULE_DEBUG"):
+        raise error
+    say(f"internal error: {type(error).__name__}: {error}; set CHAINRULE_DEBUG=1 to see where it comes from")
+    return INTERNAL_ERROR
+
+
+def _explain_usage(error: typer.TyperException) -> int:
+    context = getattr(error, "ctx", None)
+    hint = f" (see {context.command_path} --help)" if context else ""
+    if message := error.format_message():
+        say(message if isinstance(error, _Interrupted) else f"error: {message}{hint}")
+    return error.exit_code
+
+
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    say(f"warning: {message}")

@@ -1,0 +1,285 @@
+"""`chainrule compare` and `chainrule fit`."""
+
+from __future__ import annotations
+
+import inspect
+import tempfile
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from chainrule.cli.options import (
+    DataArgument,
+    ImageSizeOption,
+    JsonOption,
+    KindOption,
+    SeedOption,
+    open_dataset,
+    parse_sizes,
+)
+from chainrule.cli.output import check_file, console_for, new_folder, on_terminal, write_json
+from chainrule.errors import DataError, FitInterrupted
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from chainrule.datasets import Dataset
+    from chainrule.estimators.base import DensityEstimator
+    from chainrule.evaluation import Comparison, ModelResult
+
+__all__ = ["compare", "fit"]
+
+MODELS = {
+    "made": "MADE",
+    "nade": "NADE",
+    "independent": "Independent",
+    "mixture": "Mixture",
+    "mixture-of-bernoullis": "MixtureOfBernoullis",
+    "gmm": "GMM",
+}
+ModelName = Literal["made", "nade", "independent", "mixture", "mixture-of-bernoullis", "gmm"]
+
+RUN_FILES = {"models", "results.json", "report.html"}
+
+MaxEpochsOption = Annotated[int | None, typer.Option(min=1, help="Stop after so many epochs at the latest.")]
+
+
+def compare(
+    data: DataArgument,
+    models: Annotated[
+        str | None,
+        typer.Option(metavar="NAMES", help=f"Which models, separated by commas: {', '.join(MODELS)}."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="The run folder; default runs/NAME-TIME.")
+    ] = None,
+    seed: SeedOption = 0,
+    max_epochs: MaxEpochsOption = None,
+    kind: KindOption = None,
+    image_size: ImageSizeOption = None,
+    json_file: JsonOption = None,
+) -> None:
+    """Fit NADE, MADE and the baselines, test them on the same held-out rows, write a report."""
+    check_file(json_file)
+    names = None if models is None else _parse_models(models)
+    if out is not None:
+        _check_run_folder(out)
+    dataset = open_dataset(data, seed=seed, kinds=kind, image_size=image_size)
+    from chainrule.experiments.compare import compare as run_comparison
+
+    folder = out or Path("runs", f"{dataset.name}-{datetime.now():%Y%m%d-%H%M%S}")
+    with new_folder(folder):
+        comparison = run_comparison(
+            dataset,
+            models=names,
+            random_state=seed,
+            max_epochs=max_epochs,
+            out=folder,
+            progress=on_terminal(),
+        )
+    console = console_for(json_file)
+    console.print(_heading(comparison), soft_wrap=True)
+    console.print(_comparison_table(comparison))
+    for line in _remarks(comparison):
+        console.print(line, soft_wrap=True)
+    console.print(f"run folder: {folder}", soft_wrap=True)
+    console.print(f"report: {folder / 'report.html'}", soft_wrap=True)
+    write_json(comparison.to_dict(), json_file)
+
+
+def fit(
+    data: DataArgument,
+    model: Annotated[ModelName, typer.Option(help="Which model.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="The folder to save the model into.")],
+    seed: SeedOption = 0,
+    max_epochs: MaxEpochsOption = None,
+    hidden_sizes: Annotated[
+        str | None, typer.Option(metavar="SIZES", help="Hidden layers, such as 500,500; NADE has one.")
+    ] = None,
+    ordering: Annotated[
+        Literal["natural", "random"] | None, typer.Option(help="Order of the variables.")
+    ] = None,
+    n_orderings: Annotated[int | None, typer.Option(min=1, help="Average over so many orders.")] = None,
+    n_masks: Annotated[int | None, typer.Option(min=1, help="Average over so many masks.")] = None,
+    resample_every: Annotated[
+        int | None, typer.Option(min=1, help="Change masks after so many steps.")
+    ] = None,
+    n_components: Annotated[int | None, typer.Option(min=1, help="Components of a mixture.")] = None,
+    dropout: Annotated[float | None, typer.Option(min=0, max=1, help="Share of units left out.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(min=0, help="First step size.")] = None,
+    weight_decay: Annotated[float | None, typer.Option(min=0, help="Weight decay of AdamW.")] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Rows per step.")] = None,
+    patience: Annotated[
+        int | None, typer.Option(min=1, help="Epochs without a gain before stopping.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
+    kind: KindOption = None,
+    image_size: ImageSizeOption = None,
+    json_file: JsonOption = None,
+) -> None:
+    """Fit one model and save it; Ctrl-C saves the best weights so far."""
+    check_file(json_file)
+    _check_model_folder(out)
+    asked = {
+        "hidden_sizes": None if hidden_sizes is None else parse_sizes(hidden_sizes),
+        "max_epochs": max_epochs,
+        "ordering": ordering,
+        "n_orderings": n_orderings,
+        "n_masks": n_masks,
+        "resample_every": resample_every,
+        "n_components": n_components,
+        "dropout": dropout,
+        "learning_rate": learning_rate,
+        "weight_decay": weight_decay,
+        "batch_size": batch_size,
+        "patience": patience,
+        "device": device,
+    }
+    dataset = open_dataset(data, seed=seed, kinds=kind, image_size=image_size)
+    arguments = {name: value for name, value in asked.items() if value is not None}
+    estimator = _build(model, {**arguments, "kinds": dataset.kinds, "random_state": seed})
+    with new_folder(out):
+        seconds = _fit(estimator, dataset, out)
+        _save(estimator, out)
+    result = {
+        "model": MODELS[model],
+        "valid_log_likelihood": estimator.score(dataset.valid),
+        "epochs": None if estimator.history_ is None else estimator.history_.epochs,
+        "fit_seconds": seconds,
+        "n_parameters": estimator.n_parameters_,
+        "path": str(out),
+    }
+    epochs = "" if result["epochs"] is None else f"{result['epochs']} epochs, "
+    console_for(json_file).print(
+        f"{result['model']}: {result['valid_log_likelihood']:.4f} nats per validation row; {epochs}"
+        f"{result['n_parameters']:,} parameters, {seconds:.1f} s; saved in {out}",
+        soft_wrap=True,
+    )
+    write_json(result, json_file)
+
+
+def _parse_models(text: str) -> list[str]:
+    names = [name.strip().lower() for name in text.split(",")]
+    for name in names:
+        if name not in MODELS:
+            raise DataError(f"--models {text}: {name!r} is no model; there are {', '.join(MODELS)}")
+    return names
+
+
+def _check_run_folder(folder: Path) -> None:
+    """Refuse to write a run among files that are none of its own."""
+    foreign = {entry.name for entry in folder.iterdir()} - RUN_FILES if folder.exists() else set()
+    if foreign:
+        raise DataError(f"--out {folder}: it holds other files ({min(foreign)}); name a new folder")
+
+
+def _check_model_folder(folder: Path) -> None:
+    """Refuse a folder that holds something else than a saved model."""
+    from chainrule.storage import is_saved_model
+
+    if folder.exists() and any(folder.iterdir()) and not is_saved_model(folder):
+        raise DataError(f"--out {folder}: it is not empty and holds no saved model; name a new folder")
+
+
+def _build(model: str, arguments: dict[str, Any]) -> DensityEstimator:
+    """Return the unfitted estimator, or say which option it does not have."""
+    import chainrule.estimators
+
+    estimator_class = getattr(chainrule.estimators, MODELS[model])
+    known = inspect.signature(estimator_class).parameters
+    if "hidden_sizes" in arguments and "hidden_size" in known:
+        arguments["hidden_size"] = _single(arguments.pop("hidden_sizes"))
+    for name in arguments:
+        if name not in known:
+            raise DataError(f"--model {model} has no option --{name.replace('_', '-')}; leave it out")
+    if "verbose" in known:
+        arguments["verbose"] = on_terminal()
+    return estimator_class(**arguments)
+
+
+def _single(sizes: tuple[int, ...]) -> int:
+    if len(sizes) != 1:
+        raise DataError(f"NADE has one hidden layer, but --hidden-sizes names {len(sizes)}; give one size")
+    return sizes[0]
+
+
+def _fit(estimator: DensityEstimator, dataset: Dataset, out: Path) -> float:
+    """Fit, and return the seconds it took; after Ctrl-C save what there is and say so."""
+    start = time.perf_counter()
+    try:
+        estimator.fit(dataset.train, X_val=dataset.valid)
+    except FitInterrupted as interrupt:
+        _save(estimator, out)
+        raise FitInterrupted(f"interrupted: the best weights so far are saved in {out}") from interrupt
+    return time.perf_counter() - start
+
+
+def _save(estimator: DensityEstimator, out: Path) -> None:
+    """Save a fitted model; where `out` has no room, save it elsewhere rather than lose it."""
+    try:
+        estimator.save(out)
+    except OSError as error:
+        rescue = tempfile.mkdtemp(prefix="chainrule-")
+        try:
+            estimator.save(rescue)
+        except OSError:
+            Path(rescue).rmdir()
+            raise OSError(error.errno, f"the model could not be saved: {error.strerror}", str(out)) from error
+        raise OSError(
+            error.errno, f"the model could not be saved here ({error.strerror}), but is in {rescue}", str(out)
+        ) from error
+
+
+def _heading(comparison: Comparison) -> str:
+    return (
+        f"{comparison.dataset}: {comparison.kinds}; {comparison.n_train:,} training, {comparison.n_valid:,} "
+        f"validation and {comparison.n_test:,} test rows; {comparison.split}"
+    )
+
+
+def _comparison_table(comparison: Comparison) -> Table:
+    from rich.table import Table
+
+    table = Table()
+    table.add_column("model")
+    columns = ["test log-likelihood, nats", "parameters", "epochs", "fit s", "s per 1000 samples"]
+    if comparison.discrete:
+        columns.insert(1, "bits/dim")
+    for name in columns:
+        table.add_column(name, justify="right")
+    best = comparison.best()
+    for result in comparison.results:
+        table.add_row(*_cells(comparison, result), style="bold" if result is best else None)
+    return table
+
+
+def _cells(comparison: Comparison, result: ModelResult) -> list[str]:
+    best = " *" if result is comparison.best() else ""
+    bound = ">= " if result.estimator.likelihood_ == "lower bound" else ""
+    cells = [
+        result.model + best,
+        f"{bound}{result.test_log_likelihood:.3f} ± {result.standard_error:.3f}",
+        f"{result.n_parameters:,}",
+        "" if result.epochs is None else str(result.epochs),
+        f"{result.fit_seconds:.1f}",
+        f"{result.sample_seconds:.3f}",
+    ]
+    bits = comparison.bits_per_dim(result)
+    if bits is not None:
+        cells.insert(2, f"{bits:.4f}")
+    return cells
+
+
+def _remarks(comparison: Comparison) -> list[str]:
+    lines = [f"{result.model}: {result.note}" for result in comparison.results if result.note]
+    lines += comparison.notes
+    if comparison.best() is not None:
+        lines.append("* ahead of every other model by more than two standard errors of the paired difference")
+    elif len(comparison.results) > 1:
+        lines.append("no model is ahead of every other by more than two standard errors")
+    if comparison.entropy is not None:
+        lines.append(f"the true distribution itself: {-comparison.entropy:.3f} nats on average")
+    return lines
