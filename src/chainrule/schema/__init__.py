@@ -1,0 +1,8 @@
+"""Variables and their kinds: from a user's table to numeric codes and back."""
+
+from __future__ import annotations
+
+from chainrule.schema.core import Schema
+from chainrule.schema.variables import KINDS, Kind, Variable
+
+__all__ = ["KINDS", "Kind", "Schema", "Variable"]

@@ -1,0 +1,97 @@
+"""Build the user's container from decoded columns."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chainrule.errors import StorageError
+from chainrule.schema.variables import Variable
+
+__all__ = ["build_frame", "build_object_array"]
+
+Values = Sequence[NDArray[Any]]
+
+
+def build_object_array(values: Values, dtype: str) -> NDArray[Any]:
+    """Return an array (n, D) of Python objects or of text."""
+    array = np.empty((len(values[0]), len(values)), dtype=object)
+    for d, column in enumerate(values):
+        array[:, d] = column.tolist()
+    return array.astype(np.dtype(dtype))
+
+
+def build_frame(container: str, variables: Sequence[Variable], values: Values, integer_names: bool) -> Any:
+    """Return a DataFrame of the container's library with the variables' names and dtypes."""
+    try:
+        return _BUILDERS[container](variables, values, integer_names)
+    except ImportError as error:
+        raise StorageError(f"the columns belong in a {container} table, but {container} is not installed") from error
+
+
+def _build_pandas(variables: Sequence[Variable], values: Values, integer_names: bool) -> Any:
+    import pandas as pd
+
+    columns: Mapping[int, Any] = {
+        d: _pandas_column(variable, column)
+        for d, (variable, column) in enumerate(zip(variables, values, strict=True))
+    }
+    frame = pd.DataFrame(columns)
+    names = [variable.name for variable in variables]
+    frame.columns = pd.Index([int(name) for name in names] if integer_names else names)
+    return frame
+
+
+def _pandas_column(variable: Variable, values: NDArray[Any]) -> Any:
+    import pandas as pd
+
+    if not variable.dtype.startswith("category"):
+        return pd.Series(values.tolist() if values.dtype == object else values, dtype=variable.dtype)
+    position = {level: code for code, level in enumerate(variable.levels)}
+    codes = [position[value] for value in values.tolist()]
+    ordered = variable.dtype.endswith("[ordered]")
+    return pd.Series(pd.Categorical.from_codes(codes, categories=list(variable.levels), ordered=ordered))
+
+
+def _build_polars(variables: Sequence[Variable], values: Values, integer_names: bool) -> Any:
+    import polars as pl
+
+    columns = []
+    for variable, column in zip(variables, values, strict=True):
+        dtype = pl.Enum(list(variable.levels)) if variable.dtype == "Enum" else getattr(pl, variable.dtype)
+        columns.append(pl.Series(variable.name, column.tolist()).cast(dtype))
+    return pl.DataFrame(columns)
+
+
+def _build_pyarrow(variables: Sequence[Variable], values: Values, integer_names: bool) -> Any:
+    import pyarrow as pa
+
+    columns = [_pyarrow_column(variable.dtype, column) for variable, column in zip(variables, values, strict=True)]
+    return pa.table(columns, names=[variable.name for variable in variables])
+
+
+def _pyarrow_column(dtype: str, values: NDArray[Any]) -> Any:
+    import pyarrow as pa
+
+    parts = re.match(r"dictionary<values=(\w+), indices=(\w+), ordered=(\d)>", dtype)
+    if parts is None:
+        return pa.array(values.tolist()).cast(_pyarrow_type(dtype))
+    dictionary = pa.dictionary(_pyarrow_type(parts[2]), _pyarrow_type(parts[1]), parts[3] == "1")
+    return pa.array(values.tolist()).cast(dictionary.value_type).dictionary_encode().cast(dictionary)
+
+
+def _pyarrow_type(name: str) -> Any:
+    import pyarrow as pa
+
+    return pa.type_for_alias(name)
+
+
+_BUILDERS: dict[str, Callable[[Sequence[Variable], Values, bool], Any]] = {
+    "pandas": _build_pandas,
+    "polars": _build_polars,
+    "pyarrow": _build_pyarrow,
+}

@@ -1,0 +1,345 @@
+"""Read any supported container column by column."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chainrule.errors import DataError
+from chainrule.schema.variables import plain_level
+
+__all__ = ["Column", "Container", "Family", "Table", "read_table"]
+
+Container = Literal["numpy", "pandas", "polars", "pyarrow"]
+Family = Literal["boolean", "integer", "float", "text", "category", "mixed"]
+
+_SUPPORTED = "a 2-D numpy array or a DataFrame (pandas, polars or pyarrow)"
+_FAMILY_OF_DTYPE: dict[str, Family] = {"b": "boolean", "i": "integer", "u": "integer", "f": "float"}
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column without missing values.
+
+    ``values`` has shape (n,): boolean, integer or float for these families, else Python objects.
+    ``categories`` are the levels that a categorical dtype declares, in its order.
+    """
+
+    name: str
+    values: NDArray[Any]
+    family: Family
+    dtype: str
+    categories: tuple[Any, ...] = ()
+
+    @property
+    def is_numeric(self) -> bool:
+        """Whether the values are integers or floats."""
+        return self.family in ("integer", "float")
+
+
+@dataclass(frozen=True)
+class Table:
+    """A container's rows: either one numeric matrix (n, D), or D columns."""
+
+    container: Container
+    dtype: str | None
+    names: tuple[str, ...]
+    n_rows: int
+    matrix: NDArray[Any] | None = None
+    columns: tuple[Column, ...] = ()
+    integer_names: bool = False
+
+    @property
+    def n_columns(self) -> int:
+        """Number of columns, D."""
+        return len(self.names)
+
+    @property
+    def named(self) -> bool:
+        """Whether the container itself names its columns by strings."""
+        return self.container != "numpy" and not self.integer_names
+
+    def column(self, index: int) -> Column:
+        """Return column number `index`, from 0."""
+        if self.matrix is None:
+            return self.columns[index]
+        values = self.matrix[:, index]
+        return Column(self.names[index], values, _FAMILY_OF_DTYPE[values.dtype.kind], str(values.dtype))
+
+    def take_columns(self, order: Sequence[int]) -> Table:
+        """Return a DataFrame's table with its columns in another order."""
+        names = tuple(self.names[index] for index in order)
+        columns = tuple(self.columns[index] for index in order)
+        return Table(self.container, self.dtype, names, self.n_rows, None, columns, self.integer_names)
+
+
+def read_table(data: Any) -> Table:
+    """Read rows; refuse what is empty, missing, infinite or of an unsupported type.
+
+    Parameters
+    ----------
+    data : array-like or DataFrame of shape (n, D)
+
+    Raises
+    ------
+    DataError
+        Naming the column and the first row (counted from 1) where the trouble is.
+    """
+    if hasattr(data, "collect"):
+        raise DataError(f"X is a {type(data).__name__}; expected {_SUPPORTED}: call .collect() first")
+    if hasattr(data, "columns") or hasattr(data, "column_names"):
+        return _read_frame(data)
+    return _read_array(_as_array(data))
+
+
+# ---------------------------------------------------------------- arrays
+
+
+def _as_array(data: Any) -> NDArray[Any]:
+    if hasattr(data, "tocsr"):
+        raise DataError("X is a sparse matrix; expected dense rows: pass X.toarray()")
+    if isinstance(data, np.ma.MaskedArray):
+        raise DataError("X is a masked array; masked values are not modelled: fill them and pass a plain array")
+    if not isinstance(data, np.ndarray) and not hasattr(data, "__array__") and not isinstance(data, (list, tuple)):
+        raise DataError(f"X is a {type(data).__name__}; expected {_SUPPORTED}")
+    try:
+        array = np.asarray(data)
+        if array.dtype.kind in "US" and isinstance(data, (list, tuple)):
+            array = np.asarray(data, dtype=object)  # keeps the numbers among the text
+    except (ValueError, TypeError) as error:
+        raise DataError(f"X is not a table: {error}") from error
+    _check_shape(array)
+    return array
+
+
+def _check_shape(array: NDArray[Any]) -> None:
+    if array.ndim < 2:
+        raise DataError(
+            f"X has shape {array.shape}; expected 2D array of rows and columns. Reshape your data: "
+            "X.reshape(-1, 1) for one column, X.reshape(1, -1) for one row"
+        )
+    if array.ndim > 2:
+        raise DataError(f"X has shape {array.shape}; expected (n, D): flatten each row, X.reshape(len(X), -1)")
+    _check_not_empty(array.shape)
+
+
+def _check_not_empty(shape: tuple[int, ...]) -> None:
+    if shape[1] == 0:
+        raise DataError(f"X has 0 feature(s) (shape={shape}) while a minimum of 1 is required.")
+    if shape[0] == 0:
+        raise DataError(f"X has 0 sample(s) (shape={shape}) while a minimum of 1 is required.")
+
+
+def _read_array(array: NDArray[Any]) -> Table:
+    names = tuple(f"x{number}" for number in range(1, array.shape[1] + 1))
+    dtype = str(array.dtype)
+    if array.dtype.kind in _FAMILY_OF_DTYPE:
+        _check_finite_matrix(array, names)
+        return Table("numpy", dtype, names, len(array), matrix=array)
+    if array.dtype.kind == "c":
+        raise DataError("Complex data not supported: split the real and the imaginary part into columns")
+    if array.dtype.kind not in "OU":
+        raise DataError(f"X has dtype {dtype}, which is not supported: convert it to numbers or text")
+    columns = tuple(
+        _object_column(name, array[:, d].astype(object), dtype) for d, name in enumerate(names)
+    )
+    return Table("numpy", dtype, names, len(array), columns=columns)
+
+
+def _check_finite_matrix(matrix: NDArray[Any], names: Sequence[str]) -> None:
+    if matrix.dtype.kind != "f" or np.isfinite(matrix).all():
+        return
+    first = int(np.flatnonzero(~np.isfinite(matrix).all(axis=0))[0])
+    _check_finite(names[first], matrix[:, first])
+
+
+# ---------------------------------------------------------------- columns
+
+
+def _check_finite(name: str, values: NDArray[Any]) -> None:
+    bad = ~np.isfinite(values)
+    if not bad.any():
+        return
+    value = values[np.argmax(bad)]
+    if np.isnan(value):
+        _refuse_missing(name, np.isnan(values), "NaN")
+    count = int(np.isinf(values).sum())
+    raise DataError(
+        f"column {name!r} holds infinity (inf) in row {int(np.argmax(bad)) + 1} ({count} such in the column): "
+        "replace it by a finite number or drop the row"
+    )
+
+
+def _refuse_missing(name: str, missing: NDArray[np.bool_], word: str = "a missing value (NaN, null)") -> None:
+    row, count = int(np.argmax(missing)) + 1, int(missing.sum())
+    raise DataError(
+        f"column {name!r} holds {word} in row {row} ({count} such in the column): "
+        "missing values are not modelled yet, so drop or fill them"
+    )
+
+
+def _object_column(name: str, values: NDArray[Any], dtype: str) -> Column:
+    """Make a column of Python objects numeric where all of them are numbers."""
+    missing = np.fromiter((_is_missing(value) for value in values), dtype=bool, count=len(values))
+    if missing.any():
+        _refuse_missing(name, missing)
+    family = _family_of_objects(name, values)
+    if family in ("boolean", "integer", "float"):
+        values = _as_numbers(values, family)
+        _check_finite(name, values)
+    return Column(name, values, family, dtype)
+
+
+def _is_missing(value: Any) -> bool:
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+        return True
+    return isinstance(value, (float, np.floating)) and bool(np.isnan(value))
+
+
+def _family_of_objects(name: str, values: Iterable[Any]) -> Family:
+    families = {_family_of_type(kind, name) for kind in {type(value) for value in values}}
+    if len(families) == 1:
+        return families.pop()
+    return "float" if families == {"integer", "float"} else "mixed"
+
+
+def _family_of_type(kind: type, name: str) -> Family:
+    if issubclass(kind, (bool, np.bool_)):
+        return "boolean"
+    if issubclass(kind, (int, np.integer)):
+        return "integer"
+    if issubclass(kind, (float, np.floating)):
+        return "float"
+    if issubclass(kind, str):
+        return "text"
+    raise DataError(
+        f"column {name!r} holds values of type {kind.__name__}; each argument must be "
+        "a string or a number: convert the column to numbers or text"
+    )
+
+
+def _as_numbers(values: NDArray[Any], family: Family) -> NDArray[Any]:
+    if family == "boolean":
+        return values.astype(bool)
+    try:
+        return values.astype(np.int64 if family == "integer" else np.float64)
+    except OverflowError:  # integers beyond 64 bits
+        return values.astype(np.float64)
+
+
+# ---------------------------------------------------------------- data frames
+
+
+def _read_frame(data: Any) -> Table:
+    import narwhals as nw
+
+    labels = list(data.columns) if hasattr(data, "columns") else []
+    if hasattr(data, "column_names"):  # pyarrow, where `columns` are the values
+        labels = list(data.column_names)
+    integer_names = _has_integer_names(labels)
+    _check_labels(labels, integer_names)
+    if integer_names:
+        data = data.set_axis([str(label) for label in labels], axis=1)
+    try:
+        frame = nw.from_native(data, eager_only=True)
+    except TypeError:
+        raise DataError(f"X is a {type(data).__name__}; expected {_SUPPORTED}") from None
+    container = _container(frame.implementation.value)
+    _check_not_empty(frame.shape)
+    columns = tuple(_frame_column(frame[name]) for name in frame.columns)
+    return Table(container, None, tuple(frame.columns), len(frame), None, columns, integer_names)
+
+
+def _container(implementation: str) -> Container:
+    for container in ("pandas", "polars", "pyarrow"):
+        if implementation == container:
+            return container  # type: ignore[return-value]
+    raise DataError(f"X is a {implementation} DataFrame; expected {_SUPPORTED}")
+
+
+def _has_integer_names(labels: Sequence[Any]) -> bool:
+    return bool(labels) and all(isinstance(label, (int, np.integer)) for label in labels)
+
+
+def _check_labels(labels: Sequence[Any], integer_names: bool) -> None:
+    for label in labels:
+        if not integer_names and not isinstance(label, str):
+            raise DataError(
+                f"column name {label!r} is a {type(label).__name__}; feature names are only supported if all "
+                "are strings: rename the columns, X.columns = X.columns.map(str)"
+            )
+    seen: set[Any] = set()
+    for label in labels:
+        if label in seen:
+            raise DataError(f"the column name {label!r} appears more than once: rename the columns")
+        seen.add(label)
+
+
+def _frame_column(series: Any) -> Column:
+    """Read one narwhals Series."""
+    import narwhals as nw
+
+    name, dtype = series.name, series.dtype
+    if series.null_count():
+        _refuse_missing(name, series.is_null().to_numpy().astype(bool))
+    token = _dtype_token(series)
+    if dtype == nw.Boolean:
+        return Column(name, series.to_numpy().astype(bool), "boolean", token)
+    if dtype.is_integer() or dtype.is_float():
+        return _numeric_column(series, token)
+    if isinstance(dtype, (nw.Categorical, nw.Enum)):
+        return _category_column(series, token)
+    values = np.array([*series.to_list(), None], dtype=object)[:-1]  # None keeps numpy from making it 2-D
+    if dtype == nw.String:
+        return Column(name, values, "text", token)
+    if dtype == nw.Object:
+        return _object_column(name, values, token)
+    if dtype.is_temporal():
+        raise DataError(
+            f"column {name!r} holds dates or times ({dtype}), which are not modelled yet: "
+            "drop it or turn it into numbers, such as days since a date"
+        )
+    raise DataError(f"column {name!r} has dtype {dtype}, which is not supported: convert it to numbers or text")
+
+
+def _numeric_column(series: Any, token: str) -> Column:
+    values = series.to_numpy()
+    if not series.dtype.is_float():
+        kind = np.uint64 if str(series.dtype).startswith("U") else np.int64
+        return Column(series.name, values.astype(kind), "integer", token)
+    values = values.astype(np.float64)
+    _check_finite(series.name, values)
+    return Column(series.name, values, "float", token)
+
+
+def _category_column(series: Any, token: str) -> Column:
+    values = np.array([*series.to_list(), None], dtype=object)[:-1]
+    categories = tuple(plain_level(level, series.name) for level in _declared_categories(series))
+    return Column(series.name, values, "category", token, categories)
+
+
+def _declared_categories(series: Any) -> list[Any]:
+    """Return the levels that the dtype itself declares (pandas categories, polars Enum), in its order."""
+    native = series.to_native()
+    implementation = series.implementation.value
+    if implementation == "pandas":
+        return list(native.cat.categories)
+    if implementation == "polars" and type(native.dtype).__name__ == "Enum":
+        return list(native.dtype.categories)
+    return []
+
+
+def _dtype_token(series: Any) -> str:
+    """Return a name of the native dtype from which the column can be rebuilt."""
+    native = series.to_native()
+    implementation = series.implementation.value
+    if implementation == "pyarrow":
+        return str(native.type)
+    if implementation == "polars":
+        return str(type(native.dtype).__name__)
+    token = str(native.dtype)
+    return f"{token}[ordered]" if token == "category" and native.cat.ordered else token

@@ -1,0 +1,139 @@
+"""What is known about one variable: its kind, its values, its scale."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from chainrule.errors import DataError
+
+__all__ = ["KINDS", "Kind", "Variable", "pack_variables", "plain_level", "unpack_variables"]
+
+Kind = Literal["binary", "categorical", "ordinal", "continuous"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One column of the data.
+
+    Parameters
+    ----------
+    name : str
+        The column's name; ``"x1"``, ``"x2"``, ... where the container has none.
+    kind : {"binary", "categorical", "ordinal", "continuous"}
+        Which family of conditionals can model it.
+    levels : tuple
+        Binary and categorical: the user's values; the position is the code.
+    low, high : int
+        Ordinal: the inclusive range of values; the code is ``value - low``.
+    location, scale : float
+        Continuous: the code is ``(value - location) / scale``.
+    dtype : str
+        The column's dtype in the user's container, to decode into.
+
+    Examples
+    --------
+    >>> Variable("sex", "binary", levels=("female", "male"), dtype="str").n_levels
+    2
+    >>> Variable("age", "ordinal", low=17, high=90, dtype="int64").n_levels
+    74
+    """
+
+    name: str
+    kind: Kind
+    levels: tuple[Any, ...] = ()
+    low: int = 0
+    high: int = 0
+    location: float = 0.0
+    scale: float = 1.0
+    dtype: str = "float64"
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise DataError(f"column {self.name!r}: {self.kind!r} is not a kind; kinds are {', '.join(KINDS)}")
+        if self.kind == "binary" and len(self.levels) != 2:
+            raise DataError(f"column {self.name!r}: a binary variable has 2 levels, got {len(self.levels)}")
+        if self.kind == "categorical" and not self.levels:
+            raise DataError(f"column {self.name!r}: a categorical variable needs at least one level")
+        if self.kind == "ordinal" and self.low > self.high:
+            raise DataError(f"column {self.name!r}: the range {self.low}..{self.high} is empty")
+        if self.kind == "continuous" and not (self.scale > 0 and np.isfinite([self.scale, self.location]).all()):
+            raise DataError(f"column {self.name!r}: location and scale must be finite and the scale positive")
+
+    @property
+    def n_levels(self) -> int | None:
+        """Number of distinct codes; None for a continuous variable."""
+        if self.kind == "continuous":
+            return None
+        return self.high - self.low + 1 if self.kind == "ordinal" else len(self.levels)
+
+
+def plain_level(value: Any, name: str) -> Any:
+    """Return a level as a plain Python str, bool, int or float, which JSON can hold."""
+    plain = value.item() if isinstance(value, np.generic) else value
+    if not isinstance(plain, (str, bool, int, float)):
+        raise DataError(
+            f"column {name!r} holds values of type {type(plain).__name__}, "
+            "which cannot be levels: convert the column to numbers or text"
+        )
+    return plain
+
+
+def pack_variables(variables: Iterable[Variable], with_names: bool) -> list[dict[str, Any]]:
+    """Describe variables in JSON-safe form; neighbours that differ only in name or scale share an entry."""
+    packed = []
+    for _, run in groupby(variables, key=_shared_facts):
+        members = list(run)
+        packed.append(_pack_run(members, with_names))
+    return packed
+
+
+def _shared_facts(variable: Variable) -> tuple[Any, ...]:
+    # types tell the level True from 1, which are equal
+    types = tuple(type(level).__name__ for level in variable.levels)
+    return (variable.kind, variable.levels, types, variable.low, variable.high, variable.dtype)
+
+
+def _pack_run(members: list[Variable], with_names: bool) -> dict[str, Any]:
+    first = members[0]
+    entry: dict[str, Any] = {"kind": first.kind, "dtype": first.dtype, "repeat": len(members)}
+    if with_names:
+        entry["names"] = [variable.name for variable in members]
+    if first.kind == "ordinal":
+        entry |= {"low": first.low, "high": first.high}
+    elif first.kind == "continuous":
+        entry["location"] = [variable.location for variable in members]
+        entry["scale"] = [variable.scale for variable in members]
+    else:
+        entry["levels"] = list(first.levels)
+    return entry
+
+
+def unpack_variables(packed: Iterable[Mapping[str, Any]]) -> tuple[Variable, ...]:
+    """Undo `pack_variables`; variables without a name become ``x1``, ``x2``, ..."""
+    variables: list[Variable] = []
+    for entry in packed:
+        variables += _unpack_run(entry, first_number=len(variables) + 1)
+    return tuple(variables)
+
+
+def _unpack_run(entry: Mapping[str, Any], first_number: int) -> list[Variable]:
+    count = entry["repeat"]
+    names = entry.get("names") or [f"x{first_number + i}" for i in range(count)]
+    template = Variable(
+        name="",
+        kind=entry["kind"],
+        levels=tuple(entry.get("levels", ())),
+        low=entry.get("low", 0),
+        high=entry.get("high", 0),
+        dtype=entry["dtype"],
+    )
+    if template.kind != "continuous":
+        return [replace(template, name=name) for name, _ in zip(names, range(count), strict=True)]
+    rows = zip(names, entry["location"], entry["scale"], strict=True)
+    return [replace(template, name=name, location=location, scale=scale) for name, location, scale in rows]
