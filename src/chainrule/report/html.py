@@ -1,0 +1,383 @@
+"""The report of a comparison as one HTML file that needs nothing else."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from chainrule.report import plots, sample_plots
+from chainrule.report.mask_plot import mask_picture
+from chainrule.report.numbers import count, decimals_for, number, seconds, with_error
+from chainrule.report.rows import TextTable, n_rows, plot_values, take_rows, text_table
+from chainrule.report.style import INK, Picture, drawing, model_colours
+from chainrule.report.words import conclusion, is_lower_bound
+
+if TYPE_CHECKING:
+    from chainrule.evaluation import Comparison, ModelResult
+    from chainrule.schema import Schema
+
+__all__ = ["render_report", "write_report"]
+
+_N_EXTREME_IMAGES = 10
+_N_EXTREME_ROWS = 6
+_N_TABLE_ROWS = 5
+_MAX_PAIR_COLUMNS = 6
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One line of the comparison table."""
+
+    model: str
+    colour: str
+    best: bool
+    cells: list[str]
+    note: str
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Rows of a table that belong together under one heading."""
+
+    title: str
+    table: TextTable
+    leading: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Block:
+    """A paragraph with what stands under it: pictures side by side, and groups of table rows."""
+
+    title: str = ""
+    text: str = ""
+    pictures: list[Picture] = field(default_factory=list)
+    layout: str = "panels"
+    groups: list[_Group] = field(default_factory=list)
+    leading: str = ""
+    folded: bool = False
+
+
+def write_report(comparison: Comparison, path: str | Path) -> None:
+    """Write the report of a comparison: one HTML file that opens offline.
+
+    Parameters
+    ----------
+    comparison : Comparison
+        Models that were tested on the same rows. The estimators must be fitted: the report asks the schema
+        for the columns and, for data of two variables, each model for its log-density on a grid.
+    path : str or Path
+        Where to write; the folder must exist.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written.
+
+    Examples
+    --------
+    >>> write_report(comparison, "report.html")  # doctest: +SKIP
+    """
+    Path(path).write_text(render_report(comparison), encoding="utf-8")
+
+
+def render_report(comparison: Comparison) -> str:
+    """Return the report of a comparison as HTML.
+
+    Parameters
+    ----------
+    comparison : Comparison
+        As for `write_report`.
+
+    Returns
+    -------
+    str
+        A complete document without references to other files or addresses.
+    """
+    results = comparison.results
+    colours = model_colours([r.model for r in results], [r.history is not None for r in results])
+    ranked = comparison.ranked()
+    with drawing():
+        page = {
+            "comparison": comparison,
+            "facts": _facts(comparison),
+            "conclusion": conclusion(comparison),
+            "columns": _columns(comparison),
+            "rows": _rows(comparison, colours),
+            "marked": comparison.best() is not None,
+            "difference": plots.differences(comparison, colours),
+            "curves": plots.learning_curves(results, colours),
+            "likelihoods": _likelihoods(ranked, colours),
+            "samples": _samples(comparison, colours),
+            "leader": ranked[0].model if ranked else "",
+            "extremes": _extremes(comparison, colours) if ranked else [],
+            "masks": mask_picture(),
+        }
+    environment = Environment(
+        loader=PackageLoader("chainrule.report", package_path=""),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("template.html.j2").render(page)
+
+
+def _facts(comparison: Comparison) -> list[tuple[str, str]]:
+    facts = [
+        ("Training rows", count(comparison.n_train)),
+        ("Validation rows", count(comparison.n_valid)),
+        ("Test rows", count(comparison.n_test)),
+        ("Variables", count(comparison.n_variables)),
+    ]
+    if comparison.image_shape:
+        height, width = comparison.image_shape
+        facts.append(("Image", f"{height} × {width}"))
+    if comparison.entropy is not None:
+        facts.append(("True entropy", f"{number(comparison.entropy, 4)} nats"))
+    return [
+        *facts,
+        ("Seed", str(comparison.random_state)),
+        ("Time in all", f"{seconds(comparison.seconds)} s"),
+    ]
+
+
+def _columns(comparison: Comparison) -> list[tuple[str, str]]:
+    """Return the heading and the unit of each column of numbers."""
+    columns = [("Test log-likelihood", "nats per row")]
+    if len(comparison.results) > 1:
+        columns.append(("Difference to first", "nats, paired"))
+    if comparison.entropy is not None:
+        columns.append(("Above entropy", "nats"))
+    if comparison.discrete:
+        columns.append(("Bits/dim", ""))
+    return [
+        *columns,
+        ("Parameters", ""),
+        ("Fit", "s"),
+        ("1000 samples", "s"),
+        ("Epochs", ""),
+    ]
+
+
+def _rows(comparison: Comparison, colours: Mapping[str, str]) -> list[_Row]:
+    ranked = comparison.ranked()
+    best = comparison.best()
+    gaps = [comparison.difference(result) for result in ranked]
+    decimals = decimals_for(*(result.standard_error for result in ranked))
+    gap_decimals = decimals_for(*(gap.standard_error for gap in gaps))
+    rows = []
+    for result, gap in zip(ranked, gaps, strict=True):
+        bound = "≥ " if is_lower_bound(result) else ""
+        cells = [bound + with_error(result.test_log_likelihood, result.standard_error, decimals)]
+        if len(ranked) > 1:
+            first = result is ranked[0]
+            cells.append("–" if first else with_error(gap.mean, gap.standard_error, gap_decimals))
+        if comparison.entropy is not None:
+            cells.append(number(-result.test_log_likelihood - comparison.entropy, decimals))
+        bits = comparison.bits_per_dim(result)
+        if comparison.discrete:
+            cells.append("–" if bits is None else number(bits, 4))
+        cells += [
+            count(result.n_parameters),
+            seconds(result.fit_seconds),
+            seconds(result.sample_seconds),
+            "–" if result.epochs is None else count(result.epochs),
+        ]
+        rows.append(_Row(result.model, colours[result.model], result is best, cells, result.note))
+    return rows
+
+
+def _likelihoods(ranked: list[ModelResult], colours: Mapping[str, str]) -> list[Picture]:
+    """Return the pictures about single test rows: all models, and the two that are closest to each other."""
+    if not ranked:
+        return []
+    pair = [result for result in ranked if result.history is not None][:2]
+    pair = pair if len(pair) == 2 else ranked[:2]
+    pictures = [plots.row_histograms(ranked, colours)]
+    if len(pair) == 2:
+        pictures.append(plots.paired_scatter(pair[0], pair[1], colours))
+    return [picture for picture in pictures if picture is not None]
+
+
+def _samples(comparison: Comparison, colours: Mapping[str, str]) -> list[_Block]:
+    ranked = comparison.ranked()
+    if not ranked:
+        return []
+    schema: Schema = ranked[0].estimator.schema_
+    if comparison.image_shape:
+        return [_image_samples(comparison, schema, colours)]
+    if comparison.n_variables == 2:
+        return _plane_samples(comparison, schema, colours)
+    return [*_pair_plots(comparison, schema, colours), *_table_samples(comparison, schema, colours)]
+
+
+def _image_samples(comparison: Comparison, schema: Schema, colours: Mapping[str, str]) -> _Block:
+    assert comparison.image_shape is not None
+    shape, real = comparison.image_shape, comparison.train_rows
+    pictures = [
+        sample_plots.image_grid(
+            _shades(schema, real, real), shape, "Grid of real training images.", title="Real training rows"
+        )
+    ]
+    for result in comparison.ranked():
+        pictures.append(
+            sample_plots.image_grid(
+                _shades(schema, result.samples, real),
+                shape,
+                f"Grid of images drawn from {result.model}.",
+                title=result.model,
+                key=colours[result.model],
+            )  # fmt: skip
+        )
+    return _Block(
+        text="Real images first, then independent draws from each model, not chosen by hand.",
+        pictures=pictures,
+        layout="images",
+    )
+
+
+def _plane_samples(comparison: Comparison, schema: Schema, colours: Mapping[str, str]) -> list[_Block]:
+    ranked, real = comparison.ranked(), comparison.test_rows
+    what = "probability of each pair of values" if schema.is_discrete else "density"
+    return [
+        _Block(
+            text="Real test rows, and draws from each model.",
+            pictures=sample_plots.plane_scatters(schema, real, ranked, colours),
+        ),
+        _Block(
+            title="What each model has learnt",
+            text=f"The logarithm of the {what}, computed on a grid; one scale of colours for all models.",
+            pictures=sample_plots.density_maps(schema, real, ranked),
+        ),
+    ]
+
+
+def _pair_plots(comparison: Comparison, schema: Schema, colours: Mapping[str, str]) -> list[_Block]:
+    continuous = [column for column, kind in enumerate(schema.kinds) if kind == "continuous"]
+    if len(continuous) < 2:
+        return []
+    columns = continuous[:_MAX_PAIR_COLUMNS]
+    first, *others = [
+        sample_plots.pair_plot(schema, columns, comparison.test_rows, result, colours[result.model])
+        for result in comparison.ranked()
+    ]
+    hidden = len(continuous) - len(columns)
+    text = f"The first {len(columns)} of {len(continuous)} continuous columns." if hidden else ""
+    blocks = [_Block(title="Pairs of columns", text=text, pictures=[first], layout="wide")]
+    if others:
+        blocks.append(
+            _Block(title="Pairs of columns, the other models", pictures=others, layout="wide", folded=True)
+        )
+    return blocks
+
+
+def _table_samples(comparison: Comparison, schema: Schema, colours: Mapping[str, str]) -> list[_Block]:
+    ranked = comparison.ranked()
+    blocks = []
+    if comparison.n_variables >= 3:
+        pictures = sample_plots.correlations(schema, comparison.test_rows, ranked, colours)
+        blocks.append(
+            _Block(
+                title="Do pairs of columns go together as they should?",
+                text="Each point is a pair of columns: its correlation in the real test rows across, in the "
+                "model's samples upwards. On the line, they agree."
+                + (" The first 60 columns." if comparison.n_variables > 60 else ""),
+                pictures=pictures,
+                layout="small",
+            )
+            if pictures
+            else _Block()
+        )
+    if _are_bits(schema):
+        return [*blocks, _bit_samples(comparison, schema, colours)]
+    first = list(range(min(_N_TABLE_ROWS, n_rows(comparison.train_rows))))
+    groups = [_Group("Real training rows", text_table(take_rows(comparison.train_rows, first), schema.names))]
+    for result in ranked:
+        drawn = take_rows(result.samples, list(range(min(_N_TABLE_ROWS, n_rows(result.samples)))))
+        groups.append(_Group(f"Drawn from {result.model}", text_table(drawn, schema.names)))
+    return [*blocks, _Block(title="Rows", groups=groups, text=_hidden(groups[0].table))]
+
+
+def _bit_samples(comparison: Comparison, schema: Schema, colours: Mapping[str, str]) -> _Block:
+    sets = {"Real training rows": (comparison.train_rows, INK)}
+    sets |= {result.model: (result.samples, colours[result.model]) for result in comparison.ranked()}
+    return _Block(
+        title="Rows as bits",
+        text="One line is one row; a cell is filled where the variable has its second value.",
+        pictures=[
+            sample_plots.bit_rows(
+                schema.encode(rows)[:32], colour, f"Rows of bits: {name}.", title=name, key=colour
+            )
+            for name, (rows, colour) in sets.items()
+        ],
+    )
+
+
+def _extremes(comparison: Comparison, colours: Mapping[str, str]) -> list[_Block]:
+    """Show the test rows that the leading model finds most and least probable."""
+    leader = comparison.ranked()[0]
+    schema: Schema = leader.estimator.schema_
+    nats = np.nan_to_num(leader.log_likelihoods, nan=-math.inf)
+    order = np.argsort(-nats, kind="stable")
+    wanted = _N_EXTREME_IMAGES if comparison.image_shape else _N_EXTREME_ROWS
+    # With few rows, none stands on both sides.
+    wanted = max(1, min(wanted, len(order) // 2))
+    ends = {"Most probable": order[:wanted], "Least probable": order[-wanted:]}
+    labels = {title: [number(float(nats[row]), 2) for row in index] for title, index in ends.items()}
+    chosen = {title: take_rows(comparison.test_rows, index) for title, index in ends.items()}
+    if comparison.image_shape:
+        return [
+            _Block(
+                title=title,
+                layout="strip",
+                pictures=sample_plots.single_images(
+                    _shades(schema, rows, comparison.train_rows),
+                    comparison.image_shape,
+                    [f"Test row {row + 1}, {title.lower()}." for row in ends[title]],
+                    labels[title],
+                ),
+            )
+            for title, rows in chosen.items()
+        ]
+    if _are_bits(schema):
+        return [
+            _Block(
+                pictures=[
+                    sample_plots.bit_rows(
+                        schema.encode(rows),
+                        colours[leader.model],
+                        f"{title} test rows as bits.",
+                        labels[title],
+                        title=f"{title}, nats at the left",
+                    )  # fmt: skip
+                    for title, rows in chosen.items()
+                ]
+            )
+        ]
+    groups = [_Group(title, text_table(rows, schema.names), labels[title]) for title, rows in chosen.items()]
+    return [_Block(groups=groups, leading="nats", text=_hidden(groups[0].table))]
+
+
+def _are_bits(schema: Schema) -> bool:
+    """Return whether rows are read better as a pattern of bits than as a table."""
+    return schema.n_variables > 12 and set(schema.kinds) == {"binary"}
+
+
+def _hidden(table: TextTable) -> str:
+    shown = len(table.names)
+    return f"The first {shown} of {shown + table.n_hidden} columns." if table.n_hidden else ""
+
+
+def _shades(schema: Schema, rows: Any, reference: Any) -> np.ndarray:
+    """Return pixel values from 0 to 1; continuous ones by the range of the reference rows."""
+    if schema.is_discrete:
+        top = np.array([max((count or 2) - 1, 1) for count in schema.n_levels])
+        return schema.encode(rows) / top
+    low, high = np.quantile(plot_values(schema, reference), [0.005, 0.995])
+    return (plot_values(schema, rows) - low) / max(float(high - low), 1e-12)

@@ -1,0 +1,210 @@
+"""The figures about likelihoods: learning curves, differences, rows one by one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.ticker import MaxNLocator
+
+from chainrule.report.numbers import decimals_for, number
+from chainrule.report.style import INK, MUTED, PAPER, RULE, Picture, figure, vector_picture
+
+if TYPE_CHECKING:
+    from chainrule.evaluation import Comparison, ModelResult
+    from chainrule.training import History
+
+__all__ = ["best_epoch", "differences", "learning_curves", "paired_scatter", "row_histograms"]
+
+_MAX_POINTS = 3000
+
+
+def best_epoch(history: History) -> int:
+    """Return the epoch, counted from 1, with the lowest validation loss; 0 where there is none."""
+    if not history.valid or not np.isfinite(history.valid).any():
+        return 0
+    return int(np.nanargmin(history.valid)) + 1
+
+
+def learning_curves(results: Sequence[ModelResult], colours: Mapping[str, str]) -> list[Picture]:
+    """Return one picture per model that was trained in epochs, all with the same vertical axis."""
+    curves = [(result, result.history) for result in results]
+    trained = [(result, history) for result, history in curves if history is not None and history.train]
+    if not trained:
+        return []
+    low, high, clipped = _loss_limits([history for _, history in trained])
+    return [
+        _curve(result, history, colours[result.model], (low, high), clipped) for result, history in trained
+    ]
+
+
+def differences(comparison: Comparison, colours: Mapping[str, str]) -> Picture | None:
+    """Return the paired differences to the leading model, with bars of two standard errors."""
+    ranked = comparison.ranked()
+    gaps = [comparison.difference(result) for result in ranked]
+    if len(ranked) < 2 or not all(math.isfinite(gap.mean) for gap in gaps):
+        return None
+    canvas, axes = figure(5.0, 0.75 + 0.42 * len(ranked))
+    axes.axvline(0, color=MUTED, linewidth=0.8)
+    for row, (result, gap) in enumerate(zip(ranked, gaps, strict=True)):
+        error = gap.standard_error if math.isfinite(gap.standard_error) else 0.0
+        axes.errorbar(
+            gap.mean, row, xerr=2 * error, fmt="o", markersize=7, capsize=4, color=colours[result.model]
+        )
+    axes.set_yticks(range(len(ranked)), [result.model for result in ranked])
+    axes.set_ylim(len(ranked) - 0.4, -0.6)
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+    axes.grid(axis="x")
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.set_xlabel(f"nats per row, relative to {ranked[0].model}")
+    words = "; ".join(
+        f"{result.model} {number(gap.mean, decimals_for(gap.standard_error))}"
+        for result, gap in zip(ranked[1:], gaps[1:], strict=True)
+    )
+    return vector_picture(
+        canvas,
+        f"Paired difference of each model to {ranked[0].model}, in nats per test row: {words}.",
+        title="Difference to the leading model",
+        caption="Mean difference over the same test rows; the bars span two standard errors either way.",
+    )
+
+
+def row_histograms(ranked: Sequence[ModelResult], colours: Mapping[str, str]) -> Picture | None:
+    """Return the distribution of log-likelihoods over test rows, one strip per model."""
+    finite = {result.model: _finite(result.log_likelihoods) for result in ranked}
+    pooled = np.concatenate(list(finite.values()))
+    if len(pooled) < 2:
+        return None
+    low = min(np.quantile(values, 0.005) for values in finite.values() if len(values))
+    high = pooled.max()
+    span = max(high - low, 1e-6)
+    edges = np.linspace(low - 0.02 * span, high + 0.02 * span, int(np.clip(2 * len(pooled) ** 0.4, 16, 70)))
+    canvas, axes = figure(5.0, 0.8 + 0.72 * len(ranked))
+    for row, result in enumerate(ranked):
+        values, colour = finite[result.model], colours[result.model]
+        counts, _ = np.histogram(values.clip(edges[0], edges[-1]), edges)
+        top = row - 0.82 * counts / max(counts.max(), 1)
+        axes.stairs(top, edges, baseline=row, fill=True, color=colour, alpha=0.35)
+        axes.stairs(top, edges, baseline=row, color=colour, linewidth=1.2)
+        axes.axhline(row, color=RULE, linewidth=0.7, zorder=0)
+        if len(values):
+            mean = float(np.clip(values.mean(), edges[0], edges[-1]))
+            axes.plot([mean, mean], [row, row - 0.9], color=INK, linewidth=1.3)
+    axes.set_yticks([row - 0.3 for row in range(len(ranked))], [result.model for result in ranked])
+    axes.set_ylim(len(ranked) - 0.95, -1.0)
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+    axes.xaxis.set_major_locator(MaxNLocator(6))
+    axes.set_xlabel("log-likelihood of one test row (nats)")
+    means = ", ".join(f"{name} {number(values.mean(), 2)}" for name, values in finite.items() if len(values))
+    caption = (
+        "How the test rows spread; the dark line is the mean. Rows in the lowest 0.5 % stand at the edge."
+    )
+    lost = {result.model: len(result.log_likelihoods) - len(finite[result.model]) for result in ranked}
+    if any(lost.values()):
+        missing = ", ".join(f"{count} of {name}" for name, count in lost.items() if count)
+        caption += f" Rows of probability zero are not drawn: {missing}."
+    return vector_picture(
+        canvas,
+        f"Histograms of the log-likelihoods of single test rows for each model. Means: {means}.",
+        title="Log-likelihood of each test row",
+        caption=caption,
+    )
+
+
+def paired_scatter(first: ModelResult, second: ModelResult, colours: Mapping[str, str]) -> Picture | None:
+    """Return the test rows as points: nats under `second` across, nats under `first` up."""
+    both = np.isfinite(first.log_likelihoods) & np.isfinite(second.log_likelihoods)
+    across, up = second.log_likelihoods[both], first.log_likelihoods[both]
+    if len(up) < 2:
+        return None
+    share = float(np.mean(up > across))
+    low = min(np.quantile(across, 0.002), np.quantile(up, 0.002))
+    high = max(across.max(), up.max())
+    margin = 0.03 * max(high - low, 1e-6)
+    limits = (low - margin, high + margin)
+    shown = slice(None, None, max(1, len(up) // _MAX_POINTS))
+    canvas, axes = figure(4.1, 4.0)
+    axes.axline((low, low), slope=1, color=MUTED, linewidth=0.9)
+    axes.scatter(
+        across[shown], up[shown], s=9, alpha=0.45, linewidths=0, color=colours[first.model], rasterized=True
+    )
+    axes.set(xlim=limits, ylim=limits, aspect="equal")
+    axes.set_xlabel(f"{second.model} (nats)")
+    axes.set_ylabel(f"{first.model} (nats)")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(MaxNLocator(5))
+    axes.grid()
+    words = f"{first.model} gives {share:.0%} of the test rows a higher probability than {second.model}"
+    return vector_picture(
+        canvas,
+        f"Scatter of the test rows' log-likelihoods. {words}.",
+        title=f"{first.model} against {second.model}, row by row",
+        caption=f"{words} (points above the line).",
+    )
+
+
+def _curve(
+    result: ModelResult, history: History, colour: str, limits: tuple[float, float], clipped: bool
+) -> Picture:
+    epochs = np.arange(1, len(history.train) + 1)
+    best = best_epoch(history)
+    canvas, axes = figure(4.6, 2.9)
+    few = "o" if len(epochs) < 3 else None
+    axes.plot(
+        epochs, history.train, color=MUTED, linewidth=1.3, linestyle=(0, (4, 2)), marker=few, label="train"
+    )
+    if history.valid:
+        epochs_valid = np.arange(1, len(history.valid) + 1)
+        axes.plot(epochs_valid, history.valid, color=colour, marker=few, label="validation")
+    words = f"{len(epochs)} epochs"
+    if best:
+        lowest = history.valid[best - 1]
+        axes.axvline(best, color=RULE, linewidth=1, zorder=0)
+        axes.plot(best, lowest, "o", color=colour, markeredgecolor=PAPER, markersize=8, zorder=5)
+        words += f", best at epoch {best} with {number(lowest, 2)} nats on the validation rows"
+    axes.set_xlim(
+        0.5 if len(epochs) < 3 else 1, len(epochs) + (0.5 if len(epochs) < 3 else 0.02 * len(epochs))
+    )
+    axes.set_ylim(*limits)
+    axes.grid(axis="y")
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    axes.yaxis.set_major_locator(MaxNLocator(5))
+    axes.set_xlabel("epoch")
+    axes.set_ylabel("negative log-likelihood (nats)")
+    axes.legend(loc="upper right")
+    return vector_picture(
+        canvas,
+        f"Learning curves of {result.model}, train and validation loss per epoch: {words}.",
+        title=result.model,
+        key=colour,
+        caption=f"{words[0].upper()}{words[1:]}."
+        + (" The first epochs lie above the frame." if clipped else "")
+        + (" The fit was interrupted." if history.interrupted else ""),
+    )
+
+
+def _loss_limits(histories: Sequence[History]) -> tuple[float, float, bool]:
+    """Return limits that show where the curves settle, and whether the first epochs are cut off."""
+    everything = _finite(np.concatenate([np.asarray([*h.train, *h.valid], dtype=float) for h in histories]))
+    if not len(everything):
+        return 0.0, 1.0, False
+    settled = [
+        _finite(np.asarray(curve[len(curve) // 12 + (len(curve) > 4) :], dtype=float))
+        for history in histories
+        for curve in (history.train, history.valid)
+        if len(curve)
+    ]
+    low, high = float(everything.min()), float(everything.max())
+    calm = max((float(values.max()) for values in settled if len(values)), default=high)
+    clipped = high - low > 2.5 * (calm - low) > 0
+    high = low + 1.25 * (calm - low) if clipped else high
+    margin = 0.06 * max(high - low, 1e-3)
+    return low - margin, high + margin, clipped
+
+
+def _finite(values: np.ndarray) -> np.ndarray:
+    return values[np.isfinite(values)]

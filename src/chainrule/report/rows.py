@@ -1,0 +1,96 @@
+"""Rows of any container as cells of text and as numbers to plot."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import narwhals as nw
+import numpy as np
+
+if TYPE_CHECKING:
+    from chainrule.schema import Schema
+
+__all__ = ["TextTable", "n_rows", "one_hot", "plot_values", "take_rows", "text_table"]
+
+_MAX_COLUMNS = 12
+_MAX_CELL = 24
+
+
+@dataclass(frozen=True)
+class TextTable:
+    """Cells as text; `numeric` says which columns are aligned to the right."""
+
+    names: list[str]
+    cells: list[list[str]]
+    numeric: list[bool]
+    n_hidden: int
+
+
+def n_rows(rows: Any) -> int:
+    """Return the number of rows of an array or DataFrame."""
+    return len(rows)
+
+
+def take_rows(rows: Any, index: Sequence[int] | np.ndarray) -> Any:
+    """Return the rows at `index`, in that order, in their own container."""
+    if isinstance(rows, np.ndarray):
+        return rows[np.asarray(index)]
+    return nw.from_native(rows, eager_only=True)[[int(i) for i in index], :].to_native()
+
+
+def text_table(rows: Any, names: Sequence[str]) -> TextTable:
+    """Return at most the first twelve columns of `rows` as text."""
+    shown = list(names[:_MAX_COLUMNS])
+    columns = [_column(rows, position) for position in range(len(shown))]
+    texts = [[_cell(value) for value in column] for column in columns]
+    return TextTable(
+        names=shown,
+        cells=[list(row) for row in zip(*texts, strict=True)],
+        numeric=[all(_is_number(value) for value in column) for column in columns],
+        n_hidden=len(names) - len(shown),
+    )
+
+
+def plot_values(schema: Schema, rows: Any) -> np.ndarray:
+    """Return `rows` as numbers (n, D): user's units, or level positions where the levels are no numbers."""
+    values = schema.encode(rows).astype(np.float64)
+    for column, variable in enumerate(schema.variables):
+        if variable.kind == "continuous":
+            values[:, column] = values[:, column] * variable.scale + variable.location
+        elif variable.kind == "ordinal":
+            values[:, column] += variable.low
+    return values
+
+
+def one_hot(schema: Schema, rows: Any, columns: Sequence[int]) -> np.ndarray:
+    """Return the chosen columns as numbers in which categorical ones become one column per level."""
+    codes = schema.encode(rows).astype(np.float64)
+    parts: list[np.ndarray] = []
+    for column in columns:
+        variable = schema.variables[column]
+        values = codes[:, [column]]
+        if variable.kind == "categorical":
+            values = (values == np.arange(len(variable.levels))).astype(np.float64)
+        parts.append(values)
+    return np.concatenate(parts, axis=1)
+
+
+def _column(rows: Any, position: int) -> list[Any]:
+    if isinstance(rows, np.ndarray):
+        return [value.item() if isinstance(value, np.generic) else value for value in rows[:, position]]
+    return nw.from_native(rows, eager_only=True)[:, position].to_list()
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float | np.number) and not isinstance(value, bool)
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float | np.floating):
+        text = f"{value:.4g}"
+    else:
+        text = str(value)
+    text = text if len(text) <= _MAX_CELL else text[: _MAX_CELL - 1] + "…"
+    return "−" + text[1:] if _is_number(value) and text.startswith("-") else text

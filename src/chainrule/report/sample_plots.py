@@ -1,0 +1,300 @@
+"""The figures that put samples beside real rows: images, planes, pairs of columns, rows of bits."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib.colors import to_rgb
+from matplotlib.ticker import MaxNLocator
+
+from chainrule.report.rows import one_hot, plot_values
+from chainrule.report.style import INK, MAP, MUTED, REAL, Picture, figure, pixel_picture, vector_picture
+
+if TYPE_CHECKING:
+    from chainrule.evaluation import ModelResult
+    from chainrule.schema import Schema
+
+__all__ = [
+    "bit_rows",
+    "correlations",
+    "density_maps",
+    "image_grid",
+    "pair_plot",
+    "plane_scatters",
+    "single_images",
+]
+
+_MAX_PIXELS = 160_000
+_MAX_GRID = 200
+_CONTINUOUS_GRID = 140
+
+
+def image_grid(shades: np.ndarray, shape: tuple[int, int], alt: str, **words: Any) -> Picture:
+    """Return the first images of `shades` (n, D), each value 0 to 1, as a square grid with thin gaps."""
+    height, width = shape
+    side = int(np.clip(math.sqrt(_MAX_PIXELS / (height * width)), 2, 8))
+    side = min(side, max(1, math.ceil(math.sqrt(len(shades)))))
+    gap = max(1, round(min(height, width) / 12))
+    grid = np.full((side * (height + gap) + gap, side * (width + gap) + gap), 0.5)
+    for place, row in enumerate(shades[: side * side]):
+        top, left = gap + place // side * (height + gap), gap + place % side * (width + gap)
+        grid[top : top + height, left : left + width] = row.reshape(height, width)
+    return pixel_picture(grid, alt, max(1, 560 // grid.shape[1]), **words)
+
+
+def single_images(
+    shades: np.ndarray, shape: tuple[int, int], alts: Sequence[str], labels: Sequence[str]
+) -> list[Picture]:
+    """Return each row of `shades` as a picture of its own, labelled by its title."""
+    return [
+        pixel_picture(row.reshape(shape), alt, max(1, 168 // max(shape)), title=label, width=84)
+        for row, alt, label in zip(shades, alts, labels, strict=True)
+    ]
+
+
+def bit_rows(codes: np.ndarray, colour: str, alt: str, labels: Sequence[str] = (), **words: Any) -> Picture:
+    """Return rows of binary values (n, D) as a matrix: a cell is filled where the value is one."""
+    n, width = codes.shape
+    canvas, axes = figure(4.6, 0.5 + 0.085 * n if not labels else 0.5 + 0.15 * n)
+    shade = np.zeros((n, width, 4))
+    shade[..., :3] = to_rgb(colour)
+    shade[..., 3] = codes > 0.5
+    axes.imshow(shade, aspect="auto", interpolation="none")
+    axes.spines[:].set_visible(True)
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    axes.set_xlabel("variable")
+    axes.set_yticks(range(len(labels)), labels, fontsize=7.5)
+    axes.tick_params(axis="y", length=0)
+    return vector_picture(canvas, alt, **words)
+
+
+def plane_scatters(
+    schema: Schema, real: Any, results: Sequence[ModelResult], colours: Mapping[str, str]
+) -> list[Picture]:
+    """Return, for data of two variables, real rows alone and then each model's samples over them."""
+    truth = plot_values(schema, real)
+    drawn = {result.model: plot_values(schema, result.samples) for result in results}
+    many = len(truth) > 400 and all((count or 0) > 30 for count in schema.n_levels)
+    if many:
+        return _plane_histograms(schema, truth, drawn)
+    limits = [_limits(truth[:, axis]) for axis in range(2)]
+    spread = np.random.default_rng(0)
+    pictures = []
+    for name in ("real", *drawn):
+        canvas, axes = figure(3.5, 3.3)
+        real_points = _jittered(truth[:2000], schema, spread)
+        axes.scatter(*real_points.T, s=7, color=REAL, alpha=0.55, linewidths=0, rasterized=True)
+        if name in drawn:
+            points = _jittered(drawn[name][:2000], schema, spread)
+            axes.scatter(*points.T, s=7, color=colours[name], alpha=0.6, linewidths=0, rasterized=True)
+        _plane_axes(axes, schema, limits)
+        title = "Real test rows" if name == "real" else f"{name}: samples over real rows"
+        alt = f"Scatter of {title[0].lower() + title[1:] if name == 'real' else title}, two variables."
+        key = REAL if name == "real" else colours[name]
+        pictures.append(vector_picture(canvas, alt, title=title, key=key))
+    return pictures
+
+
+def density_maps(schema: Schema, real: Any, results: Sequence[ModelResult]) -> list[Picture]:
+    """Return each model's log-probability or log-density over the plane, all on one scale of colours."""
+    points, codes, (n_across, n_up), limits = _plane_grid(schema, plot_values(schema, real))
+    rows = schema.decode(codes)
+    maps = {r.model: r.estimator.score_samples(rows).reshape(n_up, n_across) for r in results}
+    highest = max(float(values[np.isfinite(values)].max(initial=-math.inf)) for values in maps.values())
+    if not math.isfinite(highest):
+        return []
+    unit = "log-probability (nats)" if schema.is_discrete else "log-density (nats)"
+    pictures = []
+    for name, values in maps.items():
+        canvas, axes = figure(3.9, 3.3)
+        image = axes.pcolormesh(
+            points[0], points[1], np.where(np.isfinite(values), values, highest - 99), cmap=MAP,
+            vmin=highest - 9, vmax=highest, shading="nearest", rasterized=True,
+        )  # fmt: skip
+        _plane_axes(axes, schema, limits)
+        bar = canvas.colorbar(image, ax=axes, extend="min", fraction=0.05, pad=0.02)
+        bar.outline.set_visible(False)
+        bar.set_label(unit, fontsize=8.5)
+        alt = f"Map of the {unit} of {name} over the two variables, highest {values.max():.2f} nats."
+        pictures.append(vector_picture(canvas, alt, title=f"{name}: {unit.split(' ')[0]}"))
+    return pictures
+
+
+def pair_plot(schema: Schema, columns: Sequence[int], real: Any, result: ModelResult, colour: str) -> Picture:
+    """Return the chosen columns in pairs: real rows and the model's samples over each other."""
+    truth = plot_values(schema, real)[:800, columns]
+    drawn = plot_values(schema, result.samples)[:800, columns]
+    names = [schema.variables[column].name for column in columns]
+    n = len(columns)
+    limits = [_limits(truth[:, column]) for column in range(n)]
+    side = 1.55 if n > 3 else 2.1
+    canvas, axes = figure(side * n, side * n, nrows=n, ncols=n, squeeze=False)
+    for row, column in np.ndindex(n, n):
+        axis = axes[row, column]
+        axis.set_xlim(*limits[column])
+        if column > row:
+            _correlation_cell(axis, truth[:, [column, row]], drawn[:, [column, row]], colour)
+            continue
+        if column == row:
+            edges = np.linspace(*limits[row], 25)
+            axis.hist(truth[:, row], edges, density=True, color=REAL, alpha=0.45)
+            axis.hist(drawn[:, row], edges, density=True, histtype="step", color=colour, linewidth=1.4)
+            axis.set_yticks([])
+        else:
+            axis.set_ylim(*limits[row])
+            axis.scatter(
+                truth[:, column], truth[:, row], s=4, color=REAL, alpha=0.5, linewidths=0, rasterized=True
+            )
+            axis.scatter(
+                drawn[:, column], drawn[:, row], s=4, color=colour, alpha=0.5, linewidths=0, rasterized=True
+            )
+            axis.yaxis.set_major_locator(MaxNLocator(3))
+        axis.xaxis.set_major_locator(MaxNLocator(3))
+        axis.tick_params(labelbottom=row == n - 1, labelleft=column == 0 and row > 0, labelsize=7.5)
+        if row == n - 1:
+            axis.set_xlabel(_short(names[column]), fontsize=8.5)
+        if column == 0:
+            axis.set_ylabel(_short(names[row]), fontsize=8.5)
+    return vector_picture(
+        canvas,
+        f"Pair plot of the columns {', '.join(names)}: real test rows and samples of {result.model}.",
+        title=f"{result.model}: samples and real rows in pairs of columns",
+        key=colour,
+        caption="Grey: real test rows; coloured: samples. Above the diagonal the correlation of each pair, "
+        "in the real rows and in the samples.",
+    )
+
+
+def correlations(
+    schema: Schema, real: Any, results: Sequence[ModelResult], colours: Mapping[str, str]
+) -> list[Picture]:
+    """Return one picture per model: the correlation of each pair of columns, in real rows and in samples."""
+    columns = list(range(min(schema.n_variables, 60)))
+    truth = _correlation_matrix(one_hot(schema, real, columns))
+    upper = np.triu_indices(len(truth), 1)
+    pictures = []
+    for result in results:
+        drawn = _correlation_matrix(one_hot(schema, result.samples, columns))
+        usable = np.isfinite(truth[upper]) & np.isfinite(drawn[upper])
+        across, up = truth[upper][usable], drawn[upper][usable]
+        if len(up) < 3:
+            continue
+        error = float(np.sqrt(np.mean((across - up) ** 2)))
+        canvas, axes = figure(2.9, 2.9)
+        axes.axline((0, 0), slope=1, color=MUTED, linewidth=0.9)
+        colour = colours[result.model]
+        axes.scatter(across, up, s=11, color=colour, alpha=0.55, linewidths=0, rasterized=True)
+        low = min(float(across.min()), float(up.min()), 0.0)
+        high = max(float(across.max()), float(up.max()), 0.0)
+        margin = 0.06 * (high - low)
+        limits = (low - margin, high + margin)
+        axes.set(xlim=limits, ylim=limits, aspect="equal", xlabel="real rows", ylabel="samples")
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_locator(MaxNLocator(4))
+        axes.grid()
+        alt = f"Pairwise correlations: samples of {result.model} against real rows; typical difference"
+        caption = f"Typical difference {error:.3f} over {len(up)} pairs."
+        pictures.append(
+            vector_picture(canvas, f"{alt} {error:.3f}.", title=result.model, key=colour, caption=caption)
+        )
+    return pictures
+
+
+def _plane_histograms(schema: Schema, truth: np.ndarray, drawn: Mapping[str, np.ndarray]) -> list[Picture]:
+    """Count rows per block of levels; blocks are as large as the smallest set of rows needs."""
+    fewest = min([len(truth), *(len(values) for values in drawn.values())])
+    n_blocks = int(np.clip(math.sqrt(fewest) * 0.9, 20, 60))
+    origins = [variable.low for variable in schema.variables]
+    edges = [
+        np.linspace(origin - 0.5, origin + (count or 1) - 0.5, min(n_blocks, count or 1) + 1)
+        for origin, count in zip(origins, schema.n_levels, strict=True)
+    ]
+    sets = {"Real test rows": truth} | {f"{name}: samples": values for name, values in drawn.items()}
+    shares = {
+        name: np.histogram2d(values[:, 0], values[:, 1], bins=edges)[0] / len(values)
+        for name, values in sets.items()
+    }
+    top = float(np.quantile(shares["Real test rows"], 0.995)) or None
+    pictures = []
+    for name, share in shares.items():
+        canvas, axes = figure(3.5, 3.3)
+        axes.pcolormesh(*edges, share.T, cmap=MAP, vmin=0, vmax=top, rasterized=True)
+        _plane_axes(axes, schema, [(edge[0], edge[-1]) for edge in edges])
+        alt = f"Two-dimensional histogram. {name}, {len(sets[name])} rows."
+        pictures.append(vector_picture(canvas, alt, title=name))
+    return pictures
+
+
+def _plane_grid(
+    schema: Schema, truth: np.ndarray
+) -> tuple[list[np.ndarray], np.ndarray, tuple[int, int], list[tuple[float, float]]]:
+    """Return the grid's values per axis, its codes (n, 2), its size and the limits of the axes."""
+    values: list[np.ndarray] = []
+    codes: list[np.ndarray] = []
+    limits: list[tuple[float, float]] = []
+    for axis, variable in enumerate(schema.variables):
+        count = variable.n_levels
+        if count is None:
+            limits.append(_limits(truth[:, axis]))
+            values.append(np.linspace(*limits[-1], _CONTINUOUS_GRID))
+            codes.append((values[-1] - variable.location) / variable.scale)
+        else:
+            codes.append(np.unique(np.linspace(0, count - 1, min(count, _MAX_GRID)).round()))
+            values.append(codes[-1] + variable.low)
+            limits.append((values[-1][0] - 0.5, values[-1][-1] + 0.5))
+    across, up = np.meshgrid(*codes)
+    grid = np.stack([across.ravel(), up.ravel()], axis=1).astype(np.float32)
+    return values, grid, (len(codes[0]), len(codes[1])), limits
+
+
+def _plane_axes(axes: Any, schema: Schema, limits: Sequence[tuple[float, float]]) -> None:
+    first, second = schema.variables
+    axes.set(xlim=limits[0], ylim=limits[1])
+    axes.set_xlabel(_short(first.name))
+    axes.set_ylabel(_short(second.name))
+    for axis, variable in ((axes.xaxis, first), (axes.yaxis, second)):
+        if variable.levels and len(variable.levels) <= 8:
+            axis.set_ticks(range(len(variable.levels)), [_short(str(level)) for level in variable.levels])
+        else:
+            axis.set_major_locator(MaxNLocator(5))
+
+
+def _correlation_cell(axis: Any, truth: np.ndarray, drawn: np.ndarray, colour: str) -> None:
+    axis.set_xlim(0, 1)
+    axis.set_ylim(0, 1)
+    axis.axis("off")
+    pairs = ((0.6, truth, INK, "real"), (0.36, drawn, colour, "model"))
+    for height, values, shade, word in pairs:
+        value = _correlation_matrix(values)[0, 1]
+        text = "n/a" if not math.isfinite(value) else f"{value:+.2f}".replace("-", "−")
+        axis.text(0.5, height, f"{text} {word}", ha="center", va="center", fontsize=8.5, color=shade)
+
+
+def _correlation_matrix(values: np.ndarray) -> np.ndarray:
+    if len(values) < 3:
+        return np.full((values.shape[1], values.shape[1]), math.nan)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.corrcoef(values, rowvar=False).reshape(values.shape[1], values.shape[1])
+
+
+def _jittered(values: np.ndarray, schema: Schema, spread: np.random.Generator) -> np.ndarray:
+    """Points of few levels would hide each other: they are moved a little, in the picture only."""
+    moved = values.copy()
+    for axis, count in enumerate(schema.n_levels):
+        if count is not None and count <= 60:
+            moved[:, axis] += spread.uniform(-0.3, 0.3, len(values))
+    return moved
+
+
+def _limits(values: np.ndarray) -> tuple[float, float]:
+    """Return limits that hold 99.6 % of the values, so that one outlier does not shrink the rest."""
+    low, high = (float(value) for value in np.quantile(values, [0.002, 0.998]))
+    margin = 0.08 * (high - low) or 0.5
+    return low - margin, high + margin
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 20 else name[:19] + "…"
