@@ -41,7 +41,7 @@ KindOption = Annotated[
     typer.Option(
         "--kind",
         metavar="COLUMN=KIND",
-        help=f"Say what kind a column is: {', '.join(KINDS)}. Columns of an array are numbered from 0; "
+        help=f"Say what kind a column is: {', '.join(KINDS)}. Columns of an array are x1, x2, ...; "
         "KIND alone holds for all. May be repeated.",
     ),
 ]
@@ -53,12 +53,12 @@ ImageSizeOption = Annotated[
 
 def open_dataset(data: str, *, seed: int, kinds: Sequence[str] | None, image_size: str | None) -> Dataset:
     """Load a data set and put the kinds that were asked for on its columns."""
-    declared = _parse_kinds(kinds or ())
+    everywhere, by_column = _parse_kinds(kinds or ())
     size = None if image_size is None else _parse_image_size(image_size)
     from chainrule.datasets import load_dataset
 
     dataset = load_dataset(data, random_state=seed, image_size=size)
-    return _declare_kinds(dataset, declared) if declared else dataset
+    return _declare_kinds(dataset, everywhere, by_column)
 
 
 def parse_sizes(text: str) -> tuple[int, ...]:
@@ -72,15 +72,18 @@ def parse_sizes(text: str) -> tuple[int, ...]:
     return sizes
 
 
-def _parse_kinds(texts: Sequence[str]) -> dict[str | None, str]:
-    """Return kinds by column; the key None stands for all columns."""
-    declared: dict[str | None, str] = {}
+def _parse_kinds(texts: Sequence[str]) -> tuple[str | None, dict[str, str]]:
+    """Return the kind of all columns, if one was given, and the kinds of single columns."""
+    everywhere, by_column = None, {}
     for text in texts:
         column, separator, kind = text.rpartition("=")
         if kind not in KINDS:
             raise DataError(f"--kind {text}: expected COLUMN=KIND with a kind of {', '.join(KINDS)}")
-        declared[column if separator else None] = kind
-    return declared
+        if separator:
+            by_column[column] = kind
+        else:
+            everywhere = kind
+    return everywhere, by_column
 
 
 def _parse_image_size(text: str) -> tuple[int, int]:
@@ -90,17 +93,17 @@ def _parse_image_size(text: str) -> tuple[int, int]:
     return int(height), int(width)
 
 
-def _declare_kinds(dataset: Dataset, declared: dict[str | None, str]) -> Dataset:
-    names = list(getattr(dataset.train, "columns", range(dataset.n_variables)))
-    everywhere = declared.pop(None, dataset.kinds if isinstance(dataset.kinds, str) else None)
-    if everywhere is not None:
-        kinds = dict.fromkeys(names, everywhere)
-    else:
-        kinds = dict(dataset.kinds) if isinstance(dataset.kinds, dict) else {}
-    by_text = {str(name): name for name in names}
-    for column, kind in declared.items():
-        if column not in by_text:
-            known = ", ".join(list(by_text)[:8]) + (", ..." if len(by_text) > 8 else "")
-            raise DataError(f"--kind {column}={kind}: no such column; there are {known}")
-        kinds[by_text[column]] = kind
-    return replace(dataset, kinds=kinds)
+def _declare_kinds(dataset: Dataset, everywhere: str | None, by_column: dict[str, str]) -> Dataset:
+    """Return the data set with the kinds that were asked for before those that it brings."""
+    before = everywhere or dataset.kinds
+    if not by_column:
+        return replace(dataset, kinds=before)
+    if isinstance(before, str):
+        before = dict.fromkeys(_column_names(dataset), before)
+    # A column that is not there is found when the kinds are used.
+    return replace(dataset, kinds={**(before or {}), **by_column})
+
+
+def _column_names(dataset: Dataset) -> list[str]:
+    numbered = (f"x{number}" for number in range(1, dataset.n_variables + 1))
+    return [str(name) for name in getattr(dataset.train, "columns", numbered)]
