@@ -108,7 +108,7 @@ def _explain(error: Exception) -> int:
     """Print one line for an error, and return the exit code that goes with it."""
     if isinstance(error, typer.TyperException):
         return _explain_usage(error)
-    if isinstance(error, ChainruleError):
+    if isinstance(error, ChainruleError | FloatingPointError):  # the latter: a fit that diverged
         say(f"error: {error}")
         return BAD_INPUT
     if isinstance(error, OSError):

@@ -17,11 +17,12 @@ from chainrule.cli.options import (
     JsonOption,
     KindOption,
     SeedOption,
-    open_dataset,
+    parse_image_size,
+    parse_kinds,
     parse_sizes,
 )
 from chainrule.cli.output import check_file, console_for, new_folder, on_terminal, write_json
-from chainrule.errors import DataError, FitInterrupted
+from chainrule.errors import ChainruleError, DataError, FitInterrupted
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -43,6 +44,7 @@ MODELS = {
 ModelName = Literal["made", "nade", "independent", "mixture", "mixture-of-bernoullis", "gmm"]
 
 RUN_FILES = {"models", "results.json", "report.html"}
+CHECKPOINT = "checkpoint.pt"
 
 MaxEpochsOption = Annotated[int | None, typer.Option(min=1, help="Stop after so many epochs at the latest.")]
 
@@ -67,7 +69,10 @@ def compare(
     names = None if models is None else _parse_models(models)
     if out is not None:
         _check_run_folder(out)
-    dataset = open_dataset(data, seed=seed, kinds=kind, image_size=image_size)
+    kinds, size = parse_kinds(kind), parse_image_size(image_size)
+    from chainrule.datasets import load_dataset
+
+    dataset = load_dataset(data, random_state=seed, image_size=size, kinds=kinds)
     from chainrule.experiments.compare import compare as run_comparison
 
     folder = out or Path("runs", f"{dataset.name}-{datetime.now():%Y%m%d-%H%M%S}")
@@ -115,7 +120,14 @@ def fit(
     patience: Annotated[
         int | None, typer.Option(min=1, help="Epochs without a gain before stopping.")
     ] = None,
-    device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
+    degrees: Annotated[
+        Literal["even", "uniform"] | None, typer.Option(help="How the degrees of hidden units are spread.")
+    ] = None,
+    device: Annotated[Literal["cpu", "cuda"] | None, typer.Option(help="Default: cuda if present.")] = None,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Go on from the state of a fit in --out, and keep it there."),
+    ] = False,
     kind: KindOption = None,
     image_size: ImageSizeOption = None,
     json_file: JsonOption = None,
@@ -124,12 +136,14 @@ def fit(
     check_file(json_file)
     _check_model_folder(out)
     asked = {
+        "random_state": seed,
         "hidden_sizes": None if hidden_sizes is None else parse_sizes(hidden_sizes),
         "max_epochs": max_epochs,
         "ordering": ordering,
         "n_orderings": n_orderings,
         "n_masks": n_masks,
         "resample_every": resample_every,
+        "degrees": degrees,
         "n_components": n_components,
         "dropout": dropout,
         "learning_rate": learning_rate,
@@ -137,10 +151,14 @@ def fit(
         "batch_size": batch_size,
         "patience": patience,
         "device": device,
+        "checkpoint": out / CHECKPOINT if resume else None,
     }
-    dataset = open_dataset(data, seed=seed, kinds=kind, image_size=image_size)
-    arguments = {name: value for name, value in asked.items() if value is not None}
-    estimator = _build(model, {**arguments, "kinds": dataset.kinds, "random_state": seed})
+    kinds, size = parse_kinds(kind), parse_image_size(image_size)
+    estimator = _build(model, {name: value for name, value in asked.items() if value is not None})
+    from chainrule.datasets import load_dataset
+
+    dataset = load_dataset(data, random_state=seed, image_size=size, kinds=kinds)
+    estimator.set_params(kinds=dataset.kinds)
     with new_folder(out):
         seconds = _fit(estimator, dataset, out)
         _save(estimator, out)
@@ -180,7 +198,8 @@ def _check_model_folder(folder: Path) -> None:
     """Refuse a folder that holds something else than a saved model."""
     from chainrule.storage import is_saved_model
 
-    if folder.exists() and any(folder.iterdir()) and not is_saved_model(folder):
+    entries = {entry.name for entry in folder.iterdir()} if folder.exists() else set()
+    if entries - {CHECKPOINT} and not is_saved_model(folder):
         raise DataError(f"--out {folder}: it is not empty and holds no saved model; name a new folder")
 
 
@@ -194,10 +213,19 @@ def _build(model: str, arguments: dict[str, Any]) -> DensityEstimator:
         arguments["hidden_size"] = _single(arguments.pop("hidden_sizes"))
     for name in arguments:
         if name not in known:
-            raise DataError(f"--model {model} has no option --{name.replace('_', '-')}; leave it out")
+            option = "resume" if name == "checkpoint" else name.replace("_", "-")
+            raise DataError(f"--model {model} has no option --{option}; leave it out")
+    if arguments.get("device") == "cuda" and not _has_cuda():
+        raise DataError("--device cuda: PyTorch finds no CUDA device; leave the option out")
     if "verbose" in known:
         arguments["verbose"] = on_terminal()
     return estimator_class(**arguments)
+
+
+def _has_cuda() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
 
 
 def _single(sizes: tuple[int, ...]) -> int:
@@ -211,9 +239,24 @@ def _fit(estimator: DensityEstimator, dataset: Dataset, out: Path) -> float:
     start = time.perf_counter()
     try:
         estimator.fit(dataset.train, X_val=dataset.valid)
+    except ChainruleError:
+        raise
+    except ValueError as error:
+        # A message about an argument begins with the argument's name; any other is an error of our own.
+        name = str(error).partition(" ")[0]
+        if name in estimator.get_params():
+            raise DataError(f"--{name.replace('_', '-')}: {error}") from error
+        raise
     except FitInterrupted as interrupt:
         _save(estimator, out)
         raise FitInterrupted(f"interrupted: the best weights so far are saved in {out}") from interrupt
+    except OSError as error:
+        # Nothing but the state of the fit is written meanwhile; the weights are still at hand.
+        _save(estimator, out)
+        reason = (
+            f"the fit stopped as its state could not be kept ({error.strerror}); its best weights are saved"
+        )
+        raise OSError(error.errno, reason, str(out)) from error
     return time.perf_counter() - start
 
 

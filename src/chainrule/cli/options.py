@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from chainrule.errors import DataError
-
-if TYPE_CHECKING:
-    from chainrule.datasets import Dataset
 
 __all__ = [
     "DataArgument",
@@ -21,7 +17,8 @@ __all__ = [
     "KindOption",
     "ModelArgument",
     "SeedOption",
-    "open_dataset",
+    "parse_image_size",
+    "parse_kinds",
     "parse_sizes",
 ]
 
@@ -42,23 +39,13 @@ KindOption = Annotated[
         "--kind",
         metavar="COLUMN=KIND",
         help=f"Say what kind a column is: {', '.join(KINDS)}. Columns of an array are x1, x2, ...; "
-        "KIND alone holds for all. May be repeated.",
+        "KIND alone holds for all columns. May be repeated.",
     ),
 ]
 ImageSizeOption = Annotated[
     str | None,
     typer.Option("--image-size", metavar="HxW", help="Resize images to this height x width."),
 ]
-
-
-def open_dataset(data: str, *, seed: int, kinds: Sequence[str] | None, image_size: str | None) -> Dataset:
-    """Load a data set and put the kinds that were asked for on its columns."""
-    everywhere, by_column = _parse_kinds(kinds or ())
-    size = None if image_size is None else _parse_image_size(image_size)
-    from chainrule.datasets import load_dataset
-
-    dataset = load_dataset(data, random_state=seed, image_size=size)
-    return _declare_kinds(dataset, everywhere, by_column)
 
 
 def parse_sizes(text: str) -> tuple[int, ...]:
@@ -72,38 +59,28 @@ def parse_sizes(text: str) -> tuple[int, ...]:
     return sizes
 
 
-def _parse_kinds(texts: Sequence[str]) -> tuple[str | None, dict[str, str]]:
-    """Return the kind of all columns, if one was given, and the kinds of single columns."""
-    everywhere, by_column = None, {}
+def parse_kinds(texts: Sequence[str] | None) -> str | dict[str, str] | None:
+    """Return the kind of all columns, or the kinds of single columns by name."""
+    if not texts:
+        return None
+    by_column = {}
     for text in texts:
-        column, separator, kind = text.rpartition("=")
+        column, _, kind = text.rpartition("=")
         if kind not in KINDS:
             raise DataError(f"--kind {text}: expected COLUMN=KIND with a kind of {', '.join(KINDS)}")
-        if separator:
-            by_column[column] = kind
-        else:
-            everywhere = kind
-    return everywhere, by_column
+        by_column[column] = kind
+    if "" not in by_column:
+        return by_column
+    if len(by_column) > 1:
+        raise DataError("--kind: give one KIND for all columns, or COLUMN=KIND for single ones, but not both")
+    return by_column[""]
 
 
-def _parse_image_size(text: str) -> tuple[int, int]:
+def parse_image_size(text: str | None) -> tuple[int, int] | None:
+    """Return height and width of a text such as ``"28x28"``."""
+    if text is None:
+        return None
     height, _, width = text.lower().partition("x")
     if not (height.isdecimal() and width.isdecimal() and int(height) and int(width)):
         raise DataError(f"--image-size {text}: expected HEIGHTxWIDTH, such as 28x28")
     return int(height), int(width)
-
-
-def _declare_kinds(dataset: Dataset, everywhere: str | None, by_column: dict[str, str]) -> Dataset:
-    """Return the data set with the kinds that were asked for before those that it brings."""
-    before = everywhere or dataset.kinds
-    if not by_column:
-        return replace(dataset, kinds=before)
-    if isinstance(before, str):
-        before = dict.fromkeys(_column_names(dataset), before)
-    # A column that is not there is found when the kinds are used.
-    return replace(dataset, kinds={**(before or {}), **by_column})
-
-
-def _column_names(dataset: Dataset) -> list[str]:
-    numbered = (f"x{number}" for number in range(1, dataset.n_variables + 1))
-    return [str(name) for name in getattr(dataset.train, "columns", numbered)]

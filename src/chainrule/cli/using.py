@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -14,12 +14,9 @@ from chainrule.cli.options import (
     JsonOption,
     ModelArgument,
     SeedOption,
-    open_dataset,
+    parse_image_size,
 )
 from chainrule.cli.output import check_file, check_suffix, console_for, to_frame, write_json, write_rows
-
-if TYPE_CHECKING:
-    from chainrule.datasets import Dataset
 
 __all__ = ["datasets", "sample", "score"]
 
@@ -45,16 +42,16 @@ def score(
     from chainrule.estimators import load
 
     estimator = load(model)
-    dataset = open_dataset(data, seed=seed, kinds=None, image_size=image_size)
+    rows, origin = _rows(data, split, seed, parse_image_size(image_size))
     from chainrule.evaluation import summarize
 
-    log_likelihoods = estimator.score_samples(_rows(dataset, split))
+    log_likelihoods = estimator.score_samples(rows)
     if out is not None:
         _write_scores(log_likelihoods, out)
     summary = summarize(log_likelihoods)
     console_for(json_file).print(
-        f"{type(estimator).__name__} on {dataset.name}, {split}: {summary.n_rows:,} rows, "
-        f"{summary.mean:.4f} ± {summary.standard_error:.4f} nats per row ({estimator.likelihood_})",
+        f"{type(estimator).__name__}: {summary.mean:.4f} ± {summary.standard_error:.4f} nats per row "
+        f"({estimator.likelihood_}), {summary.n_rows:,} {origin}",
         soft_wrap=True,
     )
     result = {
@@ -119,10 +116,14 @@ def datasets(json_file: JsonOption = None) -> None:
     write_json({"datasets": [{key: getattr(info, key) for key in keys} for info in facts]}, json_file)
 
 
-def _rows(dataset: Dataset, split: str) -> Any:
-    if split != "all":
-        return getattr(dataset, split)
-    raise AssertionError(split)
+def _rows(data: str, split: str, seed: int, image_size: tuple[int, int] | None) -> tuple[Any, str]:
+    """Return the rows to score, and where they come from."""
+    from chainrule.datasets import load_dataset, load_rows
+
+    if split == "all":
+        return load_rows(data, random_state=seed, image_size=image_size), f"rows of {data}"
+    dataset = load_dataset(data, random_state=seed, image_size=image_size)
+    return getattr(dataset, split), f"{split} rows of {data}. {dataset.split}"
 
 
 def _write_scores(log_likelihoods: Any, out: Path) -> None:
