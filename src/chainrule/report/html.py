@@ -19,7 +19,7 @@ from chainrule.report.style import INK, Picture, drawing, model_colours
 from chainrule.report.words import conclusion, is_lower_bound
 
 if TYPE_CHECKING:
-    from chainrule.evaluation import Comparison, ModelResult
+    from chainrule.evaluation import Comparison
     from chainrule.schema import Schema
 
 __all__ = ["render_report", "write_report"]
@@ -60,7 +60,6 @@ class _Block:
     layout: str = "panels"
     groups: list[_Group] = field(default_factory=list)
     leading: str = ""
-    folded: bool = False
 
 
 def write_report(comparison: Comparison, path: str | Path) -> None:
@@ -110,9 +109,8 @@ def render_report(comparison: Comparison) -> str:
             "columns": _columns(comparison),
             "rows": _rows(comparison, colours),
             "marked": comparison.best() is not None,
-            "difference": plots.differences(comparison, colours),
             "curves": plots.learning_curves(results, colours),
-            "likelihoods": _likelihoods(ranked, colours),
+            "likelihoods": _likelihoods(comparison, colours),
             "samples": _samples(comparison, colours),
             "leader": ranked[0].model if ranked else "",
             "extremes": _extremes(comparison, colours) if ranked else [],
@@ -139,11 +137,11 @@ def _facts(comparison: Comparison) -> list[tuple[str, str]]:
         height, width = comparison.image_shape
         facts.append(("Image", f"{height} × {width}"))
     if comparison.entropy is not None:
-        facts.append(("True entropy", f"{number(comparison.entropy, 4)} nats"))
+        facts.append(("True entropy, nats", number(comparison.entropy, 4)))
     return [
         *facts,
         ("Seed", str(comparison.random_state)),
-        ("Time in all", f"{seconds(comparison.seconds)} s"),
+        ("Time in all, s", seconds(comparison.seconds)),
     ]
 
 
@@ -193,13 +191,14 @@ def _rows(comparison: Comparison, colours: Mapping[str, str]) -> list[_Row]:
     return rows
 
 
-def _likelihoods(ranked: list[ModelResult], colours: Mapping[str, str]) -> list[Picture]:
-    """Return the pictures about single test rows: all models, and the two that are closest to each other."""
+def _likelihoods(comparison: Comparison, colours: Mapping[str, str]) -> list[Picture]:
+    """Return the pictures of differences, of single test rows, and of the two first networks row by row."""
+    ranked = comparison.ranked()
     if not ranked:
         return []
     pair = [result for result in ranked if result.history is not None][:2]
     pair = pair if len(pair) == 2 else ranked[:2]
-    pictures = [plots.row_histograms(ranked, colours)]
+    pictures = [plots.differences(comparison, colours), plots.row_histograms(ranked, colours)]
     if len(pair) == 2:
         pictures.append(plots.paired_scatter(pair[0], pair[1], colours))
     return [picture for picture in pictures if picture is not None]
@@ -247,12 +246,17 @@ def _plane_samples(comparison: Comparison, schema: Schema, colours: Mapping[str,
     what = "probability of each pair of values" if schema.is_discrete else "density"
     return [
         _Block(
-            text="Real test rows, and draws from each model.",
+            text="Real test rows, and draws from each model"
+            + (
+                "."
+                if sample_plots.is_fine_grid(schema)
+                else " (coloured) with the real rows (grey) over them."
+            ),
             pictures=sample_plots.plane_scatters(schema, real, ranked, colours),
         ),
         _Block(
             title="What each model has learnt",
-            text=f"The logarithm of the {what}, computed on a grid; one scale of colours for all models.",
+            text=f"The logarithm of the {what} in nats, on a grid; one scale of colours for all models.",
             pictures=sample_plots.density_maps(schema, real, ranked),
         ),
     ]
@@ -263,18 +267,11 @@ def _pair_plots(comparison: Comparison, schema: Schema, colours: Mapping[str, st
     if len(continuous) < 2:
         return []
     columns = continuous[:_MAX_PAIR_COLUMNS]
-    first, *others = [
-        sample_plots.pair_plot(schema, columns, comparison.test_rows, result, colours[result.model])
-        for result in comparison.ranked()
-    ]
+    leader = comparison.ranked()[0]
+    picture = sample_plots.pair_plot(schema, columns, comparison.test_rows, leader, colours[leader.model])
     hidden = len(continuous) - len(columns)
     text = f"The first {len(columns)} of {len(continuous)} continuous columns." if hidden else ""
-    blocks = [_Block(title="Pairs of columns", text=text, pictures=[first], layout="wide")]
-    if others:
-        blocks.append(
-            _Block(title="Pairs of columns, the other models", pictures=others, layout="wide", folded=True)
-        )
-    return blocks
+    return [_Block(title="Pairs of columns", text=text, pictures=[picture], layout="wide")]
 
 
 def _table_samples(comparison: Comparison, schema: Schema, colours: Mapping[str, str]) -> list[_Block]:
@@ -285,9 +282,9 @@ def _table_samples(comparison: Comparison, schema: Schema, colours: Mapping[str,
         blocks.append(
             _Block(
                 title="Do pairs of columns go together as they should?",
-                text="Each point is a pair of columns: its correlation in the real test rows across, in the "
-                "model's samples upwards. On the line, they agree."
-                + (" The first 60 columns." if comparison.n_variables > 60 else ""),
+                text="Each point is a pair of columns (each level of a categorical one counts as a column): its "
+                "correlation in the real test rows across, in the model's samples upwards. On the line, "
+                "they agree." + (" The first 60 columns." if comparison.n_variables > 60 else ""),
                 pictures=pictures,
                 layout="small",
             )
@@ -328,7 +325,7 @@ def _extremes(comparison: Comparison, colours: Mapping[str, str]) -> list[_Block
     wanted = _N_EXTREME_IMAGES if comparison.image_shape else _N_EXTREME_ROWS
     # With few rows, none stands on both sides.
     wanted = max(1, min(wanted, len(order) // 2))
-    ends = {"Most probable": order[:wanted], "Least probable": order[-wanted:]}
+    ends = {"Most probable": order[:wanted], "Least probable": order[::-1][:wanted]}
     labels = {title: [number(float(nats[row]), 2) for row in index] for title, index in ends.items()}
     chosen = {title: take_rows(comparison.test_rows, index) for title, index in ends.items()}
     if comparison.image_shape:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from matplotlib.colors import to_rgb
 from matplotlib.patches import FancyBboxPatch
 
 from chainrule.masks import even_degrees, hidden_mask, input_mask, output_mask
@@ -15,7 +16,21 @@ from chainrule.report.style import INK, MUTED, RULE, Picture, figure, vector_pic
 __all__ = ["mask_picture"]
 
 _BLUE = "#0072B2"
+_INCHES_PER_CELL = 0.27
 _SUBSCRIPT = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
+
+
+@dataclass(frozen=True)
+class _Panel:
+    """One matrix with its labels; `sign` stands in front of it, `gap` cells lie to its left."""
+
+    title: str
+    rule: str
+    matrix: np.ndarray
+    rows: Sequence[str]
+    columns: Sequence[str]
+    sign: str = ""
+    gap: float = 2.7
 
 
 def mask_picture(n_variables: int = 6, n_units: int = 8) -> Picture:
@@ -28,56 +43,77 @@ def mask_picture(n_variables: int = 6, n_units: int = 8) -> Picture:
     predicted = [f"p({name})" for name in variables]
     units = [str(int(degree)) for degree in degrees]
     panels = [
-        ("Output mask", "rank ≥ degree", out.numpy(), predicted, units),
-        ("Hidden mask", "degree ≥ degree below", between.numpy(), units, units),
-        ("Input mask", "degree > rank", into.numpy(), units, variables),
-        ("Dependencies", "number of paths", paths, predicted, variables),
+        _Panel("Output mask", "rank ≥ degree", out.numpy(), predicted, units, gap=3.2),
+        _Panel("Hidden mask", "degree ≥ degree below", between.numpy(), units, units, "×"),
+        _Panel("Input mask", "degree > rank", into.numpy(), units, variables, "×"),
+        _Panel("Dependencies", "number of paths", paths, predicted, variables, "=", gap=5.0),
     ]
-    widths = [matrix.shape[1] + 2.5 for _, _, matrix, _, _ in panels]
-    canvas, axes = figure(10.4, 3.45, ncols=len(panels), gridspec_kw={"width_ratios": widths})
-    for position, (axis, (title, rule, matrix, rows, columns)) in enumerate(zip(axes, panels, strict=True)):
-        _matrix(axis, matrix, rows, columns, numbers=position == len(panels) - 1)
-        axis.set_title(title, fontsize=10)
-        axis.set_xlabel(rule, color=MUTED)
-        if position:
-            sign = "=" if position == len(panels) - 1 else "×"
-            axis.text(-0.24, 0.5, sign, transform=axis.transAxes, fontsize=17, ha="center", va="center")
-    axes[0].set_ylabel(f"ranks 0 to {n_variables - 1}, downwards", color=MUTED)
     return vector_picture(
-        canvas,
+        _drawn(panels),
         f"Masks of a MADE with {n_variables} variables and two hidden layers of {n_units} units: the product "
         "of output, hidden and input mask is strictly lower triangular, so that each conditional depends on "
         "all earlier variables and on no later one.",
         caption="Each hidden unit carries a degree, the number of leading variables that it may see, and a "
-        "connection is kept only where the rule under its matrix holds. The product of the masks counts the "
-        "paths from every variable to every conditional: all below the diagonal, none on it or above, which "
-        "is what makes the product of the conditionals a probability distribution.",
+        "connection (a filled square) is kept only where the rule under its matrix holds, degrees standing "
+        "beside units and ranks beside variables. The product of the masks counts the paths from each "
+        "variable to each conditional: all of them lie below the diagonal, so that no conditional sees its own "
+        "variable or a later one, and their product is a probability distribution.",
     )
 
 
-def _matrix(axis: Any, matrix: np.ndarray, rows: list[str], columns: list[str], *, numbers: bool) -> None:
-    """Draw cells as squares: kept connections filled, removed ones as an outline."""
-    strength = matrix / max(matrix.max(), 1)
-    for row, column in np.ndindex(*matrix.shape):
-        kept = bool(matrix[row, column])
+def _drawn(panels: Sequence[_Panel]) -> Any:
+    """Draw all matrices in one frame, so that every cell has the same size."""
+    tallest = max(panel.matrix.shape[0] for panel in panels)
+    width = sum(panel.gap + panel.matrix.shape[1] for panel in panels)
+    top, bottom = -2.0, tallest + 2.4
+    canvas, axes = figure(width * _INCHES_PER_CELL, (bottom - top) * _INCHES_PER_CELL)
+    canvas.set_layout_engine("none")
+    axes.set_position((0, 0, 1, 1))
+    axes.set(xlim=(0, width), ylim=(bottom, top))
+    axes.axis("off")
+    left = 0.0
+    for panel in panels:
+        left += panel.gap
+        _place(axes, panel, left, (tallest - panel.matrix.shape[0]) / 2)
+        sign = left - panel.gap + (0.8 if panel.sign else 0)
+        axes.text(sign, tallest / 2, panel.sign, fontsize=17, ha="center", va="center")
+        left += panel.matrix.shape[1]
+    return canvas
+
+
+def _place(axes: Any, panel: _Panel, left: float, top: float) -> None:
+    n_rows, n_columns = panel.matrix.shape
+    for row, column in np.ndindex(n_rows, n_columns):
+        value = int(panel.matrix[row, column])
+        strength = value / max(int(panel.matrix.max()), 1)
         # Opacity, not a mixed colour, so that the squares suit a light and a dark page.
-        shade = (*to_rgb(_BLUE), 0.25 + 0.75 * float(strength[row, column])) if kept else "none"
-        square = {"facecolor": shade, "edgecolor": "none" if kept else RULE, "linewidth": 0.8}
-        axis.add_patch(_square(column, row, **square))
-        if numbers and kept:
-            dark = strength[row, column] > 0.45
-            axis.text(
-                column, row, str(matrix[row, column]), ha="center", va="center", fontsize=7.5,
-                color="#ffffff" if dark else INK,
-            )  # fmt: skip
-    axis.set(xlim=(-0.6, matrix.shape[1] - 0.4), ylim=(matrix.shape[0] - 0.4, -0.6), aspect="equal")
-    axis.set_xticks(range(len(columns)), columns)
-    axis.set_yticks(range(len(rows)), rows)
-    axis.tick_params(length=0, pad=1)
-    axis.spines[:].set_visible(False)
+        look: dict[str, Any] = {"facecolor": _BLUE, "edgecolor": "none", "alpha": 0.2 + 0.8 * strength}
+        if not value:
+            look = {"facecolor": "none", "edgecolor": RULE, "linewidth": 0.8}
+        corner = (left + column + 0.1, top + row + 0.1)
+        axes.add_patch(FancyBboxPatch(corner, 0.8, 0.8, boxstyle="round,pad=0,rounding_size=0.12", **look))
+        if value and panel.matrix.max() > 1:
+            ink = "#ffffff" if strength > 0.5 else INK
+            middle = {"ha": "center", "va": "center_baseline"}
+            axes.text(left + column + 0.5, top + row + 0.53, str(value), fontsize=7.5, color=ink, **middle)
+    _label(axes, panel, left, top)
 
 
-def _square(column: float, row: float, **look: Any) -> Any:
-    return FancyBboxPatch(
-        (column - 0.4, row - 0.4), 0.8, 0.8, boxstyle="round,pad=0,rounding_size=0.12", **look
-    )
+def _label(axes: Any, panel: _Panel, left: float, top: float) -> None:
+    """Write degrees beside units, and name and rank beside variables."""
+    bottom = top + panel.matrix.shape[0]
+    beside: dict[str, Any] = {"fontsize": 8.5, "ha": "right", "va": "center_baseline"}
+    below: dict[str, Any] = {"fontsize": 8.5, "ha": "center", "va": "top"}
+    for row, label in enumerate(panel.rows):
+        if label.isdecimal():
+            axes.text(left - 0.2, top + row + 0.53, label, **beside)
+        else:
+            axes.text(left - 0.2, top + row + 0.53, str(row), color=MUTED, **beside)
+            axes.text(left - 0.8, top + row + 0.53, label, **beside)
+    for column, label in enumerate(panel.columns):
+        axes.text(left + column + 0.5, bottom + 0.15, label, **below)
+        if not label.isdecimal():
+            axes.text(left + column + 0.5, bottom + 0.8, str(column), color=MUTED, **below)
+    rule = bottom + (0.9 if panel.columns[0].isdecimal() else 1.55)
+    axes.text(left + 0.1, top - 0.5, panel.title, fontsize=10, fontweight="bold")
+    axes.text(left + 0.1, rule, panel.rule, fontsize=8.5, color=MUTED, va="top")

@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.ticker import MaxNLocator
 
 from chainrule.report.numbers import decimals_for, number
-from chainrule.report.style import INK, MUTED, PAPER, RULE, Picture, figure, vector_picture
+from chainrule.report.style import INK, MUTED, PAPER, RULE, Picture, figure, ticks, vector_picture
 
 if TYPE_CHECKING:
     from chainrule.evaluation import Comparison, ModelResult
@@ -46,19 +45,19 @@ def differences(comparison: Comparison, colours: Mapping[str, str]) -> Picture |
     gaps = [comparison.difference(result) for result in ranked]
     if len(ranked) < 2 or not all(math.isfinite(gap.mean) for gap in gaps):
         return None
-    canvas, axes = figure(5.0, 0.75 + 0.42 * len(ranked))
+    canvas, axes = figure(4.0, max(3.3, 0.9 + 0.5 * len(ranked)))
     axes.axvline(0, color=MUTED, linewidth=0.8)
     for row, (result, gap) in enumerate(zip(ranked, gaps, strict=True)):
         error = gap.standard_error if math.isfinite(gap.standard_error) else 0.0
         axes.errorbar(
             gap.mean, row, xerr=2 * error, fmt="o", markersize=7, capsize=4, color=colours[result.model]
         )
-    axes.set_yticks(range(len(ranked)), [result.model for result in ranked])
+    axes.set_yticks(range(len(ranked)), [result.model for result in ranked], fontsize=9.5)
     axes.set_ylim(len(ranked) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
     axes.grid(axis="x")
-    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.xaxis.set_major_locator(ticks(5))
     axes.set_xlabel(f"nats per row, relative to {ranked[0].model}")
     words = "; ".join(
         f"{result.model} {number(gap.mean, decimals_for(gap.standard_error))}"
@@ -82,7 +81,7 @@ def row_histograms(ranked: Sequence[ModelResult], colours: Mapping[str, str]) ->
     high = pooled.max()
     span = max(high - low, 1e-6)
     edges = np.linspace(low - 0.02 * span, high + 0.02 * span, int(np.clip(2 * len(pooled) ** 0.4, 16, 70)))
-    canvas, axes = figure(5.0, 0.8 + 0.72 * len(ranked))
+    canvas, axes = figure(4.0, max(3.3, 0.8 + 0.62 * len(ranked)))
     for row, result in enumerate(ranked):
         values, colour = finite[result.model], colours[result.model]
         counts, _ = np.histogram(values.clip(edges[0], edges[-1]), edges)
@@ -93,11 +92,12 @@ def row_histograms(ranked: Sequence[ModelResult], colours: Mapping[str, str]) ->
         if len(values):
             mean = float(np.clip(values.mean(), edges[0], edges[-1]))
             axes.plot([mean, mean], [row, row - 0.9], color=INK, linewidth=1.3)
-    axes.set_yticks([row - 0.3 for row in range(len(ranked))], [result.model for result in ranked])
+    names = [result.model for result in ranked]
+    axes.set_yticks([row - 0.3 for row in range(len(ranked))], names, fontsize=9.5)
     axes.set_ylim(len(ranked) - 0.95, -1.0)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
-    axes.xaxis.set_major_locator(MaxNLocator(6))
+    axes.xaxis.set_major_locator(ticks(5))
     axes.set_xlabel("log-likelihood of one test row (nats)")
     means = ", ".join(f"{name} {number(values.mean(), 2)}" for name, values in finite.items() if len(values))
     caption = (
@@ -127,7 +127,7 @@ def paired_scatter(first: ModelResult, second: ModelResult, colours: Mapping[str
     margin = 0.03 * max(high - low, 1e-6)
     limits = (low - margin, high + margin)
     shown = slice(None, None, max(1, len(up) // _MAX_POINTS))
-    canvas, axes = figure(4.1, 4.0)
+    canvas, axes = figure(3.6, 3.5)
     axes.axline((low, low), slope=1, color=MUTED, linewidth=0.9)
     axes.scatter(
         across[shown], up[shown], s=9, alpha=0.45, linewidths=0, color=colours[first.model], rasterized=True
@@ -136,7 +136,7 @@ def paired_scatter(first: ModelResult, second: ModelResult, colours: Mapping[str
     axes.set_xlabel(f"{second.model} (nats)")
     axes.set_ylabel(f"{first.model} (nats)")
     for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_locator(MaxNLocator(5))
+        axis.set_major_locator(ticks(5))
     axes.grid()
     words = f"{first.model} gives {share:.0%} of the test rows a higher probability than {second.model}"
     return vector_picture(
@@ -171,8 +171,8 @@ def _curve(
     )
     axes.set_ylim(*limits)
     axes.grid(axis="y")
-    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-    axes.yaxis.set_major_locator(MaxNLocator(5))
+    axes.xaxis.set_major_locator(ticks(6, integer=True))
+    axes.yaxis.set_major_locator(ticks(5))
     axes.set_xlabel("epoch")
     axes.set_ylabel("negative log-likelihood (nats)")
     axes.legend(loc="upper right")

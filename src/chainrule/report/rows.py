@@ -64,8 +64,8 @@ def plot_values(schema: Schema, rows: Any) -> np.ndarray:
     return values
 
 
-def one_hot(schema: Schema, rows: Any, columns: Sequence[int]) -> np.ndarray:
-    """Return the chosen columns as numbers in which categorical ones become one column per level."""
+def one_hot(schema: Schema, rows: Any, columns: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the chosen columns as numbers, categorical ones as one column per level, and their origins."""
     codes = schema.encode(rows).astype(np.float64)
     parts: list[np.ndarray] = []
     for column in columns:
@@ -74,7 +74,8 @@ def one_hot(schema: Schema, rows: Any, columns: Sequence[int]) -> np.ndarray:
         if variable.kind == "categorical":
             values = (values == np.arange(len(variable.levels))).astype(np.float64)
         parts.append(values)
-    return np.concatenate(parts, axis=1)
+    origins = np.repeat(columns, [part.shape[1] for part in parts])
+    return np.concatenate(parts, axis=1), origins
 
 
 def _column(rows: Any, position: int) -> list[Any]:

@@ -8,10 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.colors import to_rgb
-from matplotlib.ticker import MaxNLocator
 
 from chainrule.report.rows import one_hot, plot_values
-from chainrule.report.style import INK, MAP, MUTED, REAL, Picture, figure, pixel_picture, vector_picture
+from chainrule.report.style import (
+    INK,
+    MAP,
+    MUTED,
+    REAL,
+    Picture,
+    figure,
+    pixel_picture,
+    ticks,
+    vector_picture,
+)
 
 if TYPE_CHECKING:
     from chainrule.evaluation import ModelResult
@@ -22,6 +31,7 @@ __all__ = [
     "correlations",
     "density_maps",
     "image_grid",
+    "is_fine_grid",
     "pair_plot",
     "plane_scatters",
     "single_images",
@@ -30,6 +40,9 @@ __all__ = [
 _MAX_PIXELS = 160_000
 _MAX_GRID = 200
 _CONTINUOUS_GRID = 140
+_MAX_PAIR_POINTS = 400
+# A grey for points in a raster, which cannot follow the page: it suits light and dark.
+_GREY = "#7d7d7d"
 
 
 def image_grid(shades: np.ndarray, shape: tuple[int, int], alt: str, **words: Any) -> Picture:
@@ -58,17 +71,22 @@ def single_images(
 def bit_rows(codes: np.ndarray, colour: str, alt: str, labels: Sequence[str] = (), **words: Any) -> Picture:
     """Return rows of binary values (n, D) as a matrix: a cell is filled where the value is one."""
     n, width = codes.shape
-    canvas, axes = figure(4.6, 0.5 + 0.085 * n if not labels else 0.5 + 0.15 * n)
+    canvas, axes = figure(4.6, 0.5 + (0.22 if labels else 0.085) * n)
     shade = np.zeros((n, width, 4))
     shade[..., :3] = to_rgb(colour)
     shade[..., 3] = codes > 0.5
     axes.imshow(shade, aspect="auto", interpolation="none")
     axes.spines[:].set_visible(True)
-    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    axes.xaxis.set_major_locator(ticks(6, integer=True))
     axes.set_xlabel("variable")
     axes.set_yticks(range(len(labels)), labels, fontsize=7.5)
     axes.tick_params(axis="y", length=0)
     return vector_picture(canvas, alt, **words)
+
+
+def is_fine_grid(schema: Schema) -> bool:
+    """Return whether points would fall on so fine a grid of levels that counts show more than points."""
+    return all((count or 0) > 30 for count in schema.n_levels)
 
 
 def plane_scatters(
@@ -77,24 +95,26 @@ def plane_scatters(
     """Return, for data of two variables, real rows alone and then each model's samples over them."""
     truth = plot_values(schema, real)
     drawn = {result.model: plot_values(schema, result.samples) for result in results}
-    many = len(truth) > 400 and all((count or 0) > 30 for count in schema.n_levels)
-    if many:
+    if is_fine_grid(schema):
         return _plane_histograms(schema, truth, drawn)
     limits = [_limits(truth[:, axis]) for axis in range(2)]
+    # As many of one as of the other, or the larger set would hide the smaller.
+    shown = min(2000, len(truth), *(len(values) for values in drawn.values()))
     spread = np.random.default_rng(0)
     pictures = []
     for name in ("real", *drawn):
         canvas, axes = figure(3.5, 3.3)
-        real_points = _jittered(truth[:2000], schema, spread)
-        axes.scatter(*real_points.T, s=7, color=REAL, alpha=0.55, linewidths=0, rasterized=True)
         if name in drawn:
-            points = _jittered(drawn[name][:2000], schema, spread)
-            axes.scatter(*points.T, s=7, color=colours[name], alpha=0.6, linewidths=0, rasterized=True)
+            points = _jittered(drawn[name][:shown], schema, spread)
+            axes.scatter(*points.T, s=11, color=colours[name], alpha=0.55, linewidths=0, rasterized=True)
+        points = _jittered(truth[:shown], schema, spread)
+        look = {"s": 11, "alpha": 0.8} if name == "real" else {"s": 5, "alpha": 0.9}
+        axes.scatter(*points.T, **look, color=_GREY, linewidths=0, rasterized=True)
         _plane_axes(axes, schema, limits)
-        title = "Real test rows" if name == "real" else f"{name}: samples over real rows"
-        alt = f"Scatter of {title[0].lower() + title[1:] if name == 'real' else title}, two variables."
+        title = "Real test rows" if name == "real" else name
+        what = "real test rows" if name == "real" else f"samples of {name} with real test rows over them"
         key = REAL if name == "real" else colours[name]
-        pictures.append(vector_picture(canvas, alt, title=title, key=key))
+        pictures.append(vector_picture(canvas, f"Scatter of {what}, two variables.", title=title, key=key))
     return pictures
 
 
@@ -106,27 +126,28 @@ def density_maps(schema: Schema, real: Any, results: Sequence[ModelResult]) -> l
     highest = max(float(values[np.isfinite(values)].max(initial=-math.inf)) for values in maps.values())
     if not math.isfinite(highest):
         return []
+    # What is hardly ever seen shares one colour; the leader decides where the rest of the scale lies.
+    lowest = max(highest - 9, float(np.quantile(next(iter(maps.values())), 0.02)))
     unit = "log-probability (nats)" if schema.is_discrete else "log-density (nats)"
     pictures = []
     for name, values in maps.items():
         canvas, axes = figure(3.9, 3.3)
         image = axes.pcolormesh(
             points[0], points[1], np.where(np.isfinite(values), values, highest - 99), cmap=MAP,
-            vmin=highest - 9, vmax=highest, shading="nearest", rasterized=True,
+            vmin=lowest, vmax=highest, shading="nearest", rasterized=True,
         )  # fmt: skip
         _plane_axes(axes, schema, limits)
         bar = canvas.colorbar(image, ax=axes, extend="min", fraction=0.05, pad=0.02)
         bar.outline.set_visible(False)
-        bar.set_label(unit, fontsize=8.5)
         alt = f"Map of the {unit} of {name} over the two variables, highest {values.max():.2f} nats."
-        pictures.append(vector_picture(canvas, alt, title=f"{name}: {unit.split(' ')[0]}"))
+        pictures.append(vector_picture(canvas, alt, title=name))
     return pictures
 
 
 def pair_plot(schema: Schema, columns: Sequence[int], real: Any, result: ModelResult, colour: str) -> Picture:
     """Return the chosen columns in pairs: real rows and the model's samples over each other."""
-    truth = plot_values(schema, real)[:800, columns]
-    drawn = plot_values(schema, result.samples)[:800, columns]
+    truth, drawn = plot_values(schema, real)[:, columns], plot_values(schema, result.samples)[:, columns]
+    points, shades = _shuffled(truth, drawn, colour)
     names = [schema.variables[column].name for column in columns]
     n = len(columns)
     limits = [_limits(truth[:, column]) for column in range(n)]
@@ -145,14 +166,10 @@ def pair_plot(schema: Schema, columns: Sequence[int], real: Any, result: ModelRe
             axis.set_yticks([])
         else:
             axis.set_ylim(*limits[row])
-            axis.scatter(
-                truth[:, column], truth[:, row], s=4, color=REAL, alpha=0.5, linewidths=0, rasterized=True
-            )
-            axis.scatter(
-                drawn[:, column], drawn[:, row], s=4, color=colour, alpha=0.5, linewidths=0, rasterized=True
-            )
-            axis.yaxis.set_major_locator(MaxNLocator(3))
-        axis.xaxis.set_major_locator(MaxNLocator(3))
+            look = {"s": 4, "alpha": 0.7, "linewidths": 0, "rasterized": True}
+            axis.scatter(points[:, column], points[:, row], c=shades, **look)
+            axis.yaxis.set_major_locator(ticks(3))
+        axis.xaxis.set_major_locator(ticks(3))
         axis.tick_params(labelbottom=row == n - 1, labelleft=column == 0 and row > 0, labelsize=7.5)
         if row == n - 1:
             axis.set_xlabel(_short(names[column]), fontsize=8.5)
@@ -161,6 +178,7 @@ def pair_plot(schema: Schema, columns: Sequence[int], real: Any, result: ModelRe
     return vector_picture(
         canvas,
         f"Pair plot of the columns {', '.join(names)}: real test rows and samples of {result.model}.",
+        dpi=144,
         title=f"{result.model}: samples and real rows in pairs of columns",
         key=colour,
         caption="Grey: real test rows; coloured: samples. Above the diagonal the correlation of each pair, "
@@ -173,34 +191,38 @@ def correlations(
 ) -> list[Picture]:
     """Return one picture per model: the correlation of each pair of columns, in real rows and in samples."""
     columns = list(range(min(schema.n_variables, 60)))
-    truth = _correlation_matrix(one_hot(schema, real, columns))
-    upper = np.triu_indices(len(truth), 1)
+    values, origins = one_hot(schema, real, columns)
+    truth = _correlation_matrix(values)
+    # Levels of one variable exclude each other in any model: such pairs would say nothing.
+    pairs = np.triu(origins[:, None] != origins[None, :]) & np.isfinite(truth)
     pictures = []
     for result in results:
-        drawn = _correlation_matrix(one_hot(schema, result.samples, columns))
-        usable = np.isfinite(truth[upper]) & np.isfinite(drawn[upper])
-        across, up = truth[upper][usable], drawn[upper][usable]
-        if len(up) < 3:
-            continue
-        error = float(np.sqrt(np.mean((across - up) ** 2)))
-        canvas, axes = figure(2.9, 2.9)
-        axes.axline((0, 0), slope=1, color=MUTED, linewidth=0.9)
-        colour = colours[result.model]
-        axes.scatter(across, up, s=11, color=colour, alpha=0.55, linewidths=0, rasterized=True)
-        low = min(float(across.min()), float(up.min()), 0.0)
-        high = max(float(across.max()), float(up.max()), 0.0)
-        margin = 0.06 * (high - low)
-        limits = (low - margin, high + margin)
-        axes.set(xlim=limits, ylim=limits, aspect="equal", xlabel="real rows", ylabel="samples")
-        for axis in (axes.xaxis, axes.yaxis):
-            axis.set_major_locator(MaxNLocator(4))
-        axes.grid()
-        alt = f"Pairwise correlations: samples of {result.model} against real rows; typical difference"
-        caption = f"Typical difference {error:.3f} over {len(up)} pairs."
-        pictures.append(
-            vector_picture(canvas, f"{alt} {error:.3f}.", title=result.model, key=colour, caption=caption)
-        )
+        drawn = _correlation_matrix(one_hot(schema, result.samples, columns)[0])
+        usable = pairs & np.isfinite(drawn)
+        if usable.sum() >= 3:
+            picture = _correlation_scatter(truth[usable], drawn[usable], result.model, colours[result.model])
+            pictures.append(picture)
     return pictures
+
+
+def _correlation_scatter(across: np.ndarray, up: np.ndarray, model: str, colour: str) -> Picture:
+    error = float(np.sqrt(np.mean((across - up) ** 2)))
+    canvas, axes = figure(2.9, 2.9)
+    axes.axline((0, 0), slope=1, color=MUTED, linewidth=0.9)
+    axes.scatter(across, up, s=11, color=colour, alpha=0.55, linewidths=0, rasterized=True)
+    # The same limits for each model, with room for the samples.
+    limits = (min(-0.25, 1.3 * float(across.min())), max(0.25, min(1.3 * float(across.max()), 1.05)))
+    axes.set(xlim=limits, ylim=limits, aspect="equal", xlabel="real rows", ylabel="samples")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(ticks(4))
+    axes.grid()
+    return vector_picture(
+        canvas,
+        f"Pairwise correlations: samples of {model} against real rows; typical difference {error:.3f}.",
+        title=model,
+        key=colour,
+        caption=f"Typical difference {error:.3f} over {len(up)} pairs.",
+    )
 
 
 def _plane_histograms(schema: Schema, truth: np.ndarray, drawn: Mapping[str, np.ndarray]) -> list[Picture]:
@@ -212,7 +234,7 @@ def _plane_histograms(schema: Schema, truth: np.ndarray, drawn: Mapping[str, np.
         np.linspace(origin - 0.5, origin + (count or 1) - 0.5, min(n_blocks, count or 1) + 1)
         for origin, count in zip(origins, schema.n_levels, strict=True)
     ]
-    sets = {"Real test rows": truth} | {f"{name}: samples": values for name, values in drawn.items()}
+    sets = {"Real test rows": truth} | {name: values for name, values in drawn.items()}
     shares = {
         name: np.histogram2d(values[:, 0], values[:, 1], bins=edges)[0] / len(values)
         for name, values in sets.items()
@@ -259,7 +281,7 @@ def _plane_axes(axes: Any, schema: Schema, limits: Sequence[tuple[float, float]]
         if variable.levels and len(variable.levels) <= 8:
             axis.set_ticks(range(len(variable.levels)), [_short(str(level)) for level in variable.levels])
         else:
-            axis.set_major_locator(MaxNLocator(5))
+            axis.set_major_locator(ticks(5))
 
 
 def _correlation_cell(axis: Any, truth: np.ndarray, drawn: np.ndarray, colour: str) -> None:
@@ -271,6 +293,15 @@ def _correlation_cell(axis: Any, truth: np.ndarray, drawn: np.ndarray, colour: s
         value = _correlation_matrix(values)[0, 1]
         text = "n/a" if not math.isfinite(value) else f"{value:+.2f}".replace("-", "−")
         axis.text(0.5, height, f"{text} {word}", ha="center", va="center", fontsize=8.5, color=shade)
+
+
+def _shuffled(truth: np.ndarray, drawn: np.ndarray, colour: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return as many real as drawn points in random order, so that neither set hides the other."""
+    shown = min(_MAX_PAIR_POINTS, len(truth), len(drawn))
+    points = np.concatenate([truth[:shown], drawn[:shown]])
+    shades = np.repeat([_GREY, colour], shown)
+    order = np.random.default_rng(0).permutation(2 * shown)
+    return points[order], shades[order]
 
 
 def _correlation_matrix(values: np.ndarray) -> np.ndarray:

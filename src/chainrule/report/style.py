@@ -15,6 +15,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "figure",
     "model_colours",
     "pixel_picture",
+    "ticks",
     "vector_picture",
 ]
 
@@ -130,11 +132,11 @@ def figure(width: float, height: float, **grid: Any) -> tuple[Figure, Any]:
     return canvas, axes
 
 
-def vector_picture(canvas: Figure, alt: str, **words: Any) -> Picture:
+def vector_picture(canvas: Figure, alt: str, dpi: int = 192, **words: Any) -> Picture:
     """Return the figure as SVG that follows light and dark; rasterised parts have twice the resolution."""
     buffer = BytesIO()
     canvas.savefig(
-        buffer, format="svg", dpi=192, metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
+        buffer, format="svg", dpi=dpi, metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
     )
     drawn = _follow_page(buffer.getvalue().decode("utf-8"))
     # 96 CSS pixels are one inch.
@@ -150,6 +152,11 @@ def pixel_picture(shades: np.ndarray, alt: str, scale: int, **words: Any) -> Pic
     Image.fromarray(enlarged).save(buffer, format="png", optimize=True)
     words.setdefault("width", enlarged.shape[1] // 2)
     return Picture(_address("image/png", buffer.getvalue()), alt, pixels=True, **words)
+
+
+def ticks(count: int, *, integer: bool = False) -> MaxNLocator:
+    """Return a locator of about `count` round ticks."""
+    return MaxNLocator(count, integer=integer, steps=[1, 2, 5, 10] if integer else [1, 2, 2.5, 5, 10])
 
 
 def model_colours(names: Sequence[str], neural: Sequence[bool]) -> dict[str, str]:

@@ -42,7 +42,7 @@ def _ranking(comparison: Comparison, ranked: list[ModelResult]) -> str:
         return (
             f"{first.model} is the best of the {len(ranked)} models: {level} nats per test row, "
             f"{_gap(gap)} nats above {ranked[1].model}, the runner-up, "
-            f"over the same {count(comparison.n_test)} rows{_times(gap)}."
+            f"over the same {count(comparison.n_test)} rows{_times(gap) if comparison.discrete else ''}."
         )
     close = [
         other
@@ -131,7 +131,7 @@ def _gap(gap: Summary, *, flip: bool = False) -> str:
 
 def _times(gap: Summary) -> str:
     """Put a difference in nats as a ratio, where the ratio is a number that people can picture."""
-    if not 0.01 <= gap.mean <= math.log(1000):
+    if not 0.05 <= gap.mean <= math.log(1000):
         return ""
     ratio = math.exp(gap.mean)
     digits = 2 if ratio < 2 else 1 if ratio < 10 else 0
