@@ -30,7 +30,9 @@ def build_frame(container: str, variables: Sequence[Variable], values: Values, i
     try:
         return _BUILDERS[container](variables, values, integer_names)
     except ImportError as error:
-        raise StorageError(f"the columns belong in a {container} table, but {container} is not installed") from error
+        raise StorageError(
+            f"the columns belong in a {container} table, but {container} is not installed"
+        ) from error
 
 
 def _build_pandas(variables: Sequence[Variable], values: Values, integer_names: bool) -> Any:
@@ -70,7 +72,9 @@ def _build_polars(variables: Sequence[Variable], values: Values, integer_names: 
 def _build_pyarrow(variables: Sequence[Variable], values: Values, integer_names: bool) -> Any:
     import pyarrow as pa
 
-    columns = [_pyarrow_column(variable.dtype, column) for variable, column in zip(variables, values, strict=True)]
+    columns = [
+        _pyarrow_column(variable.dtype, column) for variable, column in zip(variables, values, strict=True)
+    ]
     return pa.table(columns, names=[variable.name for variable in variables])
 
 

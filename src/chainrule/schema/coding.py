@@ -259,7 +259,9 @@ def decode_column(codes: NDArray[Any], variable: Variable) -> NDArray[Any]:
 
 
 def _is_whole(variable: Variable) -> bool:
-    return variable.kind == "ordinal" and not variable.dtype.lower().startswith(("float", "double", "halffloat"))
+    return variable.kind == "ordinal" and not variable.dtype.lower().startswith(
+        ("float", "double", "halffloat")
+    )
 
 
 def is_integer_dtype(dtype: str) -> bool:

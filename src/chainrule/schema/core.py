@@ -52,7 +52,7 @@ class Schema:
     integer_names: bool = False
 
     @classmethod
-    def infer(cls, X: Any, kinds: str | Mapping[str | int, Kind] | None = None) -> Schema:
+    def infer(cls, X: Any, kinds: str | Mapping[Any, str] | None = None) -> Schema:
         """Find the kind of every column from the training rows.
 
         An array of zeros and ones is binary; an array of integers is ordinal, with one range for all
@@ -219,7 +219,9 @@ class Schema:
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise StorageError(f"the stored schema is damaged ({type(error).__name__}: {error})") from error
         if container not in get_args(Container) or not variables:
-            raise StorageError(f"the stored schema is damaged (container {container!r}, {len(variables)} columns)")
+            raise StorageError(
+                f"the stored schema is damaged (container {container!r}, {len(variables)} columns)"
+            )
         return cls(variables, container, dtype, bool(integer_names))
 
 

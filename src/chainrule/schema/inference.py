@@ -23,7 +23,7 @@ _MAX_CODE = 2**24  # float32 holds every integer up to here
 _MAX_INTEGER = 2**53  # float64 does up to here
 _BLOCK = 2**20  # values per block of a pass over a matrix
 
-Kinds = str | Mapping[str | int, Kind] | None
+Kinds = str | Mapping[Any, str] | None
 
 
 def infer_variables(table: Table, kinds: Kinds) -> tuple[Variable, ...]:
@@ -46,7 +46,9 @@ def _declared_kinds(kinds: Kinds, names: Sequence[str]) -> dict[int, Kind]:
     if isinstance(kinds, str):
         return dict.fromkeys(range(len(names)), _checked_kind(kinds))
     if not isinstance(kinds, Mapping):
-        raise DataError(f"kinds must be a kind or a mapping from columns to kinds, got {type(kinds).__name__}")
+        raise DataError(
+            f"kinds must be a kind or a mapping from columns to kinds, got {type(kinds).__name__}"
+        )
     positions = {name: position for position, name in enumerate(names)}
     return {_position(key, positions): _checked_kind(kind) for key, kind in kinds.items()}
 
@@ -192,7 +194,8 @@ def _infer_column(column: Column, declared: Kind | None) -> Variable:
         return _infer_numbers(column)
     if column.family == "boolean":
         return _with_levels(column, "binary", (False, True))
-    if column.family in ("text", "mixed"):
+    has_text = any(isinstance(value, str) for value in column.values)
+    if has_text and column.family != "category":
         _refuse_numbers_in_text(column)
     if column.family == "mixed":
         _refuse_mixture(column)
@@ -238,7 +241,9 @@ def _refuse_numbers_in_text(column: Column) -> None:
         return
     remedy = f"clean the column, or declare kinds={{{column.name!r}: 'categorical'}}"
     if all(numeric):
-        raise DataError(f"column {column.name!r} holds numbers written as text: convert it to numbers, or {remedy}")
+        raise DataError(
+            f"column {column.name!r} holds numbers written as text: convert it to numbers, or {remedy}"
+        )
     row = numeric.index(False)
     raise DataError(
         f"column {column.name!r} holds text among numbers: {column.values[row]!r} in row {row + 1} "
@@ -248,10 +253,12 @@ def _refuse_numbers_in_text(column: Column) -> None:
 
 def _refuse_mixture(column: Column) -> None:
     first = column.values[0]
-    row = next(r for r, value in enumerate(column.values) if isinstance(value, str) != isinstance(first, str))
+    row = next(r for r, value in enumerate(column.values) if type(value) is not type(first))
+    other = column.values[row]
     raise DataError(
-        f"column {column.name!r} mixes text and numbers ({first!r} in row 1, {column.values[row]!r} in row "
-        f"{row + 1}): convert it to one type, or declare kinds={{{column.name!r}: 'categorical'}}"
+        f"column {column.name!r} mixes types ({first!r}, {type(first).__name__}, in row 1; {other!r}, "
+        f"{type(other).__name__}, in row {row + 1}): convert it to one type, or declare "
+        f"kinds={{{column.name!r}: 'categorical'}}"
     )
 
 
@@ -300,7 +307,9 @@ def _declared_ordinal(column: Column) -> Variable:
         )
     low, high = column.values.min(), column.values.max()
     if not _fits_ordinal(low, high):
-        raise DataError(f"column {column.name!r} spans {low:g} to {high:g}, too wide for an ordinal: use continuous")
+        raise DataError(
+            f"column {column.name!r} spans {low:g} to {high:g}, too wide for an ordinal: use continuous"
+        )
     return Variable(column.name, "ordinal", low=int(low), high=int(high), dtype=column.dtype)
 
 

@@ -103,8 +103,14 @@ def _as_array(data: Any) -> NDArray[Any]:
     if hasattr(data, "tocsr"):
         raise DataError("X is a sparse matrix; expected dense rows: pass X.toarray()")
     if isinstance(data, np.ma.MaskedArray):
-        raise DataError("X is a masked array; masked values are not modelled: fill them and pass a plain array")
-    if not isinstance(data, np.ndarray) and not hasattr(data, "__array__") and not isinstance(data, (list, tuple)):
+        raise DataError(
+            "X is a masked array; masked values are not modelled: fill them and pass a plain array"
+        )
+    if (
+        not isinstance(data, np.ndarray)
+        and not hasattr(data, "__array__")
+        and not isinstance(data, (list, tuple))
+    ):
         raise DataError(f"X is a {type(data).__name__}; expected {_SUPPORTED}")
     try:
         array = np.asarray(data)
@@ -123,7 +129,9 @@ def _check_shape(array: NDArray[Any]) -> None:
             "X.reshape(-1, 1) for one column, X.reshape(1, -1) for one row"
         )
     if array.ndim > 2:
-        raise DataError(f"X has shape {array.shape}; expected (n, D): flatten each row, X.reshape(len(X), -1)")
+        raise DataError(
+            f"X has shape {array.shape}; expected (n, D): flatten each row, X.reshape(len(X), -1)"
+        )
     _check_not_empty(array.shape)
 
 
@@ -144,9 +152,7 @@ def _read_array(array: NDArray[Any]) -> Table:
         raise DataError("Complex data not supported: split the real and the imaginary part into columns")
     if array.dtype.kind not in "OU":
         raise DataError(f"X has dtype {dtype}, which is not supported: convert it to numbers or text")
-    columns = tuple(
-        _object_column(name, array[:, d].astype(object), dtype) for d, name in enumerate(names)
-    )
+    columns = tuple(_object_column(name, array[:, d].astype(object), dtype) for d, name in enumerate(names))
     return Table("numpy", dtype, names, len(array), columns=columns)
 
 
@@ -255,9 +261,10 @@ def _read_frame(data: Any) -> Table:
 
 
 def _container(implementation: str) -> Container:
-    for container in ("pandas", "polars", "pyarrow"):
+    containers: tuple[Container, ...] = ("pandas", "polars", "pyarrow")
+    for container in containers:
         if implementation == container:
-            return container  # type: ignore[return-value]
+            return container
     raise DataError(f"X is a {implementation} DataFrame; expected {_SUPPORTED}")
 
 
@@ -303,7 +310,9 @@ def _frame_column(series: Any) -> Column:
             f"column {name!r} holds dates or times ({dtype}), which are not modelled yet: "
             "drop it or turn it into numbers, such as days since a date"
         )
-    raise DataError(f"column {name!r} has dtype {dtype}, which is not supported: convert it to numbers or text")
+    raise DataError(
+        f"column {name!r} has dtype {dtype}, which is not supported: convert it to numbers or text"
+    )
 
 
 def _numeric_column(series: Any, token: str) -> Column:

@@ -55,14 +55,18 @@ class Variable:
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
-            raise DataError(f"column {self.name!r}: {self.kind!r} is not a kind; kinds are {', '.join(KINDS)}")
+            raise DataError(
+                f"column {self.name!r}: {self.kind!r} is not a kind; kinds are {', '.join(KINDS)}"
+            )
         if self.kind == "binary" and len(self.levels) != 2:
             raise DataError(f"column {self.name!r}: a binary variable has 2 levels, got {len(self.levels)}")
         if self.kind == "categorical" and not self.levels:
             raise DataError(f"column {self.name!r}: a categorical variable needs at least one level")
         if self.kind == "ordinal" and self.low > self.high:
             raise DataError(f"column {self.name!r}: the range {self.low}..{self.high} is empty")
-        if self.kind == "continuous" and not (self.scale > 0 and np.isfinite([self.scale, self.location]).all()):
+        if self.kind == "continuous" and not (
+            self.scale > 0 and np.isfinite([self.scale, self.location]).all()
+        ):
             raise DataError(f"column {self.name!r}: location and scale must be finite and the scale positive")
 
     @property

@@ -1,0 +1,92 @@
+"""What a data set is: three sets of rows and the facts about them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from chainrule.errors import DataError
+
+__all__ = ["Dataset", "DatasetInfo", "Parts"]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a file or a source holds, before it is split.
+
+    ``train`` holds all rows where the source gives no ``test``. Rows are arrays (n, D) or polars
+    DataFrames.
+    """
+
+    train: Any
+    valid: Any = None
+    test: Any = None
+    image_shape: tuple[int, int] | None = None
+    kinds: str | dict[str, str] | None = None
+
+    @property
+    def given(self) -> tuple[Any, ...]:
+        """Those of train, valid and test that the source gives."""
+        return tuple(rows for rows in (self.train, self.valid, self.test) if rows is not None)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Training, validation and test rows, and how they came about.
+
+    Parameters
+    ----------
+    name : str
+        A named set's name, or a file's name without its suffix.
+    train, valid, test : ndarray of shape (n, D) or polars DataFrame
+        Rows, all three in the same kind of container with the same columns.
+    kinds : str or dict, optional
+        Kinds of variables to pass on to the estimators.
+    image_shape : tuple of int, optional
+        Height and width, where a row is a flattened image.
+    description : str
+        What the rows are.
+    split : str
+        One sentence on how the rows were split.
+    entropy : float, optional
+        Entropy of the true distribution in nats, where it is known: no model can have a lower
+        expected negative log-likelihood.
+    """
+
+    name: str
+    train: Any
+    valid: Any
+    test: Any
+    kinds: str | dict[str, str] | None = None
+    image_shape: tuple[int, int] | None = None
+    description: str = ""
+    split: str = ""
+    entropy: float | None = None
+
+    def __post_init__(self) -> None:
+        shapes = {part: tuple(getattr(self, part).shape) for part in ("train", "valid", "test")}
+        for part, shape in shapes.items():
+            if len(shape) != 2 or shape[1] != shapes["train"][1]:
+                raise DataError(
+                    f"{self.name}: train, valid and test need the same number of columns, got {part} of "
+                    f"shape {shape} beside train of shape {shapes['train']}"
+                )
+            if 0 in shape:
+                raise DataError(f"{self.name}: {part} has no {'rows' if shape[0] == 0 else 'columns'}")
+
+    @property
+    def n_variables(self) -> int:
+        """Number of columns, D."""
+        return int(self.train.shape[1])
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """One line of the list of named data sets."""
+
+    name: str
+    description: str
+    n_variables: int
+    kind: str
+    source: str
+    licence: str

@@ -1,0 +1,71 @@
+"""Read a data file or folder by its name and content."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from chainrule.datasets import arrays, images, tables
+from chainrule.datasets.core import Parts
+from chainrule.errors import DataError
+
+__all__ = ["FORMATS", "read_path", "resize_parts"]
+
+FORMATS = "csv, tsv, parquet, npy, npz, NAME.ts.data.gz, idx, or a folder or tar of images"
+
+_READERS = {
+    ".csv": tables.read_text,
+    ".tsv": tables.read_text,
+    ".csv.gz": tables.read_text,
+    ".tsv.gz": tables.read_text,
+    ".parquet": tables.read_parquet,
+    ".npy": arrays.read_npy,
+    ".npz": arrays.read_npz,
+    ".idx": arrays.read_idx,
+    ".idx.gz": arrays.read_idx,
+}
+
+
+def read_path(path: Path, image_size: tuple[int, int] | None = None) -> Parts:
+    """Read what lies at `path`.
+
+    Parameters
+    ----------
+    path : Path
+        A file of one of the formats, or a folder of images.
+    image_size : tuple of int, optional
+        Height and width to resize images to.
+
+    Raises
+    ------
+    DataError
+        If the format is unknown, or the file is empty, truncated or damaged.
+    """
+    if path.is_dir() or images.is_tar(path):
+        return images.read_images(path, image_size)
+    return resize_parts(_read_file(path), image_size, path)
+
+
+def _read_file(path: Path) -> Parts:
+    if arrays.is_split_file(path):
+        return arrays.read_split_files(path)
+    for suffix, reader in _READERS.items():
+        if path.name.lower().endswith(suffix):
+            return reader(path)
+    if arrays.is_idx(arrays.read_bytes(path)):  # such as train-images-idx3-ubyte.gz
+        return arrays.read_idx(path)
+    raise DataError(f"{path} is of an unknown format; known are {FORMATS}")
+
+
+def resize_parts(parts: Parts, image_size: tuple[int, int] | None, source: object) -> Parts:
+    """Return parts with their images resized; no size means as they are."""
+    if image_size is None or image_size == parts.image_shape:
+        return parts
+    shape = parts.image_shape
+    if shape is None:
+        raise DataError(f"an image size was given, but the rows of {source} are not images")
+    resized = [
+        None if rows is None else images.resize_rows(rows, shape, image_size)
+        for rows in (parts.train, parts.valid, parts.test)
+    ]
+    return replace(parts, train=resized[0], valid=resized[1], test=resized[2], image_shape=image_size)

@@ -1,0 +1,116 @@
+"""Read a folder or a tar file of images as grey rows, and resize images."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chainrule.datasets.core import Parts
+from chainrule.errors import DataError
+
+__all__ = ["IMAGE_SUFFIXES", "is_tar", "read_images", "resize_rows"]
+
+IMAGE_SUFFIXES = frozenset(
+    {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".pgm", ".ppm", ".webp"}
+)
+
+_TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+
+Pixels = NDArray[np.uint8]
+
+
+def is_tar(path: Path) -> bool:
+    """Whether a file's name is that of a tar archive."""
+    return path.name.lower().endswith(_TAR_SUFFIXES)
+
+
+def read_images(path: Path, image_size: tuple[int, int] | None) -> Parts:
+    """Read all images of a folder (and its subfolders) or a tar file, in the order of their names.
+
+    Parameters
+    ----------
+    path : Path
+    image_size : tuple of int, optional
+        Height and width to resize to; without it all images must have one size.
+
+    Returns
+    -------
+    Parts
+        Grey values 0..255, uint8 of shape (n, height * width), declared ordinal.
+    """
+    files = _folder_files(path) if path.is_dir() else _tar_files(path)
+    images: list[Pixels] = []
+    for name, content in files:
+        image = _grey(name, content, image_size)
+        if images and image.shape != images[0].shape:
+            raise DataError(
+                f"{path}: {name} is {_size(image)} where the first image is {_size(images[0])} (height x width): "
+                "give an image size to resize them all to"
+            )
+        images.append(image)
+    if not images:
+        raise DataError(f"{path} holds no images ({', '.join(sorted(IMAGE_SUFFIXES))})")
+    height, width = images[0].shape
+    rows = np.stack(images).reshape(len(images), height * width)
+    return Parts(rows, image_shape=(height, width), kinds="ordinal")
+
+
+def _folder_files(folder: Path) -> Iterator[tuple[str, bytes]]:
+    for path in sorted(folder.rglob("*")):
+        if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file():
+            yield str(path.relative_to(folder)), path.read_bytes()
+
+
+def _tar_files(path: Path) -> Iterator[tuple[str, bytes]]:
+    """Yield the images inside an archive; nothing is unpacked to disk."""
+    try:
+        with tarfile.open(path) as archive:
+            members = [member for member in archive.getmembers() if member.isfile()]
+            for member in sorted(members, key=lambda member: member.name):
+                stream = archive.extractfile(member)
+                if stream is not None and Path(member.name).suffix.lower() in IMAGE_SUFFIXES:
+                    yield member.name, stream.read()
+    except (tarfile.TarError, EOFError, zlib.error) as error:
+        raise DataError(f"{path} is truncated, damaged, or not a tar file ({error})") from error
+
+
+def _grey(name: str, content: bytes, image_size: tuple[int, int] | None) -> Pixels:
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            grey = image.convert("L")
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(f"the image {name} is truncated, damaged, or not an image") from error
+    return np.asarray(_resized(grey, image_size), dtype=np.uint8)
+
+
+def _resized(image: Any, image_size: tuple[int, int] | None) -> Any:
+    from PIL import Image
+
+    if image_size is None:
+        return image
+    height, width = image_size
+    return image.resize((width, height), Image.Resampling.LANCZOS)
+
+
+def _size(image: Pixels) -> str:
+    return f"{image.shape[0]} x {image.shape[1]}"
+
+
+def resize_rows(rows: NDArray[Any], image_shape: tuple[int, int], image_size: tuple[int, int]) -> Pixels:
+    """Resize flattened images of 0..255 from one height and width to another."""
+    from PIL import Image
+
+    if rows.dtype.kind not in "iu" or rows.min() < 0 or rows.max() > 255:
+        raise DataError("only images of whole grey values 0..255 can be resized")
+    images = rows.reshape(len(rows), *image_shape).astype(np.uint8)
+    resized = [np.asarray(_resized(Image.fromarray(image), image_size)) for image in images]
+    return np.stack(resized).reshape(len(rows), -1)
