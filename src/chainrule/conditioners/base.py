@@ -67,6 +67,8 @@ class Conditioner(nn.Module, ABC):
         self.n_outputs = self.starts[-1]
         self.n_variables = orders.shape[1]
         self.activation = activation
+        # Where dropout draws from; a trainer lends it for the time of a fit.
+        self.generator: torch.Generator | None = None
         widths = torch.tensor(self.starts).diff()
         self.register_buffer("orders", orders)
         self.register_buffer("ranks", rank_of(orders))
@@ -103,6 +105,10 @@ class Conditioner(nn.Module, ABC):
     def observe(self, state: Any, d: int, value: Tensor) -> None:
         """Take in the codes (n,) of variable d, whose params were asked for last."""
 
+    @abstractmethod
     def set_output_bias(self, bias: Tensor) -> None:
         """Let the outputs start from the given values, (n_outputs,)."""
-        raise NotImplementedError
+
+    def n_free_parameters(self) -> int:
+        """Return how many weights can differ from zero."""
+        return sum(p.numel() for p in self.parameters())

@@ -155,7 +155,6 @@ class MADEConditioner(Conditioner):
             raise ValueError(f"dropout must be in [0, 1), got {dropout}")
         self.residual = residual
         self.dropout = dropout
-        self.generator: torch.Generator | None = None
         self.n_masks = len(degrees[0])
         for layer, degree in enumerate(degrees):
             self.register_buffer(f"degrees_{layer}", degree)
@@ -175,6 +174,8 @@ class MADEConditioner(Conditioner):
         self.output_context = nn.Linear(n_context, self.n_outputs, bias=False) if n_context else None
         self._reset(generator)
         self.fix_masks()
+        # Masks follow from orders and degrees, which may have changed with the weights.
+        self.register_load_state_dict_post_hook(_fix_masks)
 
     @property
     def n_members(self) -> int:
@@ -229,6 +230,13 @@ class MADEConditioner(Conditioner):
             if context is not None:
                 with torch.no_grad():
                     context.weight.normal_(generator=generator).mul_(0.1)
+
+    def n_free_parameters(self) -> int:
+        """Return how many weights the masks leave free."""
+        total = super().n_free_parameters()
+        if self.n_members > 1:
+            return total
+        return total - sum(int((layer.mask == 0).sum()) for layer in self.layers)
 
     def set_output_bias(self, bias: Tensor) -> None:
         """Let the outputs start from the given values, (n_outputs,)."""
@@ -339,3 +347,8 @@ class MADEConditioner(Conditioner):
         state.features[:, state.n_features : state.n_features + features.shape[1]] = features
         state.n_features += features.shape[1]
         state.position += 1
+
+
+def _fix_masks(module: nn.Module, _: Any) -> None:
+    if isinstance(module, MADEConditioner):
+        module.fix_masks()

@@ -1,0 +1,336 @@
+"""The fit loop: batches, optimiser, averaged weights, early stopping, checkpoints, progress."""
+
+from __future__ import annotations
+
+import copy
+import io
+import math
+import pickle
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from chainrule.errors import FitInterrupted, StorageError
+from chainrule.model import AutoregressiveModel
+from chainrule.storage import write_bytes
+
+__all__ = ["Epoch", "History", "Rows", "Trainer", "TrainingOptions", "mean_nll"]
+
+# Numbers of float32 that one batch of an evaluation may spread over its widest layer: 64 MiB.
+_EVALUATION_NUMBERS = 2**24
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """How to fit.
+
+    Attributes
+    ----------
+    learning_rate, weight_decay : float
+        Of AdamW.
+    batch_size, max_epochs : int
+    patience : int
+        Epochs without a better validation NLL after which to stop. After each third of it the learning rate
+        drops to 0.3 times its value.
+    resample_every : int
+        Optimiser steps between two members of an ensemble over orders and masks.
+    gradient_norm : float
+        Longer gradients are shortened to this norm per row of nats.
+    """
+
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-2
+    batch_size: int = 100
+    max_epochs: int = 200
+    patience: int = 15
+    resample_every: int = 1
+    gradient_norm: float = 100.0
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Codes (n, D) and the context features (n, C) that belong to them."""
+
+    codes: Tensor
+    context: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    def take(self, index: Tensor | slice) -> Rows:
+        """Return some of the rows."""
+        return Rows(self.codes[index], None if self.context is None else self.context[index])
+
+    def batches(self, size: int) -> Iterator[Rows]:
+        """Yield the rows in order, `size` at a time."""
+        for start in range(0, len(self), size):
+            yield self.take(slice(start, start + size))
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one epoch ended with; NLLs are means per row in nats, `valid` is None without validation rows."""
+
+    number: int
+    train: float
+    valid: float | None
+    is_best: bool
+    seconds_left: float
+
+
+@dataclass(frozen=True)
+class History:
+    """The course of a fit: mean negative log-likelihoods per row in nats, one per epoch.
+
+    `best_epoch` counts from 1 and names the epoch whose weights were kept.
+    """
+
+    train: list[float] = field(default_factory=list)
+    valid: list[float] = field(default_factory=list)
+    best_epoch: int = 0
+    seconds: float = 0.0
+    interrupted: bool = False
+
+    @property
+    def epochs(self) -> int:
+        """How many epochs were completed."""
+        return len(self.train)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON-safe description."""
+        return asdict(self)
+
+
+def evaluation_batch(model: AutoregressiveModel) -> int:
+    """Return how many rows to evaluate at a time so that memory stays bounded."""
+    widest = max(max(p.shape) for p in model.parameters())
+    return max(1, min(4096, _EVALUATION_NUMBERS // widest))
+
+
+@torch.no_grad()
+def mean_nll(model: AutoregressiveModel, rows: Rows) -> float:
+    """Return the mean negative log-likelihood of the rows in nats, evaluated in batches."""
+    model.eval()
+    batches = rows.batches(evaluation_batch(model))
+    return -sum(float(model.log_prob(batch.codes, batch.context).sum()) for batch in batches) / len(rows)
+
+
+class Trainer:
+    """Fits a model by maximum likelihood.
+
+    The weights that count are an exponential moving average of those that AdamW visits (Polyak & Juditsky
+    1992): it is validated, kept when best, and is what `run` leaves in the model.
+
+    Parameters
+    ----------
+    model : AutoregressiveModel
+    train : Rows
+    valid : Rows or None
+        Without validation rows the fit runs for `max_epochs` and keeps the last weights.
+    options : TrainingOptions
+    generator : torch.Generator
+        On the CPU; orders the rows. Dropout draws from a generator of its own on the model's device.
+    """
+
+    def __init__(
+        self,
+        model: AutoregressiveModel,
+        train: Rows,
+        valid: Rows | None,
+        options: TrainingOptions,
+        generator: torch.Generator,
+    ) -> None:
+        self.model = model
+        self.train = train
+        self.valid = valid
+        self.options = options
+        self.generator = generator
+        self.device = train.codes.device
+        self.dropout_generator = torch.Generator(self.device)
+        self.dropout_generator.manual_seed(int(torch.randint(2**62, (1,), generator=generator)))
+        self.averaged = copy.deepcopy(model)
+        self.optimizer = torch.optim.AdamW(
+            self._parameter_groups(), lr=options.learning_rate, fused=self.device.type in ("cpu", "cuda")
+        )
+        self.history = History()
+        self.best_nll = math.inf
+        self.best_weights: dict[str, Tensor] = {}
+        self.stale = 0
+        self.step = 0
+
+    def _parameter_groups(self) -> list[dict[str, Any]]:
+        """Decay matrices only: biases hold the margins of the data and need no pull towards zero."""
+        matrices = [p for p in self.model.parameters() if p.ndim > 1]
+        vectors = [p for p in self.model.parameters() if p.ndim <= 1]
+        decay = self.options.weight_decay
+        return [{"params": matrices, "weight_decay": decay}, {"params": vectors, "weight_decay": 0.0}]
+
+    def run(self, on_epoch: Callable[[Epoch], None] | None = None, checkpoint: Path | None = None) -> History:
+        """Fit until validation stops improving or `max_epochs` are over; leave the best weights in the model.
+
+        Parameters
+        ----------
+        on_epoch : callable, optional
+            Told of each epoch.
+        checkpoint : Path, optional
+            A file that receives the state after every epoch; if it exists, the fit goes on from there.
+
+        Raises
+        ------
+        FitInterrupted
+            On Ctrl-C. The best weights so far are in the model.
+        """
+        if checkpoint is not None and checkpoint.exists():
+            self.load_checkpoint(checkpoint)
+        spent, began = self.history.seconds, time.perf_counter()
+        self.model.conditioner.generator = self.dropout_generator
+        try:
+            while not self.is_finished():
+                self._run_epoch()
+                self.history = replace(self.history, seconds=spent + time.perf_counter() - began)
+                if on_epoch is not None:
+                    on_epoch(self._last_epoch())
+                if checkpoint is not None:
+                    self.save_checkpoint(checkpoint)
+        except KeyboardInterrupt:
+            self.history = replace(self.history, interrupted=True)
+            raise FitInterrupted(f"stopped after {self.history.epochs} epochs") from None
+        finally:
+            self.model.conditioner.generator = None
+            self._restore_best()
+        return self.history
+
+    def is_finished(self) -> bool:
+        """Return whether the epochs are used up, or patience with the validation NLL is."""
+        return self.history.epochs >= self.options.max_epochs or self.stale >= self.options.patience
+
+    def _run_epoch(self) -> None:
+        nll = self._train_epoch()
+        if not math.isfinite(nll):
+            raise FloatingPointError(
+                f"the training NLL became {nll} in epoch {self.history.epochs + 1}; "
+                "try a smaller learning_rate"
+            )
+        self.history = replace(self.history, train=[*self.history.train, nll])
+        if self.valid is None:
+            self._keep_weights()
+            return
+        valid = mean_nll(self.averaged, self.valid)
+        self.history = replace(self.history, valid=[*self.history.valid, valid])
+        if valid < self.best_nll:
+            self.best_nll, self.stale = valid, 0
+            self._keep_weights()
+        else:
+            self.stale += 1
+            if self.stale % max(1, self.options.patience // 3) == 0:
+                self._scale_learning_rate(0.3)
+
+    def _train_epoch(self) -> float:
+        self.model.train()
+        total = 0.0
+        rows = torch.randperm(len(self.train), generator=self.generator).to(self.device)
+        for index in rows.split(self.options.batch_size):
+            total += self._train_step(self.train.take(index)) * len(index)
+        return total / len(self.train)
+
+    def _train_step(self, batch: Rows) -> float:
+        member = (self.step // self.options.resample_every) % self.model.n_members
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = -self.model.log_conditionals(batch.codes, member, batch.context).sum() / len(batch)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.options.gradient_norm)
+        self.optimizer.step()
+        self._average_weights()
+        self.step += 1
+        return float(loss.detach())
+
+    @torch.no_grad()
+    def _average_weights(self) -> None:
+        """Move the averaged weights towards the current ones; the average spans about one epoch."""
+        steps_per_epoch = math.ceil(len(self.train) / self.options.batch_size)
+        span = min(max(steps_per_epoch, 50), 0.1 * self.step + 1)
+        current, averaged = list(self.model.parameters()), list(self.averaged.parameters())
+        torch._foreach_lerp_(averaged, current, 1 / span)
+
+    def _scale_learning_rate(self, factor: float) -> None:
+        for group in self.optimizer.param_groups:
+            group["lr"] *= factor
+
+    def _keep_weights(self) -> None:
+        self.best_weights = {name: t.detach().clone() for name, t in self.averaged.state_dict().items()}
+        self.history = replace(self.history, best_epoch=self.history.epochs)
+
+    def _restore_best(self) -> None:
+        self.model.load_state_dict(self.best_weights or self.averaged.state_dict())
+        self.model.eval()
+
+    def _last_epoch(self) -> Epoch:
+        history = self.history
+        left = (self.options.max_epochs - history.epochs) * history.seconds / history.epochs
+        valid = history.valid[-1] if history.valid else None
+        return Epoch(
+            history.epochs, history.train[-1], valid, history.best_epoch == history.epochs, max(left, 0.0)
+        )
+
+    def _identity(self) -> dict[str, Any]:
+        """Return what must be the same for a fit to go on: options and rows, but not how long to fit."""
+        options = {k: v for k, v in asdict(self.options).items() if k not in ("max_epochs", "patience")}
+        total = float(self.train.codes.sum(dtype=torch.float64))
+        return {**options, "shape": list(self.train.codes.shape), "sum": total}
+
+    def save_checkpoint(self, path: Path) -> None:
+        """Write the whole state of the fit into a file."""
+        buffer = io.BytesIO()
+        torch.save(
+            {
+                "options": self._identity(),
+                "model": self.model.state_dict(),
+                "averaged": self.averaged.state_dict(),
+                "best_weights": self.best_weights,
+                "optimizer": self.optimizer.state_dict(),
+                "generator": self.generator.get_state(),
+                "dropout_generator": self.dropout_generator.get_state(),
+                "history": self.history.to_dict(),
+                "best_nll": self.best_nll,
+                "stale": self.stale,
+                "step": self.step,
+            },
+            buffer,
+        )
+        write_bytes(path, buffer.getvalue())
+
+    def load_checkpoint(self, path: Path) -> None:
+        """Take up a fit where `save_checkpoint` left it.
+
+        Raises
+        ------
+        StorageError
+            If the file is damaged, or belongs to a model of another shape or to other options.
+        """
+        try:
+            # Only tensors and plain values are read: a checkpoint cannot carry code.
+            state = torch.load(path, map_location=self.device, weights_only=True)
+        except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+            raise StorageError(f"the checkpoint {path} is damaged; delete it to start anew") from error
+        if state.get("options") != self._identity():
+            raise StorageError(
+                f"the checkpoint {path} belongs to a fit with other rows or options; delete it to start anew"
+            )
+        try:
+            self.model.load_state_dict(state["model"])
+        except RuntimeError as error:
+            raise StorageError(
+                f"the checkpoint {path} belongs to a model of another shape; delete it to start anew"
+            ) from error
+        self.averaged.load_state_dict(state["averaged"])
+        self.best_weights = state["best_weights"]
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.generator.set_state(state["generator"].cpu())
+        self.dropout_generator.set_state(state["dropout_generator"].cpu())
+        self.history = History(**state["history"])
+        self.best_nll, self.stale, self.step = state["best_nll"], state["stale"], state["step"]
