@@ -102,6 +102,13 @@ def fit_independent(data, out, *options):
         (["fit", "digits", "--model", "nade", "--out", "x", "--hidden-sizes", "10,10"], "one hidden layer"),
         (["fit", "digits", "--model", "gmm", "--out", "x", "--dropout", "0.5"], "no option --dropout"),
         (["fit", "digits", "--model", "made", "--out", "x", "--kind", "a=colour"], "colour"),
+        (
+            ["fit", "digits", "--model", "made", "--out", "x", "--kind", "a=binary", "--kind", "ordinal"],
+            "--kind",
+        ),
+        (["fit", "digits", "--model", "made", "--out", "x", "--learning-rate", "0"], "--learning-rate"),
+        (["fit", "digits", "--model", "made", "--out", "x", "--dropout", "1"], "--dropout"),
+        (["fit", "digits", "--model", "independent", "--out", "x", "--resume"], "no option --resume"),
         (["compare", "digits", "--models", "made,perceptron"], "perceptron"),
         (["compare", "digits", "--image-size", "28"], "28x28"),
         (["compare", "digits", "--json", "no-such-folder/x.json"], "no-such-folder"),
@@ -359,6 +366,18 @@ def wait_until(condition, process, seconds=90):
         assert process.poll() is None, process.communicate()[1]
         assert time.monotonic() < deadline, "the fit did not begin"
         time.sleep(0.05)
+
+
+def test_a_full_disk_in_the_middle_of_a_fit_keeps_the_weights(tmp_path):
+    """The state of a fit is several times as large as the model: it does not fit in, the model does."""
+    path, out = tmp_path / "rows.npy", tmp_path / "model"
+    rows = np.random.default_rng(0).integers(0, 2, size=(50, 20), dtype=np.uint8)
+    np.save(path, rows)
+    arguments = ["fit", path, "--model", "made", "--out", out, "--hidden-sizes", "50", "--resume"]
+    process = start(*arguments, preexec_fn=limit_file_size)
+    _, standard_error = process.communicate(timeout=120)
+    assert "are saved" in one_line(process.returncode, standard_error, expected_code=2)
+    assert np.isfinite(load(out).score(rows))
 
 
 @pytest.mark.parametrize("model", ["made", "nade"])

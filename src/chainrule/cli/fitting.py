@@ -162,6 +162,8 @@ def fit(
     with new_folder(out):
         seconds = _fit(estimator, dataset, out)
         _save(estimator, out)
+    if not resume:  # a state that is still there belongs to another fit
+        (out / CHECKPOINT).unlink(missing_ok=True)
     result = {
         "model": MODELS[model],
         "valid_log_likelihood": estimator.score(dataset.valid),
