@@ -1,5 +1,7 @@
 """Checksums (SHA-256) of the files of the named data sets."""
 
+# ruff: noqa: E501 (a checksum beside its path is longer than a line)
+
 from __future__ import annotations
 
 __all__ = ["ARRAYS_SHA256", "PUBLIC_SHA256", "SHA256"]

@@ -51,8 +51,8 @@ def read_images(path: Path, image_size: tuple[int, int] | None) -> Parts:
         image = _grey(name, content, image_size)
         if images and image.shape != images[0].shape:
             raise DataError(
-                f"{path}: {name} is {_size(image)} where the first image is {_size(images[0])} (height x width): "
-                "give an image size to resize them all to"
+                f"{path}: {name} is {_size(image)} (height x width) where the first image is "
+                f"{_size(images[0])}: give an image size to resize them all to"
             )
         images.append(image)
     if not images:

@@ -26,7 +26,7 @@ Kinds = str | Mapping[str, str] | None
 
 
 def dataset_names() -> list[DatasetInfo]:
-    """Return the facts about all named data sets, those that need no download first."""
+    """Return the facts about all named data sets."""
     return [named.info for named in NAMED.values()]
 
 

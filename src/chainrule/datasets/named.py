@@ -193,11 +193,12 @@ _UCI = {
     "web": (300, "words of web pages"),
 }
 _UCI_PUBLIC = ("dna", "mushrooms", "nips")
-_UCI_SPLIT_NOTES = {
-    "adult": "One split was rebuilt as the exact complement of the other two.",
-    "connect4": "One split was rebuilt as the exact complement of the other two.",
-    "ocr-letters": "One split was rebuilt as the exact complement of the other two.",
-    "web": "The test rows are those of the papers; the division into training and validation rows is not.",
+_COMPLEMENT = "As in the papers; one of the three parts was rebuilt as the exact complement of the other two."
+_UCI_SPLITS = {
+    "adult": _COMPLEMENT,
+    "connect4": _COMPLEMENT,
+    "ocr-letters": _COMPLEMENT,
+    "web": "Test rows as in the papers; the division into training and validation rows is our own.",
 }
 
 
@@ -234,9 +235,7 @@ def _uci(name: str, n_variables: int, about: str) -> NamedSet:
         "github.com/mgermain/MADE" if public else "rebuilt from public copies; no single public address",
         "none stated" if name in ("nips", "ocr-letters", "web") else "UCI CC BY 4.0",
     )
-    note = _UCI_SPLIT_NOTES.get(name, "")
-    split = f"Training, validation and test rows as in the papers. {note}" if note else ""
-    return NamedSet(info, partial(_read_uci, name=name), split)
+    return NamedSet(info, partial(_read_uci, name=name), _UCI_SPLITS.get(name, ""))
 
 
 def _read_uci(random_state: int, name: str) -> Parts:

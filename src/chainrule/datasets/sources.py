@@ -67,7 +67,7 @@ def fetch(file: RemoteFile) -> Path:
         return local
     if file.address is None:
         raise DataError(
-            f"{file.path} has no public address: put it (sha256 {file.sha256[:12]}...) at that place in a folder "
+            f"{file.path} has no public address: put it at that place in a folder "
             f"and set {DATA_VARIABLE} to the folder"
         )
     return _download(file, file.address)

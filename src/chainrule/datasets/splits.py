@@ -42,45 +42,19 @@ def take_rows(rows: Any, numbers: Rows) -> Any:
 
 def complete_parts(parts: Parts, random_state: int) -> tuple[Any, Any, Any, str]:
     """Return train, valid, test and a sentence on the split; what the source does not give is split off."""
-    if parts.test is not None and parts.valid is not None:
-        return (
-            parts.train,
-            parts.valid,
-            parts.test,
-            "Training, validation and test rows as given by the source.",
-        )
-    if parts.test is not None:
-        train, valid = _split_off(parts.train, random_state)
-        return (
-            train,
-            valid,
-            parts.test,
-            (
-                "Test rows as given by the source; 10 % of its training rows, drawn with seed "
-                f"{random_state}, for validation."
-            ),
-        )
-    if parts.valid is not None:
-        train, test = _split_off(parts.train, random_state)
-        return (
-            train,
-            parts.valid,
-            test,
-            (
-                "Validation rows as given by the source; 10 % of its training rows, drawn with seed "
-                f"{random_state}, for testing."
-            ),
-        )
-    chosen = split_rows(len(parts.train), random_state)
-    train, valid, test = (take_rows(parts.train, numbers) for numbers in chosen)
-    return (
-        train,
-        valid,
-        test,
-        (
-            f"Rows shuffled with seed {random_state} and split 80/10/10 into training, validation and test rows."
-        ),
-    )
+    train, valid, test = parts.train, parts.valid, parts.test
+    if valid is not None and test is not None:
+        return train, valid, test, "Training, validation and test rows as given by the source."
+    drawn = f"10 % of its training rows, drawn with seed {random_state}, for"
+    if test is not None:
+        train, valid = _split_off(train, random_state)
+        return train, valid, test, f"Test rows as given by the source; {drawn} validation."
+    if valid is not None:
+        train, test = _split_off(train, random_state)
+        return train, valid, test, f"Validation rows as given by the source; {drawn} testing."
+    train, valid, test = (take_rows(train, rows) for rows in split_rows(len(train), random_state))
+    split = f"Rows shuffled with seed {random_state}, split 80/10/10 into training, validation and test rows."
+    return train, valid, test, split
 
 
 def _split_off(rows: Any, random_state: int) -> tuple[Any, Any]:

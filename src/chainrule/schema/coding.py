@@ -203,9 +203,11 @@ def _refuse_level(column: Column, variable: Variable, unseen: NDArray[np.bool_])
     value = column.values[row]
     value = value.item() if isinstance(value, np.generic) else value
     known = ", ".join(repr(level) for level in variable.levels[:5])
-    more = f" and {len(variable.levels) - 5} more" if len(variable.levels) > 5 else ""
+    if len(variable.levels) > 5:
+        known += f" and {len(variable.levels) - 5} more"
     raise DataError(
-        f"column {variable.name!r} holds {value!r} in row {row + 1}: an unseen level; known levels are {known}{more}"
+        f"column {variable.name!r} holds {value!r} in row {row + 1}: an unseen level; "
+        f"known levels are {known}"
     )
 
 

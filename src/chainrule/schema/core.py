@@ -41,7 +41,7 @@ class Schema:
     >>> X = np.array([[0.5, 1.0], [1.5, 0.0], [2.5, 1.0]])
     >>> schema = Schema.infer(X)
     >>> schema.describe()
-    '2 variables: 1 binary, 1 continuous'
+    '2 variables: 1 continuous, 1 binary'
     >>> np.allclose(schema.decode(schema.encode(X)), X)
     True
     """

@@ -170,12 +170,11 @@ def _check_finite(name: str, values: NDArray[Any]) -> None:
     bad = ~np.isfinite(values)
     if not bad.any():
         return
-    value = values[np.argmax(bad)]
-    if np.isnan(value):
+    if np.isnan(values[np.argmax(bad)]):
         _refuse_missing(name, np.isnan(values), "NaN")
-    count = int(np.isinf(values).sum())
+    row, count = int(np.argmax(bad)) + 1, int(np.isinf(values).sum())
     raise DataError(
-        f"column {name!r} holds infinity (inf) in row {int(np.argmax(bad)) + 1} ({count} such in the column): "
+        f"column {name!r} holds infinity (inf) in row {row} ({count} such in the column): "
         "replace it by a finite number or drop the row"
     )
 
