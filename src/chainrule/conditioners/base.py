@@ -3,28 +3,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from chainrule.conditioners.encoding import InputEncoding
+from chainrule.kernels.activations import ACTIVATIONS
 from chainrule.orders import rank_of
 
 __all__ = ["ACTIVATIONS", "Conditioner", "activation_gain"]
-
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "sigmoid": torch.sigmoid,
-    "tanh": torch.tanh,
-    "relu": F.relu,
-    "leaky_relu": F.leaky_relu,
-    "elu": F.elu,
-    "silu": F.silu,
-    "gelu": F.gelu,
-}
 
 
 def activation_gain(name: str) -> float:

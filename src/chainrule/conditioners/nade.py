@@ -95,7 +95,7 @@ class NADEConditioner(Conditioner):
             self.weight,
             self._start(len(x), context),
             padded[self.get_buffer("_output_row")],
-            self.activate,
+            self.activation,
         )
         outputs = outputs.flatten(1)[:, self.get_buffer("_output_column")] + self.output_bias
         return outputs if self.output_context is None else outputs + self.output_context(context)
