@@ -76,7 +76,7 @@ def table_entropy(table: Floats) -> float:
 
     Examples
     --------
-    >>> round(table_entropy(np.full((2, 2), 0.25)) / np.log(2), 6)
+    >>> round(float(table_entropy(np.full((2, 2), 0.25)) / np.log(2)), 6)
     2.0
     """
     positive = table[table > 0] / table.sum()
