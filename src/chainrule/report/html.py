@@ -282,7 +282,7 @@ def _table_samples(comparison: Comparison, schema: Schema, colours: Mapping[str,
         blocks.append(
             _Block(
                 title="Do pairs of columns go together as they should?",
-                text="Each point is a pair of columns (each level of a categorical one counts as a column): its "
+                text="Each point is a pair of columns (a categorical one counts once per level): its "
                 "correlation in the real test rows across, in the model's samples upwards. On the line, "
                 "they agree." + (" The first 60 columns." if comparison.n_variables > 60 else ""),
                 pictures=pictures,

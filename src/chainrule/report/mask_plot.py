@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -11,12 +12,19 @@ import torch
 from matplotlib.patches import FancyBboxPatch
 
 from chainrule.masks import even_degrees, hidden_mask, input_mask, output_mask
-from chainrule.report.style import INK, MUTED, RULE, Picture, figure, vector_picture
+from chainrule.report.style import INK, MUTED, RULE, Picture, drawing, figure, vector_picture
 
-__all__ = ["mask_picture"]
+__all__ = ["mask_matrices", "mask_picture"]
 
 _BLUE = "#0072B2"
 _INCHES_PER_CELL = 0.27
+_CAPTION = (
+    "Each hidden unit carries a degree, the number of leading variables that it may see, and a connection (a "
+    "filled square) is kept only where the rule under its matrix holds, degrees standing beside units and ranks "
+    "beside variables. The product of the masks counts the paths from each variable to each conditional: all "
+    "lie below the diagonal, so no conditional sees its own variable or a later one, and the product of the "
+    "conditionals is a probability distribution."
+)
 _SUBSCRIPT = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 
 
@@ -33,32 +41,41 @@ class _Panel:
     gap: float = 2.7
 
 
-def mask_picture(n_variables: int = 6, n_units: int = 8) -> Picture:
-    """Return the three masks of a MADE with two hidden layers, and their product, as matrices."""
+def mask_matrices(
+    n_variables: int, n_units: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return the degrees of both hidden layers, the output, hidden and input mask, and their product."""
     rank = torch.arange(n_variables)
     degrees = even_degrees(n_units, n_variables)
-    into, between, out = input_mask(rank, degrees), hidden_mask(degrees, degrees), output_mask(degrees, rank)
-    paths = (out.int() @ between.int() @ into.int()).numpy()
+    out, between, into = output_mask(degrees, rank), hidden_mask(degrees, degrees), input_mask(rank, degrees)
+    paths = out.int() @ between.int() @ into.int()
+    return degrees.numpy(), out.numpy(), between.numpy(), into.numpy(), paths.numpy()
+
+
+@cache
+def mask_picture(n_variables: int = 6, n_units: int = 8) -> Picture:
+    """Return the three masks of a MADE with two hidden layers, and their product, as matrices.
+
+    No data enter, so that the picture is drawn once, however many reports are written.
+    """
+    degrees, out, between, into, paths = mask_matrices(n_variables, n_units)
     variables = [f"x{number}".translate(_SUBSCRIPT) for number in range(1, n_variables + 1)]
     predicted = [f"p({name})" for name in variables]
     units = [str(int(degree)) for degree in degrees]
     panels = [
-        _Panel("Output mask", "rank ≥ degree", out.numpy(), predicted, units, gap=3.2),
-        _Panel("Hidden mask", "degree ≥ degree below", between.numpy(), units, units, "×"),
-        _Panel("Input mask", "degree > rank", into.numpy(), units, variables, "×"),
+        _Panel("Output mask", "rank ≥ degree", out, predicted, units, gap=3.2),
+        _Panel("Hidden mask", "degree ≥ degree below", between, units, units, "×"),
+        _Panel("Input mask", "degree > rank", into, units, variables, "×"),
         _Panel("Dependencies", "number of paths", paths, predicted, variables, "=", gap=5.0),
     ]
-    return vector_picture(
-        _drawn(panels),
-        f"Masks of a MADE with {n_variables} variables and two hidden layers of {n_units} units: the product "
-        "of output, hidden and input mask is strictly lower triangular, so that each conditional depends on "
-        "all earlier variables and on no later one.",
-        caption="Each hidden unit carries a degree, the number of leading variables that it may see, and a "
-        "connection (a filled square) is kept only where the rule under its matrix holds, degrees standing "
-        "beside units and ranks beside variables. The product of the masks counts the paths from each "
-        "variable to each conditional: all of them lie below the diagonal, so that no conditional sees its own "
-        "variable or a later one, and their product is a probability distribution.",
-    )
+    with drawing():
+        return vector_picture(
+            _drawn(panels),
+            f"Masks of a MADE with {n_variables} variables and two hidden layers of {n_units} units: the "
+            "product of output, hidden and input mask is strictly lower triangular, so that each conditional "
+            "depends on all earlier variables and on no later one.",
+            caption=_CAPTION,
+        )
 
 
 def _drawn(panels: Sequence[_Panel]) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,30 +14,40 @@ from chainrule.report.style import INK, MUTED, PAPER, RULE, Picture, figure, tic
 
 if TYPE_CHECKING:
     from chainrule.evaluation import Comparison, ModelResult
-    from chainrule.training import History
 
-__all__ = ["best_epoch", "differences", "learning_curves", "paired_scatter", "row_histograms"]
+__all__ = ["differences", "learning_curves", "paired_scatter", "row_histograms"]
 
 _MAX_POINTS = 3000
 
 
-def best_epoch(history: History) -> int:
-    """Return the epoch, counted from 1, with the lowest validation loss; 0 where there is none."""
-    if not history.valid or not np.isfinite(history.valid).any():
-        return 0
-    return int(np.nanargmin(history.valid)) + 1
+@dataclass(frozen=True)
+class _Course:
+    """The course of a fit in the units of the data: a history counts nats of codes."""
+
+    model: str
+    train: np.ndarray
+    valid: np.ndarray
+    best_epoch: int
+    interrupted: bool
 
 
 def learning_curves(results: Sequence[ModelResult], colours: Mapping[str, str]) -> list[Picture]:
     """Return one picture per model that was trained in epochs, all with the same vertical axis."""
-    curves = [(result, result.history) for result in results]
-    trained = [(result, history) for result, history in curves if history is not None and history.train]
+    trained = [
+        _Course(
+            result.model,
+            np.asarray(history.train, dtype=np.float64) - result.estimator.schema_.log_det,
+            np.asarray(history.valid, dtype=np.float64) - result.estimator.schema_.log_det,
+            history.best_epoch,
+            history.interrupted,
+        )
+        for result in results
+        if (history := result.history) is not None and history.train
+    ]
     if not trained:
         return []
-    low, high, clipped = _loss_limits([history for _, history in trained])
-    return [
-        _curve(result, history, colours[result.model], (low, high), clipped) for result, history in trained
-    ]
+    low, high, clipped = _loss_limits(trained)
+    return [_curve(course, colours[course.model], (low, high), clipped) for course in trained]
 
 
 def differences(comparison: Comparison, colours: Mapping[str, str]) -> Picture | None:
@@ -147,22 +158,20 @@ def paired_scatter(first: ModelResult, second: ModelResult, colours: Mapping[str
     )
 
 
-def _curve(
-    result: ModelResult, history: History, colour: str, limits: tuple[float, float], clipped: bool
-) -> Picture:
-    epochs = np.arange(1, len(history.train) + 1)
-    best = best_epoch(history)
+def _curve(course: _Course, colour: str, limits: tuple[float, float], clipped: bool) -> Picture:
+    epochs = np.arange(1, len(course.train) + 1)
+    best = course.best_epoch
     canvas, axes = figure(4.6, 2.9)
     few = "o" if len(epochs) < 3 else None
     axes.plot(
-        epochs, history.train, color=MUTED, linewidth=1.3, linestyle=(0, (4, 2)), marker=few, label="train"
+        epochs, course.train, color=MUTED, linewidth=1.3, linestyle=(0, (4, 2)), marker=few, label="train"
     )
-    if history.valid:
-        epochs_valid = np.arange(1, len(history.valid) + 1)
-        axes.plot(epochs_valid, history.valid, color=colour, marker=few, label="validation")
+    if len(course.valid):
+        epochs_valid = np.arange(1, len(course.valid) + 1)
+        axes.plot(epochs_valid, course.valid, color=colour, marker=few, label="validation")
     words = f"{len(epochs)} epochs"
-    if best:
-        lowest = history.valid[best - 1]
+    if 1 <= best <= len(course.valid):
+        lowest = course.valid[best - 1]
         axes.axvline(best, color=RULE, linewidth=1, zorder=0)
         axes.plot(best, lowest, "o", color=colour, markeredgecolor=PAPER, markersize=8, zorder=5)
         words += f", best at epoch {best} with {number(lowest, 2)} nats on the validation rows"
@@ -178,27 +187,23 @@ def _curve(
     axes.legend(loc="upper right")
     return vector_picture(
         canvas,
-        f"Learning curves of {result.model}, train and validation loss per epoch: {words}.",
-        title=result.model,
+        f"Learning curves of {course.model}, train and validation loss per epoch: {words}.",
+        title=course.model,
         key=colour,
         caption=f"{words[0].upper()}{words[1:]}."
         + (" The first epochs lie above the frame." if clipped else "")
-        + (" The fit was interrupted." if history.interrupted else ""),
+        + (" The fit was interrupted." if course.interrupted else ""),
     )
 
 
-def _loss_limits(histories: Sequence[History]) -> tuple[float, float, bool]:
+def _loss_limits(courses: Sequence[_Course]) -> tuple[float, float, bool]:
     """Return limits that show where the curves settle, and whether the first epochs are cut off."""
-    everything = _finite(np.concatenate([np.asarray([*h.train, *h.valid], dtype=float) for h in histories]))
+    curves = [curve for course in courses for curve in (course.train, course.valid) if len(curve)]
+    everything = _finite(np.concatenate(curves))
     if not len(everything):
         return 0.0, 1.0, False
-    settled = [
-        _finite(np.asarray(curve[len(curve) // 12 + (len(curve) > 4) :], dtype=float))
-        for history in histories
-        for curve in (history.train, history.valid)
-        if len(curve)
-    ]
     low, high = float(everything.min()), float(everything.max())
+    settled = [_finite(curve[len(curve) // 12 + (len(curve) > 4) :]) for curve in curves]
     calm = max((float(values.max()) for values in settled if len(values)), default=high)
     clipped = high - low > 2.5 * (calm - low) > 0
     high = low + 1.25 * (calm - low) if clipped else high

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from chainrule.evaluation import Summary, paired_difference
 from chainrule.report.numbers import count, decimals_for, listed, number, with_error
-from chainrule.report.plots import best_epoch
 
 if TYPE_CHECKING:
     from chainrule.evaluation import Comparison, ModelResult
@@ -108,7 +107,7 @@ def _training(comparison: Comparison) -> list[str]:
     """Warn of fits whose last epoch was still the best one, and of interrupted ones."""
     fits = [(result.model, result.history) for result in comparison.results if result.history is not None]
     unfinished = [
-        name for name, history in fits if len(history.valid) > 1 and best_epoch(history) == len(history.valid)
+        name for name, history in fits if len(history.valid) > 1 and history.best_epoch == len(history.valid)
     ]
     sentences = []
     if unfinished:
