@@ -81,7 +81,7 @@ def read_npy(path: Path) -> Parts:
 
 
 def read_npz(path: Path) -> Parts:
-    """Read ``train`` and perhaps ``valid`` and ``test`` (or ``train_data``, ...), or a single array."""
+    """Read ``train``, perhaps ``valid`` and ``test`` (or ``train_data``, ...), or the only array of rows."""
     read_bytes(path)  # an empty file gets a plain message
     try:
         with np.load(path, allow_pickle=False) as archive:
@@ -102,11 +102,12 @@ def _choose_arrays(archive: Mapping[str, Array], path: Path) -> dict[str, Array]
     }
     if "train" in chosen:
         return chosen
-    if len(names) == 1:
-        return {"train": archive[names[0]]}
+    tables = [array for name in names if (array := archive[name]).ndim >= 2]
+    if len(tables) == 1:
+        return {"train": tables[0]}
     raise DataError(
         f"{path} holds the arrays {', '.join(map(repr, names)) or '(none)'}; expected 'train' (and perhaps "
-        "'valid' and 'test'), or one array only"
+        "'valid' and 'test'), or only one array that has rows and columns"
     )
 
 
@@ -195,11 +196,9 @@ def read_numbers(path: Path) -> Array:
         frame = pl.read_csv(content, has_header=False, infer_schema_length=None)
     except pl.exceptions.PolarsError as error:
         raise DataError(f"{path} is damaged or not comma-separated numbers: {_first_line(error)}") from error
-    for column in frame.iter_columns():
+    for number, column in enumerate(frame.iter_columns(), start=1):
         if not column.dtype.is_numeric():
-            raise DataError(
-                f"{path}: column {column.name.removeprefix('column_')} holds text where numbers belong"
-            )
+            raise DataError(f"{path}: column {number} holds text where numbers belong")
         if column.null_count():
             row = int(column.is_null().arg_max() or 0) + 1
             raise DataError(f"{path}: row {row} has fewer values than the others")

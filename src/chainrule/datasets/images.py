@@ -78,7 +78,7 @@ def _tar_files(path: Path) -> Iterator[tuple[str, bytes]]:
                 if stream is not None and Path(member.name).suffix.lower() in IMAGE_SUFFIXES:
                     yield member.name, stream.read()
     except (tarfile.TarError, EOFError, zlib.error) as error:
-        raise DataError(f"{path} is truncated, damaged, or not a tar file ({error})") from error
+        raise DataError(f"{path} is truncated, damaged, or not a tar file") from error
 
 
 def _grey(name: str, content: bytes, image_size: tuple[int, int] | None) -> Pixels:

@@ -69,10 +69,7 @@ def load_dataset(
         return _load_named(named, random_state, image_size, kinds)
     path = _existing_path(name_or_path)
     parts = read_path(path, image_size)
-    if not isinstance(parts.train, np.ndarray):
-        parts = _with_levels(parts, kinds)
-    elif parts.test is None and parts.valid is None:
-        Schema.infer(parts.train, _declared(parts, kinds))  # errors name the rows of the file, not of a split
+    parts = _checked(parts, kinds, path)
     train, valid, test, split = complete_parts(parts, random_state)
     return Dataset(
         name=_stem(path),
@@ -170,6 +167,18 @@ def _declared(parts: Parts, kinds: Kinds) -> Any:
     if kinds is None or isinstance(kinds, str):
         return kinds or parts.kinds
     return {**parts.kinds, **kinds} if isinstance(parts.kinds, dict) else dict(kinds)
+
+
+def _checked(parts: Parts, kinds: Kinds, path: Path) -> Parts:
+    """Refuse unusable rows before they are split, while their numbers are those of the file."""
+    try:
+        if not isinstance(parts.train, np.ndarray):
+            return _with_levels(parts, kinds)
+        if len(parts.given) == 1:
+            Schema.infer(parts.train, _declared(parts, kinds))
+    except DataError as error:
+        raise DataError(f"{path.name}: {error}") from error
+    return parts
 
 
 def _with_levels(parts: Parts, kinds: Kinds) -> Parts:
