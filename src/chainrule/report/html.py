@@ -14,7 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from chainrule.report import plots, sample_plots
 from chainrule.report.mask_plot import mask_picture
 from chainrule.report.numbers import count, decimals_for, number, seconds, with_error
-from chainrule.report.rows import TextTable, n_rows, plot_values, take_rows, text_table
+from chainrule.report.rows import TextTable, plot_values, take_rows, text_table
 from chainrule.report.style import INK, Picture, drawing, model_colours
 from chainrule.report.words import conclusion, is_lower_bound
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["render_report", "write_report"]
 
+_N_GRID_IMAGES = 64
 _N_EXTREME_IMAGES = 10
 _N_EXTREME_ROWS = 6
 _N_TABLE_ROWS = 5
@@ -218,7 +219,7 @@ def _samples(comparison: Comparison, colours: Mapping[str, str]) -> list[_Block]
 
 def _image_samples(comparison: Comparison, schema: Schema, colours: Mapping[str, str]) -> _Block:
     assert comparison.image_shape is not None
-    shape, real = comparison.image_shape, comparison.train_rows
+    shape, real = comparison.image_shape, _first(comparison.train_rows, _N_GRID_IMAGES)
     pictures = [
         sample_plots.image_grid(
             _shades(schema, real, real), shape, "Grid of real training images.", title="Real training rows"
@@ -227,7 +228,7 @@ def _image_samples(comparison: Comparison, schema: Schema, colours: Mapping[str,
     for result in comparison.ranked():
         pictures.append(
             sample_plots.image_grid(
-                _shades(schema, result.samples, real),
+                _shades(schema, _first(result.samples, _N_GRID_IMAGES), real),
                 shape,
                 f"Grid of images drawn from {result.model}.",
                 title=result.model,
@@ -278,25 +279,23 @@ def _table_samples(comparison: Comparison, schema: Schema, colours: Mapping[str,
     ranked = comparison.ranked()
     blocks = []
     if comparison.n_variables >= 3:
+        shown = len(sample_plots.correlated_columns(schema))
         pictures = sample_plots.correlations(schema, comparison.test_rows, ranked, colours)
-        blocks.append(
-            _Block(
-                title="Do pairs of columns go together as they should?",
-                text="Each point is a pair of columns (a categorical one counts once per level): its "
-                "correlation in the real test rows across, in the model's samples upwards. On the line, "
-                "they agree." + (" The first 60 columns." if comparison.n_variables > 60 else ""),
-                pictures=pictures,
-                layout="small",
-            )
-            if pictures
-            else _Block()
+        text = (
+            "Each point is a pair of columns (a categorical one counts once per level): its correlation in the "
+            "real test rows across, in the model's samples upwards. On the line, they agree."
         )
+        if shown < comparison.n_variables:
+            text += f" Drawn for {shown} of the {comparison.n_variables} columns."
+        if pictures:
+            title = "Do pairs of columns go together as they should?"
+            blocks.append(_Block(title=title, text=text, pictures=pictures, layout="small"))
     if _are_bits(schema):
         return [*blocks, _bit_samples(comparison, schema, colours)]
-    first = list(range(min(_N_TABLE_ROWS, n_rows(comparison.train_rows))))
-    groups = [_Group("Real training rows", text_table(take_rows(comparison.train_rows, first), schema.names))]
+    real = _first(comparison.train_rows, _N_TABLE_ROWS)
+    groups = [_Group("Real training rows", text_table(real, schema.names))]
     for result in ranked:
-        drawn = take_rows(result.samples, list(range(min(_N_TABLE_ROWS, n_rows(result.samples)))))
+        drawn = _first(result.samples, _N_TABLE_ROWS)
         groups.append(_Group(f"Drawn from {result.model}", text_table(drawn, schema.names)))
     return [*blocks, _Block(title="Rows", groups=groups, text=_hidden(groups[0].table))]
 
@@ -359,6 +358,10 @@ def _extremes(comparison: Comparison, colours: Mapping[str, str]) -> list[_Block
         ]
     groups = [_Group(title, text_table(rows, schema.names), labels[title]) for title, rows in chosen.items()]
     return [_Block(groups=groups, leading="nats", text=_hidden(groups[0].table))]
+
+
+def _first(rows: Any, count: int) -> Any:
+    return take_rows(rows, range(min(count, len(rows))))
 
 
 def _are_bits(schema: Schema) -> bool:

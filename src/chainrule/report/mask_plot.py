@@ -20,7 +20,7 @@ _BLUE = "#0072B2"
 _INCHES_PER_CELL = 0.27
 _CAPTION = (
     "Each hidden unit carries a degree, the number of leading variables that it may see, and a connection (a "
-    "filled square) is kept only where the rule under its matrix holds, degrees standing beside units and ranks "
+    "filled square) is kept only where the rule under its matrix holds; degrees stand beside units, ranks "
     "beside variables. The product of the masks counts the paths from each variable to each conditional: all "
     "lie below the diagonal, so no conditional sees its own variable or a later one, and the product of the "
     "conditionals is a probability distribution."

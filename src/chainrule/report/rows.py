@@ -12,7 +12,7 @@ import numpy as np
 if TYPE_CHECKING:
     from chainrule.schema import Schema
 
-__all__ = ["TextTable", "n_rows", "one_hot", "plot_values", "take_rows", "text_table"]
+__all__ = ["TextTable", "one_hot", "plot_values", "take_rows", "text_table"]
 
 _MAX_COLUMNS = 12
 _MAX_CELL = 24
@@ -26,11 +26,6 @@ class TextTable:
     cells: list[list[str]]
     numeric: list[bool]
     n_hidden: int
-
-
-def n_rows(rows: Any) -> int:
-    """Return the number of rows of an array or DataFrame."""
-    return len(rows)
 
 
 def take_rows(rows: Any, index: Sequence[int] | np.ndarray) -> Any:
@@ -64,9 +59,11 @@ def plot_values(schema: Schema, rows: Any) -> np.ndarray:
     return values
 
 
-def one_hot(schema: Schema, rows: Any, columns: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+def one_hot(
+    schema: Schema, rows: Any, columns: Sequence[int], max_rows: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the chosen columns as numbers, categorical ones as one column per level, and their origins."""
-    codes = schema.encode(rows).astype(np.float64)
+    codes = schema.encode(rows)[:max_rows].astype(np.float64)
     parts: list[np.ndarray] = []
     for column in columns:
         variable = schema.variables[column]

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "bit_rows",
+    "correlated_columns",
     "correlations",
     "density_maps",
     "image_grid",
@@ -37,7 +38,11 @@ __all__ = [
     "single_images",
 ]
 
-_MAX_PIXELS = 160_000
+_MAX_PIXELS = 200_000
+_GRID_WIDTH = 340
+_MAX_INDICATORS = 150
+_MAX_LEVELS = 20
+_MAX_ROWS = 5000
 _MAX_GRID = 200
 _CONTINUOUS_GRID = 140
 _MAX_PAIR_POINTS = 400
@@ -55,7 +60,8 @@ def image_grid(shades: np.ndarray, shape: tuple[int, int], alt: str, **words: An
     for place, row in enumerate(shades[: side * side]):
         top, left = gap + place // side * (height + gap), gap + place % side * (width + gap)
         grid[top : top + height, left : left + width] = row.reshape(height, width)
-    return pixel_picture(grid, alt, max(1, 560 // grid.shape[1]), **words)
+    scale = math.ceil(2 * _GRID_WIDTH / grid.shape[1])
+    return pixel_picture(grid, alt, scale, width=_GRID_WIDTH, **words)
 
 
 def single_images(
@@ -75,7 +81,7 @@ def bit_rows(codes: np.ndarray, colour: str, alt: str, labels: Sequence[str] = (
     shade = np.zeros((n, width, 4))
     shade[..., :3] = to_rgb(colour)
     shade[..., 3] = codes > 0.5
-    axes.imshow(shade, aspect="auto", interpolation="none")
+    axes.imshow(shade, aspect="auto", interpolation="none", extent=(0.5, width + 0.5, n - 0.5, -0.5))
     axes.spines[:].set_visible(True)
     axes.xaxis.set_major_locator(ticks(6, integer=True))
     axes.set_xlabel("variable")
@@ -190,19 +196,35 @@ def correlations(
     schema: Schema, real: Any, results: Sequence[ModelResult], colours: Mapping[str, str]
 ) -> list[Picture]:
     """Return one picture per model: the correlation of each pair of columns, in real rows and in samples."""
-    columns = list(range(min(schema.n_variables, 60)))
-    values, origins = one_hot(schema, real, columns)
+    columns = correlated_columns(schema)
+    if len(columns) < 2:
+        return []
+    values, origins = one_hot(schema, real, columns, _MAX_ROWS)
     truth = _correlation_matrix(values)
     # Levels of one variable exclude each other in any model: such pairs would say nothing.
     pairs = np.triu(origins[:, None] != origins[None, :]) & np.isfinite(truth)
     pictures = []
     for result in results:
-        drawn = _correlation_matrix(one_hot(schema, result.samples, columns)[0])
+        drawn = _correlation_matrix(one_hot(schema, result.samples, columns, _MAX_ROWS)[0])
         usable = pairs & np.isfinite(drawn)
         if usable.sum() >= 3:
             picture = _correlation_scatter(truth[usable], drawn[usable], result.model, colours[result.model])
             pictures.append(picture)
     return pictures
+
+
+def correlated_columns(schema: Schema) -> list[int]:
+    """Return the first columns, leaving out categorical ones of many levels, that make a readable picture."""
+    columns, total = [], 0
+    for column, variable in enumerate(schema.variables):
+        width = len(variable.levels) if variable.kind == "categorical" else 1
+        if width > _MAX_LEVELS:
+            continue
+        total += width
+        if total > _MAX_INDICATORS:
+            break
+        columns.append(column)
+    return columns
 
 
 def _correlation_scatter(across: np.ndarray, up: np.ndarray, model: str, colour: str) -> Picture:
