@@ -1,0 +1,175 @@
+"""Random small models: of any kinds, orders, masks, layers and context, with random weights in float64."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from hypothesis import strategies as st
+from torch import Tensor
+
+from chainrule.conditionals import MIXTURES, Conditionals
+from chainrule.conditioners import ENCODINGS, InputEncoding, MADEConditioner, NADEConditioner
+from chainrule.masks import even_degrees, layer_degrees, uniform_degrees
+from chainrule.model import AutoregressiveModel
+from chainrule.orders import natural_order, random_orders
+
+KINDS = ("binary", "categorical", "ordinal", "continuous")
+DISCRETE = KINDS[:3]
+# Activations with a gradient everywhere: where a path exists, its gradient is not zero by chance.
+SMOOTH = ("sigmoid", "tanh", "elu", "silu", "gelu")
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What a model is made of; `build` makes it. Prints as the call that repeats it."""
+
+    family: str = "made"
+    kinds: tuple[str, ...] = ("binary",) * 3
+    n_levels: tuple[int | None, ...] = (2,) * 3
+    hidden: tuple[int, ...] = (4,)
+    activation: str = "tanh"
+    residual: bool = False
+    direct: bool = False
+    n_context: int = 0
+    n_orderings: int = 1
+    n_masks: int = 1
+    drawn_degrees: bool = False
+    natural: bool = False
+    n_components: int = 2
+    mixture: str = "gaussian"
+    encoding: str = "onehot"
+    seed: int = 0
+
+    @property
+    def n_variables(self) -> int:
+        return len(self.kinds)
+
+
+def specs(
+    kinds: Sequence[str] = KINDS,
+    *,
+    max_variables: int = 4,
+    max_levels: int = 3,
+    activations: Sequence[str] = SMOOTH,
+    families: Sequence[str] = ("nade", "made"),
+    context: bool | None = None,
+    direct: bool | None = None,
+    max_members: int = 3,
+    encodings: Sequence[str] = ENCODINGS,
+) -> st.SearchStrategy[Spec]:
+    """Return random models' descriptions; `context` and `direct` fix what they name."""
+
+    @st.composite
+    def draw_spec(draw: st.DrawFn) -> Spec:
+        row = tuple(draw(st.lists(st.sampled_from(kinds), min_size=1, max_size=max_variables)))
+        levels = {"binary": st.just(2), "continuous": st.none()}
+        residual = draw(st.booleans())
+        depth = draw(st.integers(1, 3))
+        width = st.integers(1, 6)
+        has_context = draw(st.booleans()) if context is None else context
+        return Spec(
+            family=draw(st.sampled_from(families)),
+            kinds=row,
+            n_levels=tuple(draw(levels.get(kind, st.integers(1, max_levels))) for kind in row),
+            hidden=(draw(width),) * depth if residual else tuple(draw(width) for _ in range(depth)),
+            activation=draw(st.sampled_from(activations)),
+            residual=residual,
+            direct=draw(st.booleans()) if direct is None else direct,
+            n_context=draw(st.integers(1, 2)) if has_context else 0,
+            n_orderings=draw(st.integers(1, max_members)),
+            n_masks=draw(st.integers(1, max_members)),
+            drawn_degrees=draw(st.booleans()),
+            natural=draw(st.booleans()),
+            n_components=draw(st.integers(1, 3)),
+            mixture=draw(st.sampled_from(sorted(MIXTURES))),
+            encoding=draw(st.sampled_from(encodings)),
+            seed=draw(st.integers(0, 2**31 - 1)),
+        )
+
+    return draw_spec()
+
+
+def build(
+    spec: Spec, *, dtype: torch.dtype = torch.float64, scale: float = 1.0, dropout: float = 0.0
+) -> AutoregressiveModel:
+    """Return the model, its weights normal with the given scale over the root of a layer's inputs."""
+    generator = torch.Generator().manual_seed(spec.seed)
+    conditionals = Conditionals(spec.kinds, spec.n_levels, spec.n_components, spec.mixture)
+    encoding = InputEncoding(spec.kinds, spec.n_levels, spec.encoding)
+    orders = random_orders(spec.n_variables, spec.n_orderings, generator)
+    if spec.natural:
+        orders[0] = natural_order(spec.n_variables)
+    common = {"activation": spec.activation, "n_context": spec.n_context, "generator": generator}
+    if spec.family == "nade":
+        conditioner = NADEConditioner(encoding, conditionals.starts, orders, spec.hidden[0], **common)
+    else:
+        conditioner = MADEConditioner(
+            encoding,
+            conditionals.starts,
+            orders,
+            degrees_of(spec, generator),
+            residual=spec.residual,
+            direct=spec.direct,
+            dropout=dropout,
+            **common,
+        )
+    model = AutoregressiveModel(conditioner, conditionals).to(dtype)
+    randomize(model, generator, scale)
+    return model.eval()
+
+
+def degrees_of(spec: Spec, generator: torch.Generator) -> list[Tensor]:
+    """Return degrees (n_masks, H_l) of each hidden layer."""
+    lowest = 0 if spec.n_context else 1
+    masks = []
+    for _ in range(spec.n_masks):
+        if spec.residual and spec.drawn_degrees:
+            layers = [uniform_degrees(spec.hidden[0], spec.n_variables, generator, lowest)] * len(spec.hidden)
+        elif spec.drawn_degrees:
+            layers = [uniform_degrees(size, spec.n_variables, generator, lowest) for size in spec.hidden]
+        else:
+            layers = [even_degrees(size, spec.n_variables, lowest) for size in spec.hidden]
+        masks.append(layer_degrees(layers))
+    return [torch.stack(layer) for layer in zip(*masks, strict=True)]
+
+
+def randomize(model: AutoregressiveModel, generator: torch.Generator, scale: float = 1.0) -> None:
+    """Draw every weight anew."""
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.normal_(generator=generator).mul_(scale / math.sqrt(max(weight.shape[-1] / 2, 1)))
+    if isinstance(model.conditioner, MADEConditioner):
+        model.conditioner.fix_masks()
+
+
+def random_rows(spec: Spec, n: int, seed: int = 1, dtype: torch.dtype = torch.float64) -> Tensor:
+    """Return codes (n, D)."""
+    generator = torch.Generator().manual_seed(seed)
+    columns = [
+        torch.randn(n, generator=generator, dtype=dtype)
+        if levels is None
+        else torch.randint(levels, (n,), generator=generator).to(dtype)
+        for levels in spec.n_levels
+    ]
+    return torch.stack(columns, dim=1)
+
+
+def random_context(spec: Spec, n: int, seed: int = 2, dtype: torch.dtype = torch.float64) -> Tensor | None:
+    """Return context features (n, C), or None where the model takes none."""
+    if not spec.n_context:
+        return None
+    return torch.randn(n, spec.n_context, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+def all_rows(spec: Spec) -> Tensor:
+    """Return every row of codes that a discrete model knows, (cells, D)."""
+    return torch.tensor(list(itertools.product(*(range(k or 0) for k in spec.n_levels))), dtype=torch.float64)
+
+
+def repeated(context: Tensor | None, n: int) -> Tensor | None:
+    """Return the first context row n times."""
+    return None if context is None else context[:1].expand(n, -1)
