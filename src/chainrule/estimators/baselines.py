@@ -1,0 +1,206 @@
+"""Baselines for any neural model to beat: independent variables, and mixtures of products."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from chainrule.estimators.base import DensityEstimator
+from chainrule.estimators.gmm import GMM
+from chainrule.estimators.products import Layout, ProductMixture, fit_by_em, independent_product
+from chainrule.estimators.selection import best_of, candidates
+
+__all__ = ["GMM", "Independent", "Mixture", "MixtureOfBernoullis"]
+
+# Rows x variables x components up to which a number of components is tried: about half a minute of EM.
+_MOST_WORK = 4e9
+_ROWS_PER_COMPONENT = 10
+
+
+class _ProductEstimator(DensityEstimator):
+    """What the independent model and the mixtures of products share: one `ProductMixture`."""
+
+    mixture_: ProductMixture
+
+    def _keep(self, mixture: ProductMixture) -> None:
+        self.mixture_ = mixture
+        self.n_components_ = mixture.n_components
+        self.n_parameters_ = mixture.n_parameters
+
+    def _score_codes(self, codes: np.ndarray, context: np.ndarray | None) -> np.ndarray:
+        return self.mixture_.log_prob(codes)
+
+    def _sample_codes(self, n: int, generator: np.random.Generator, context: np.ndarray | None) -> np.ndarray:
+        return self.mixture_.sample(n, generator)
+
+    def _get_state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        return {"n_components": self.n_components_}, self.mixture_.to_arrays()
+
+    def _set_state(self, facts: Mapping[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        self._keep(ProductMixture.from_arrays(Layout(self.schema_.n_levels), arrays))
+
+
+class Independent(_ProductEstimator):
+    """All variables independent: the model that knows the columns but no dependency.
+
+    Discrete columns get the frequencies of their levels, half a row added to each; continuous columns a
+    Gaussian.
+
+    Parameters
+    ----------
+    kinds : str or mapping, optional
+        Kind of all columns, or of single ones: "binary", "categorical", "ordinal" or "continuous".
+    random_state : int, Generator or RandomState, optional
+        Not used: nothing is drawn.
+
+    Attributes
+    ----------
+    schema_ : Schema
+    n_features_in_, n_parameters_ : int
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from chainrule import Independent
+    >>> X = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
+    >>> Independent().fit(X).score_samples([[0, 1]]).round(4)
+    array([-1.3863])
+    """
+
+    validation_fraction: ClassVar[float] = 0.0  # nothing to choose: all rows are for training
+
+    def __init__(self, *, kinds: str | Mapping[Any, str] | None = None, random_state: Any = None) -> None:
+        self.kinds = kinds
+        self.random_state = random_state
+
+    def _fit_codes(
+        self,
+        codes: np.ndarray,
+        codes_val: np.ndarray | None,
+        *,
+        generator: np.random.Generator,
+        context: np.ndarray | None,
+        context_val: np.ndarray | None,
+    ) -> None:
+        self._keep(independent_product(Layout(self.schema_.n_levels), codes))
+
+
+class Mixture(_ProductEstimator):
+    """Mixture of products over columns of any kind, fitted by expectation maximisation.
+
+    Within a component the columns are independent: level frequencies for discrete columns, a Gaussian for
+    each continuous one.
+
+    Parameters
+    ----------
+    n_components : int or sequence of int, optional
+        How many components, or several numbers to choose from on the validation rows. None tries rising
+        numbers until the validation likelihood falls.
+    smoothing : float
+        Each component sees so many rows of the independent model beside its own. Must be above 0.
+    max_iter : int
+        Most EM steps.
+    tol : float
+        EM stops when a step gains less than so many nats per row.
+    kinds : str or mapping, optional
+        Kind of all columns, or of single ones: "binary", "categorical", "ordinal" or "continuous".
+    validation_fraction : float
+        Share of the training rows to choose on when `fit` is given no `X_val`; with 0 the Bayesian
+        information criterion chooses.
+    verbose : bool
+        Show a progress bar.
+    random_state : int, Generator or RandomState, optional
+
+    Attributes
+    ----------
+    n_components_ : int
+        The chosen number of components.
+    schema_ : Schema
+    n_features_in_, n_parameters_ : int
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from chainrule import Mixture
+    >>> X = np.repeat([[0, 0], [1, 1]], 50, axis=0)
+    >>> model = Mixture(n_components=2, random_state=0).fit(X)
+    >>> bool(model.score([[1, 1]]) > model.score([[1, 0]]))
+    True
+    """
+
+    def __init__(
+        self,
+        n_components: int | Sequence[int] | None = None,
+        *,
+        smoothing: float = 0.5,
+        max_iter: int = 100,
+        tol: float = 1e-3,
+        kinds: str | Mapping[Any, str] | None = None,
+        validation_fraction: float = 0.1,
+        verbose: bool | int = False,
+        random_state: Any = None,
+    ) -> None:
+        self.n_components = n_components
+        self.smoothing = smoothing
+        self.max_iter = max_iter
+        self.tol = tol
+        self.kinds = kinds
+        self.validation_fraction = validation_fraction
+        self.verbose = verbose
+        self.random_state = random_state
+
+    def _fit_codes(
+        self,
+        codes: np.ndarray,
+        codes_val: np.ndarray | None,
+        *,
+        generator: np.random.Generator,
+        context: np.ndarray | None,
+        context_val: np.ndarray | None,
+    ) -> None:
+        if not self.smoothing > 0:
+            raise ValueError(f"smoothing must be above 0, got {self.smoothing!r}")
+        if self.max_iter < 1:
+            raise ValueError(f"max_iter must be at least 1, got {self.max_iter!r}")
+        independent = independent_product(Layout(self.schema_.n_levels), codes)
+        most = min(len(codes) / _ROWS_PER_COMPONENT, _MOST_WORK / codes.size)
+
+        def fit(n_components: int) -> ProductMixture:
+            return fit_by_em(
+                codes,
+                independent,
+                n_components,
+                generator,
+                smoothing=self.smoothing,
+                max_iter=self.max_iter,
+                tol=self.tol,
+            )[0]
+
+        def score(mixture: ProductMixture) -> float:
+            if codes_val is not None:
+                return float(mixture.log_prob(codes_val).mean())
+            penalty = 0.5 * mixture.n_parameters * np.log(len(codes)) / len(codes)
+            return float(mixture.log_prob(codes).mean() - penalty)
+
+        label = type(self).__name__ if self.verbose else None
+        self._keep(best_of(candidates(self.n_components, most), fit, score, label))
+
+
+class MixtureOfBernoullis(Mixture):
+    """Mixture of products of Bernoullis: `Mixture` for binary columns only.
+
+    Parameters and attributes are those of `Mixture`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from chainrule import MixtureOfBernoullis
+    >>> X = np.repeat([[0, 0, 0], [1, 1, 1]], 50, axis=0)
+    >>> model = MixtureOfBernoullis(random_state=0).fit(X)
+    >>> model.sample(3, random_state=0).shape
+    (3, 3)
+    """
+
+    supported_kinds: ClassVar[frozenset[str]] = frozenset({"binary"})

@@ -1,0 +1,227 @@
+"""Gaussian mixture with the face of the other estimators, honest about discrete columns and PCA."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from scipy.special import logsumexp
+
+from chainrule.estimators.base import DensityEstimator
+from chainrule.estimators.gaussians import Axes, GaussianModel, fit_axes, fit_gaussians, rows_in_reach
+from chainrule.estimators.selection import best_of, candidates
+
+__all__ = ["GMM"]
+
+# More variables than this are reduced to principal axes by default.
+_MOST_FULL = 50
+_ROWS_PER_AXIS = 3
+# Added to the variances along axes in units of 1: hardly any, and enough to tame a component of few rows.
+_REGULARISATIONS = (1e-6, 3e-2)
+
+
+class GMM(DensityEstimator):
+    """Mixture of full Gaussians, chosen on validation rows.
+
+    On continuous columns the likelihood is an exact density. A discrete column is made continuous by adding
+    uniform noise u from [0, 1) to its codes (uniform dequantisation). The density of x + u bounds the
+    probability of x from below, ``log P(x) >= E_u log p(x + u)``, so that what `score_samples` returns may be
+    set beside log-probabilities; `likelihood_` then is ``"lower bound"``.
+
+    With many columns the mixture lives on the leading principal axes. The other directions get a Gaussian of
+    their own, and the change of axes its log-determinant: the result is a density over all columns.
+
+    Parameters
+    ----------
+    n_components : int or sequence of int, optional
+        How many components, or several numbers to choose from on the validation rows. None tries rising
+        numbers until the validation likelihood falls.
+    pca : "auto", int, float or None
+        How many principal axes to keep, or (a float below 1) the share of the variance that they have to
+        hold, 50 axes at most. None keeps the columns as they are; "auto" is None up to 50 columns and 0.99
+        beyond.
+    regularisation : float, optional
+        Added to the variances of each component, in units of the columns' (or axes') variances. None chooses
+        on the validation rows.
+    n_draws : int
+        Draws of the noise u over which the bound is taken.
+    kinds : str or mapping, optional
+        Kind of all columns, or of single ones: "binary", "ordinal" or "continuous".
+    validation_fraction : float
+        Share of the training rows to choose on when `fit` is given no `X_val`; with 0 the Bayesian
+        information criterion chooses.
+    verbose : bool
+        Show a progress bar.
+    random_state : int, Generator or RandomState, optional
+
+    Attributes
+    ----------
+    n_components_ : int
+        The chosen number of components.
+    likelihood_ : {"exact", "lower bound"}
+    schema_ : Schema
+    n_features_in_, n_parameters_ : int
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from chainrule import GMM
+    >>> X = np.random.default_rng(0).normal(size=(300, 2))
+    >>> model = GMM(random_state=0).fit(X)
+    >>> model.likelihood_, model.sample(4, random_state=0).shape
+    ('exact', (4, 2))
+    """
+
+    supported_kinds: ClassVar[frozenset[str]] = frozenset({"binary", "ordinal", "continuous"})
+
+    def __init__(
+        self,
+        n_components: int | Sequence[int] | None = None,
+        *,
+        pca: str | int | float | None = "auto",
+        regularisation: float | None = None,
+        n_draws: int = 8,
+        kinds: str | Mapping[Any, str] | None = None,
+        validation_fraction: float = 0.1,
+        verbose: bool | int = False,
+        random_state: Any = None,
+    ) -> None:
+        self.n_components = n_components
+        self.pca = pca
+        self.regularisation = regularisation
+        self.n_draws = n_draws
+        self.kinds = kinds
+        self.validation_fraction = validation_fraction
+        self.verbose = verbose
+        self.random_state = random_state
+
+    def _fit_codes(
+        self,
+        codes: np.ndarray,
+        codes_val: np.ndarray | None,
+        *,
+        generator: np.random.Generator,
+        context: np.ndarray | None,
+        context_val: np.ndarray | None,
+    ) -> None:
+        self._check_parameters()
+        self._discrete = _discrete_columns(self.schema_.n_levels)
+        noise = generator.random((len(codes), len(self._discrete)))
+        self._units = np.ones(codes.shape[1])
+        y = self._continuous(codes, noise)
+        self._units = _units(y, self.schema_.n_levels)
+        y /= self._units
+        # What the draws of u are made of: a lattice, and how it is moved from row to row.
+        self._lattice = _stratified(self.n_draws, len(self._discrete), generator)
+        self._shifts = generator.uniform(1, 1000, size=codes.shape[1])
+        y_val = None
+        if codes_val is not None:
+            y_val = self._continuous(codes_val, generator.random((len(codes_val), len(self._discrete))))
+        axes = fit_axes(y, y_val, self._kept(codes.shape[1]), _MOST_FULL)
+        self._keep(self._choose(axes, y, y_val, generator))
+
+    def _choose(
+        self, axes: Axes, y: np.ndarray, y_val: np.ndarray | None, generator: np.random.Generator
+    ) -> GaussianModel:
+        """Return the best mixture over numbers of components and regularisations."""
+        w = axes.whiten(y)[0]
+        regularisations = _REGULARISATIONS if self.regularisation is None else (self.regularisation,)
+
+        def score(model: GaussianModel) -> float:
+            if y_val is not None:
+                return float(model.log_prob(y_val).mean())
+            penalty = 0.5 * model.n_parameters * np.log(len(y)) / len(y)
+            return float(model.log_prob(y).mean() - penalty)
+
+        def fit(n_components: int) -> GaussianModel:
+            tried = [fit_gaussians(axes, w, n_components, extra, generator) for extra in regularisations]
+            return max(tried, key=score)
+
+        steps = range(1, len(w) + 1)
+        enough = _ROWS_PER_AXIS * axes.n_kept
+        most = max((k for k in steps if k * enough <= rows_in_reach(len(w), axes.n_kept, k)), default=1)
+        label = type(self).__name__ if self.verbose else None
+        return best_of(candidates(self.n_components, min(most, 50)), fit, score, label)
+
+    def _keep(self, model: GaussianModel) -> None:
+        self.mixture_ = model
+        self.n_components_ = model.n_components
+        self.n_parameters_ = model.n_parameters
+        self.likelihood_ = "lower bound" if len(self._discrete) else "exact"
+
+    def _check_parameters(self) -> None:
+        if self.n_draws < 1:
+            raise ValueError(f"n_draws must be at least 1, got {self.n_draws!r}")
+        if self.regularisation is not None and not self.regularisation >= 0:
+            raise ValueError(f"regularisation must not be negative, got {self.regularisation!r}")
+        pca = self.pca
+        share = isinstance(pca, float) and 0 < pca < 1
+        count = isinstance(pca, int | np.integer) and not isinstance(pca, bool) and pca >= 1
+        if not (pca is None or pca == "auto" or share or count):
+            raise ValueError(
+                f'pca must be "auto", None, a number of axes or a share between 0 and 1, got {pca!r}'
+            )
+
+    def _kept(self, n_variables: int) -> int | float | None:
+        if isinstance(self.pca, str):
+            return 0.99 if n_variables > _MOST_FULL else None
+        return self.pca
+
+    def _continuous(self, codes: np.ndarray, noise: np.ndarray) -> np.ndarray:
+        """Return codes with noise (n, n_discrete) added to the discrete columns, in the units of the mixture."""
+        y = codes.astype(np.float64)
+        y[:, self._discrete] += noise
+        y /= self._units
+        return y
+
+    def _score_codes(self, codes: np.ndarray, context: np.ndarray | None) -> np.ndarray:
+        log_units = np.log(self._units).sum()
+        if not len(self._discrete):
+            return self.mixture_.log_prob(self._continuous(codes, np.zeros((len(codes), 0)))) - log_units
+        size = max(64, 4_000_000 // codes.shape[1])
+        parts = [self._bound(codes[start : start + size]) for start in range(0, len(codes), size)]
+        return (np.concatenate(parts) if parts else np.zeros(0)) - log_units
+
+    def _bound(self, codes: np.ndarray) -> np.ndarray:
+        """Return the log of the mean density of x + u over the draws of u.
+
+        By Jensen's inequality its expectation lies below log P(x), and above the mean of the logs. A row's
+        draws depend on its values alone, so that its score does not depend on the rows beside it.
+        """
+        position = np.modf(codes.astype(np.float64) @ (self._shifts / 7.3))[0][:, None]
+        moved = position * self._shifts[self._discrete] * 100
+        draws = [self.mixture_.log_prob(self._continuous(codes, (u + moved) % 1.0)) for u in self._lattice]
+        return logsumexp(draws, axis=0) - np.log(len(draws))
+
+    def _sample_codes(self, n: int, generator: np.random.Generator, context: np.ndarray | None) -> np.ndarray:
+        codes = self.mixture_.sample(n, generator) * self._units
+        highest = np.array([n_levels - 1 for n_levels in self.schema_.n_levels if n_levels is not None])
+        codes[:, self._discrete] = np.clip(np.floor(codes[:, self._discrete]), 0, highest)
+        return codes.astype(np.float32)
+
+    def _get_state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        arrays = {"units": self._units, "lattice": self._lattice, "shifts": self._shifts}
+        return {"n_components": self.n_components_}, arrays | self.mixture_.to_arrays()
+
+    def _set_state(self, facts: Mapping[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        self._discrete = _discrete_columns(self.schema_.n_levels)
+        self._units, self._lattice, self._shifts = arrays["units"], arrays["lattice"], arrays["shifts"]
+        self._keep(GaussianModel.from_arrays(self.n_features_in_, arrays))
+
+
+def _discrete_columns(n_levels: Sequence[int | None]) -> np.ndarray:
+    return np.array([d for d, n in enumerate(n_levels) if n is not None], dtype=np.intp)
+
+
+def _units(y: np.ndarray, n_levels: Sequence[int | None]) -> np.ndarray:
+    """Return the unit of each variable: shared by columns that are measured alike, such as pixels."""
+    if len(set(n_levels)) == 1:
+        return np.full(y.shape[1], max(float(y.std()), 1e-6))
+    return np.maximum(y.std(axis=0), 1e-6)
+
+
+def _stratified(n_draws: int, n_columns: int, generator: np.random.Generator) -> np.ndarray:
+    """Return draws from [0, 1), (n_draws, n_columns), one in each of n_draws equal strata of every column."""
+    strata = np.argsort(generator.random((n_draws, n_columns)), axis=0)
+    return (strata + generator.random((n_draws, n_columns))) / n_draws

@@ -1,0 +1,364 @@
+"""Mixtures of products of one-dimensional distributions: density, sampler and EM, on codes.
+
+A component is a product over the variables: Bernoulli for two levels, frequencies for more, a Gaussian for a
+continuous variable. All of them are exponential families, so that the log-probability of a row is linear in
+its *features* (the codes of two-level variables, x and x^2 of continuous ones, one-hot levels of the rest)
+and EM is two matrix products per step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+from scipy.special import logsumexp
+
+__all__ = ["Features", "Layout", "ProductMixture", "fit_by_em", "independent_product"]
+
+BATCH_ELEMENTS = 4_000_000  # numbers per batch of responsibilities: bounded memory, and kind to the cache
+SINGLE_PRECISION_SIZE = 1_000_000
+SUBSET_ROWS = 8_000  # EM starts on this many rows; all rows only refine what it found
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """What the log-probability of a row is linear in.
+
+    Attributes
+    ----------
+    dense : ndarray of shape (n, n_binary + 2 * n_continuous)
+        Codes of two-level variables, then x, then x^2 of continuous variables.
+    one_hot : csr_array of shape (n, n_slots) or None
+        One-hot levels of the other variables, side by side.
+    """
+
+    dense: np.ndarray
+    one_hot: Any
+
+    def __len__(self) -> int:
+        return len(self.dense)
+
+    def __getitem__(self, rows: slice | np.ndarray) -> Features:
+        return Features(self.dense[rows], None if self.one_hot is None else self.one_hot[rows])
+
+    def batches(self, n_components: int) -> Iterator[Features]:
+        """Yield consecutive rows, so few that responsibilities of `n_components` stay small."""
+        size = max(256, BATCH_ELEMENTS // (n_components + self.dense.shape[1] + 1))
+        for start in range(0, len(self), size):
+            yield self[start : start + size]
+
+    def times(self, dense: np.ndarray, one_hot: np.ndarray) -> np.ndarray:
+        """Return features @ coefficients.T, (n, K)."""
+        product: np.ndarray = self.dense @ dense.T.astype(self.dense.dtype, copy=False)
+        if self.one_hot is not None:
+            product = product + self.one_hot @ one_hot.T
+        return product
+
+    def sums(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return weights.T @ features, dense (K, .) and one-hot (K, .), for weights (n, K)."""
+        dense = (weights.T @ self.dense).astype(np.float64)
+        if self.one_hot is None:
+            return dense, np.zeros((weights.shape[1], 0))
+        return dense, np.asarray(self.one_hot.T @ weights, dtype=np.float64).T
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which variables have two levels, which have another number, and which are continuous.
+
+    Attributes
+    ----------
+    n_levels : tuple of (int or None)
+        Number of levels per variable, None for a continuous one.
+    """
+
+    n_levels: tuple[int | None, ...]
+
+    @cached_property
+    def binary(self) -> np.ndarray:
+        """Columns with two levels."""
+        return np.array([d for d, n in enumerate(self.n_levels) if n == 2], dtype=np.intp)
+
+    @cached_property
+    def continuous(self) -> np.ndarray:
+        """Continuous columns."""
+        return np.array([d for d, n in enumerate(self.n_levels) if n is None], dtype=np.intp)
+
+    @cached_property
+    def multilevel(self) -> np.ndarray:
+        """Discrete columns with a number of levels other than two."""
+        return np.array([d for d, n in enumerate(self.n_levels) if n not in (None, 2)], dtype=np.intp)
+
+    @cached_property
+    def slots(self) -> np.ndarray:
+        """Bounds of the one-hot slots of the multilevel columns, (n_multilevel + 1,)."""
+        sizes = [self.n_levels[d] or 0 for d in self.multilevel]
+        return np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)]).astype(np.int64)
+
+    def features(self, codes: np.ndarray, dtype: Any = np.float64) -> Features:
+        """Return the features of codes (n, D); the dense ones stay float64 where x^2 is among them."""
+        continuous = codes[:, self.continuous].astype(np.float64)
+        if continuous.shape[1]:
+            dense = np.hstack([codes[:, self.binary], continuous, continuous**2])
+        else:
+            dense = codes[:, self.binary].astype(dtype)
+        return Features(dense, self._one_hot(codes, dtype))
+
+    def _one_hot(self, codes: np.ndarray, dtype: Any) -> Any:
+        n_rows, n_columns = len(codes), len(self.multilevel)
+        if not n_columns:
+            return None
+        slots = self.slots
+        indices = (codes[:, self.multilevel].astype(np.int32) + slots[:-1].astype(np.int32)).ravel()
+        bounds = np.arange(n_rows + 1, dtype=np.int64) * n_columns
+        ones = np.ones(indices.size, dtype=dtype)
+        return sparse.csr_array((ones, indices, bounds), shape=(n_rows, int(slots[-1])))
+
+
+@dataclass(frozen=True, eq=False)
+class ProductMixture:
+    """A mixture of K products over the variables of a `Layout`.
+
+    Attributes
+    ----------
+    layout : Layout
+    weights : ndarray of shape (K,)
+        Probabilities of the components.
+    binary : ndarray of shape (K, n_binary)
+        Probability of code 1.
+    levels : ndarray of shape (K, n_slots)
+        Probabilities of the levels of multilevel variables, side by side.
+    mean, variance : ndarray of shape (K, n_continuous)
+    """
+
+    layout: Layout
+    weights: np.ndarray
+    binary: np.ndarray
+    levels: np.ndarray
+    mean: np.ndarray
+    variance: np.ndarray
+
+    @property
+    def n_components(self) -> int:
+        """K, the number of components."""
+        return len(self.weights)
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of free parameters."""
+        n_free_levels = self.levels.shape[1] - len(self.layout.multilevel)
+        per_component = self.binary.shape[1] + n_free_levels + 2 * self.mean.shape[1]
+        return self.n_components - 1 + self.n_components * per_component
+
+    @classmethod
+    def from_sums(
+        cls, layout: Layout, counts: np.ndarray, dense: np.ndarray, one_hot: np.ndarray
+    ) -> ProductMixture:
+        """Return the maximum-likelihood mixture for sums of features per component (the M step)."""
+        n_binary, n_continuous = len(layout.binary), len(layout.continuous)
+        averages = dense / counts[:, None]
+        binary, mean, square = np.split(averages, [n_binary, n_binary + n_continuous], axis=1)
+        return cls(
+            layout,
+            weights=counts / counts.sum(),
+            binary=np.clip(binary, 1e-12, 1 - 1e-12),
+            levels=one_hot / counts[:, None],
+            mean=mean,
+            variance=np.maximum(square - mean**2, 1e-12),
+        )
+
+    def log_joint(self, features: Features) -> np.ndarray:
+        """Return log p(component, row), (n, K)."""
+        log_off = np.log1p(-self.binary)
+        constant = np.log(self.weights) + log_off.sum(axis=1)
+        constant -= 0.5 * (self.mean**2 / self.variance + np.log(2 * np.pi * self.variance)).sum(axis=1)
+        dense = np.hstack([np.log(self.binary) - log_off, self.mean / self.variance, -0.5 / self.variance])
+        with np.errstate(divide="ignore"):
+            log_levels = np.log(self.levels)
+        joint = features.times(dense, log_levels)
+        joint += constant.astype(joint.dtype)
+        return joint
+
+    def log_prob(self, codes: np.ndarray) -> np.ndarray:
+        """Return nats per row of codes (n, D), float64 (n,), in batches of bounded memory."""
+        size = max(256, BATCH_ELEMENTS // (self.n_components + 2 * codes.shape[1]))
+        batches = (codes[start : start + size] for start in range(0, len(codes), size))
+        parts = [logsumexp(self.log_joint(self.layout.features(batch)), axis=1) for batch in batches]
+        return np.concatenate(parts) if parts else np.zeros(0)
+
+    def sample(self, n: int, generator: np.random.Generator) -> np.ndarray:
+        """Return n drawn rows of codes, float32 (n, D)."""
+        component = generator.choice(self.n_components, size=n, p=self.weights)
+        codes = np.empty((n, len(self.layout.n_levels)), dtype=np.float32)
+        shape = (n, self.binary.shape[1])
+        codes[:, self.layout.binary] = generator.random(shape) < self.binary[component]
+        deviation = np.sqrt(self.variance[component])
+        codes[:, self.layout.continuous] = self.mean[component] + deviation * generator.normal(
+            size=deviation.shape
+        )
+        slots = self.layout.slots
+        for column, start, stop in zip(self.layout.multilevel, slots[:-1], slots[1:], strict=True):
+            cumulative = self.levels[:, start:stop].cumsum(axis=1)[component]
+            uniform = generator.random((n, 1)) * cumulative[:, -1:]
+            codes[:, column] = (uniform >= cumulative[:, :-1]).sum(axis=1)
+        return codes
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """Return the parameters as named arrays."""
+        names = ("weights", "binary", "levels", "mean", "variance")
+        return {name: np.ascontiguousarray(getattr(self, name)) for name in names}
+
+    @classmethod
+    def from_arrays(cls, layout: Layout, arrays: Mapping[str, np.ndarray]) -> ProductMixture:
+        """Return the mixture that `to_arrays` described; ValueError where shapes do not fit `layout`."""
+        n_components = len(arrays["weights"])
+        widths = {
+            "binary": len(layout.binary),
+            "levels": int(layout.slots[-1]),
+            "mean": len(layout.continuous),
+            "variance": len(layout.continuous),
+        }
+        for name, width in widths.items():
+            if arrays[name].shape != (n_components, width):
+                raise ValueError(
+                    f"expected {name} of shape {(n_components, width)}, got {arrays[name].shape}"
+                )
+        return cls(layout, arrays["weights"], **{name: arrays[name] for name in widths})
+
+
+def independent_product(layout: Layout, codes: np.ndarray) -> ProductMixture:
+    """Return one product fitted to codes (n, D): add-half smoothed frequencies, and Gaussians."""
+    n = len(codes)
+    features = layout.features(codes)
+    dense, one_hot = features.sums(np.ones((n, 1)))
+    n_binary = len(layout.binary)
+    dense[:, :n_binary] = (dense[:, :n_binary] + 0.5) * n / (n + 1)
+    sizes = np.diff(layout.slots)
+    total = np.repeat(n + 0.5 * sizes, sizes)
+    one_hot = (one_hot + 0.5) * n / total
+    return ProductMixture.from_sums(layout, np.array([float(n)]), dense, one_hot)
+
+
+def fit_by_em(
+    codes: np.ndarray,
+    independent: ProductMixture,
+    n_components: int,
+    generator: np.random.Generator,
+    *,
+    smoothing: float = 0.5,
+    max_iter: int = 100,
+    tol: float = 1e-3,
+) -> tuple[ProductMixture, list[float]]:
+    """Fit a mixture of products by expectation maximisation.
+
+    Each component sees, beside its share of the rows, `smoothing` rows spread as the independent model
+    spreads them. That keeps every probability away from 0 and 1 and every variance away from 0, and lets a
+    component that loses all its rows fall back on the independent model.
+
+    Parameters
+    ----------
+    codes : ndarray of shape (n, D)
+        Training rows.
+    independent : ProductMixture
+        The one-component model of the same rows.
+    n_components : int
+        K.
+    generator : Generator
+        Draws the rows from which the components start.
+    smoothing : float
+        Number of rows of the independent model that each component sees.
+    max_iter : int
+        Most EM steps over all rows.
+    tol : float
+        Stop when a step gains less than this many nats per row.
+
+    Returns
+    -------
+    mixture : ProductMixture
+    trace : list of float
+        The objective in nats per row after each step over all rows: the log-likelihood of the rows plus that
+        of the smoothing rows. It never decreases.
+    """
+    layout = independent.layout
+    # Single precision is twice as fast; it is kept for data on which that matters.
+    features = layout.features(codes, np.float32 if codes.size > SINGLE_PRECISION_SIZE else np.float64)
+    prior = _expected_features(independent)
+    mixture = _start(features, prior, layout, n_components, generator, smoothing)
+    if len(codes) > 2 * SUBSET_ROWS:
+        subset = features[np.sort(generator.permutation(len(codes))[:SUBSET_ROWS])]
+        mixture, _ = _climb(mixture, subset, prior, smoothing, max_iter, 10 * tol)
+    return _climb(mixture, features, prior, smoothing, max_iter, tol)
+
+
+def _expected_features(independent: ProductMixture) -> Features:
+    """Return the expected features of a row of the independent model, one row."""
+    square = independent.variance + independent.mean**2
+    dense = np.hstack([independent.binary, independent.mean, square])
+    return Features(dense, independent.levels if independent.levels.shape[1] else None)
+
+
+def _start(
+    features: Features,
+    prior: Features,
+    layout: Layout,
+    n_components: int,
+    generator: np.random.Generator,
+    smoothing: float,
+) -> ProductMixture:
+    """Return components that each start from one random row and as much of the independent model."""
+    rows = generator.choice(len(features), size=n_components, replace=n_components > len(features))
+    dense, one_hot = features[rows].sums(np.eye(n_components))
+    return _maximise(layout, np.ones(n_components), dense, one_hot, prior, 1.0)
+
+
+def _climb(
+    mixture: ProductMixture, features: Features, prior: Features, smoothing: float, max_iter: int, tol: float
+) -> tuple[ProductMixture, list[float]]:
+    """Repeat EM steps until one gains less than `tol` nats per row; return the mixture and its trace."""
+    trace: list[float] = []
+    for _ in range(max_iter):
+        counts, dense, one_hot, total = _expect(mixture, features)
+        penalty = smoothing * float(mixture.log_joint(prior).sum())
+        trace.append((total + penalty) / len(features))
+        if len(trace) > 1 and trace[-1] - trace[-2] < tol:
+            break
+        mixture = _maximise(mixture.layout, counts, dense, one_hot, prior, smoothing)
+    return mixture, trace
+
+
+def _expect(mixture: ProductMixture, features: Features) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
+    """Return counts (K,), sums of features per component, and the log-likelihood of all rows (the E step)."""
+    counts, total = np.zeros(mixture.n_components), 0.0
+    dense: Any = 0.0
+    one_hot: Any = 0.0
+    for batch in features.batches(mixture.n_components):
+        joint = mixture.log_joint(batch)
+        highest = joint.max(axis=1, keepdims=True)
+        joint -= highest
+        np.exp(joint, out=joint)
+        norm = joint.sum(axis=1, keepdims=True)
+        joint /= norm
+        total += float((highest + np.log(norm)).sum(dtype=np.float64))
+        counts += joint.sum(axis=0, dtype=np.float64)
+        dense_sum, one_hot_sum = batch.sums(joint)
+        dense, one_hot = dense + dense_sum, one_hot + one_hot_sum
+    return counts, dense, one_hot, total
+
+
+def _maximise(
+    layout: Layout,
+    counts: np.ndarray,
+    dense: np.ndarray,
+    one_hot: np.ndarray,
+    prior: Features,
+    smoothing: float,
+) -> ProductMixture:
+    """Return the best mixture for the sums, each component given rows of the prior (the M step)."""
+    dense = dense + smoothing * prior.dense
+    if prior.one_hot is not None:
+        one_hot = one_hot + smoothing * prior.one_hot
+    return ProductMixture.from_sums(layout, counts + smoothing, dense, one_hot)

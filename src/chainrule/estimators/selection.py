@@ -1,0 +1,88 @@
+"""Choosing the number of components of a mixture on validation rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
+from typing import Any, TypeVar
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+__all__ = ["best_of", "candidates"]
+
+Model = TypeVar("Model")
+
+STEPS = (1, 2, 3, 5, 10, 20, 50, 100, 200, 500)
+
+
+def candidates(n_components: int | Sequence[int] | None, most: float) -> list[int]:
+    """Return the numbers of components to try, in rising order.
+
+    Parameters
+    ----------
+    n_components : int, sequence of int, or None
+        What the user asked for; None for a default list.
+    most : float
+        The largest number worth trying by default. Numbers below a twentieth of it are left out.
+    """
+    if n_components is None:
+        return [k for k in STEPS if most / 20 <= k <= most] or [1]
+    asked = [n_components] if isinstance(n_components, int | np.integer) else list(n_components)
+    if not asked or any(isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1 for k in asked):
+        raise ValueError(
+            f"n_components must be None, a whole number of at least 1 or several, got {n_components!r}"
+        )
+    return sorted({int(k) for k in asked})
+
+
+def best_of(
+    numbers: Iterable[int],
+    fit: Callable[[int], Model],
+    score: Callable[[Model], float],
+    label: str | None = None,
+) -> Model:
+    """Fit models with rising numbers of components until the score falls; return the best.
+
+    Parameters
+    ----------
+    numbers : iterable of int
+        Numbers of components, rising.
+    fit : callable
+        From a number of components to a fitted model.
+    score : callable
+        From a model to its score, higher is better; mean nats of the validation rows.
+    label : str, optional
+        Show a progress bar of this name on standard error.
+    """
+    best: Model | None = None
+    highest = -np.inf
+    tried = list(numbers)
+    bar: Any = nullcontext() if label is None or len(tried) == 1 else _progress()
+    with bar as progress:
+        task = None if progress is None else progress.add_task(label, total=len(tried), words="")
+        for number in tried:
+            model = fit(number)
+            reached = score(model)
+            if best is None or reached > highest:
+                best, highest = model, reached
+            if progress is not None:
+                words = f"{number} components: {reached:.3f} nats, best {highest:.3f}"
+                progress.update(task, advance=1, words=words)
+            if reached < highest:
+                break
+    if best is None:
+        raise ValueError("expected at least one number of components to try")
+    return best
+
+
+def _progress() -> Progress:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=20),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[words]}"),
+        TimeElapsedColumn(),
+    )
+    return Progress(*columns, console=Console(stderr=True))
