@@ -21,7 +21,7 @@ from chainrule.cli.options import (
     parse_kinds,
     parse_sizes,
 )
-from chainrule.cli.output import check_file, console_for, new_folder, on_terminal, write_json
+from chainrule.cli.output import check_file, console_for, new_folder, on_terminal, with_error, write_json
 from chainrule.errors import ChainruleError, DataError, FitInterrupted
 
 if TYPE_CHECKING:
@@ -306,7 +306,7 @@ def _cells(comparison: Comparison, result: ModelResult) -> list[str]:
     bound = ">= " if result.estimator.likelihood_ == "lower bound" else ""
     cells = [
         result.model + best,
-        f"{bound}{result.test_log_likelihood:.3f} ± {result.standard_error:.3f}",
+        bound + with_error(result.test_log_likelihood, result.standard_error, 3),
         f"{result.n_parameters:,}",
         "" if result.epochs is None else str(result.epochs),
         f"{result.fit_seconds:.1f}",

@@ -26,6 +26,7 @@ __all__ = [
     "on_terminal",
     "say",
     "to_frame",
+    "with_error",
     "write_json",
     "write_rows",
 ]
@@ -50,6 +51,12 @@ def console_for(json_file: Path | None) -> Console:
     stream = sys.stderr if json_file == STANDARD_OUTPUT else sys.stdout
     # In a pipe or a file rich assumes 80 columns and would fold the numbers of a table.
     return Console(file=stream, width=None if stream.isatty() else 120, highlight=False, markup=False)
+
+
+def with_error(mean: float, standard_error: float, digits: int) -> str:
+    """Return a mean with its standard error, where it has one: that of a single row is unknown."""
+    error = f" ± {standard_error:.{digits}f}" if math.isfinite(standard_error) else ""
+    return f"{mean:.{digits}f}{error}"
 
 
 def write_json(result: Mapping[str, Any], json_file: Path | None) -> None:

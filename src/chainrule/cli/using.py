@@ -16,7 +16,15 @@ from chainrule.cli.options import (
     SeedOption,
     parse_image_size,
 )
-from chainrule.cli.output import check_file, check_suffix, console_for, to_frame, write_json, write_rows
+from chainrule.cli.output import (
+    check_file,
+    check_suffix,
+    console_for,
+    to_frame,
+    with_error,
+    write_json,
+    write_rows,
+)
 
 __all__ = ["datasets", "sample", "score"]
 
@@ -42,7 +50,7 @@ def score(
     from chainrule.estimators import load
 
     estimator = load(model)
-    rows, origin = _rows(data, split, seed, parse_image_size(image_size))
+    rows = _rows(data, split, seed, parse_image_size(image_size))
     from chainrule.evaluation import summarize
 
     log_likelihoods = estimator.score_samples(rows)
@@ -50,8 +58,8 @@ def score(
         _write_scores(log_likelihoods, out)
     summary = summarize(log_likelihoods)
     console_for(json_file).print(
-        f"{type(estimator).__name__}: {summary.mean:.4f} ± {summary.standard_error:.4f} nats per row "
-        f"({estimator.likelihood_}), {summary.n_rows:,} {origin}",
+        f"{type(estimator).__name__}: {with_error(summary.mean, summary.standard_error, 4)} nats per row "
+        f"({estimator.likelihood_}), rows scored: {summary.n_rows:,} ({split}) of {data}",
         soft_wrap=True,
     )
     result = {
@@ -116,14 +124,12 @@ def datasets(json_file: JsonOption = None) -> None:
     write_json({"datasets": [{key: getattr(info, key) for key in keys} for info in facts]}, json_file)
 
 
-def _rows(data: str, split: str, seed: int, image_size: tuple[int, int] | None) -> tuple[Any, str]:
-    """Return the rows to score, and where they come from."""
+def _rows(data: str, split: str, seed: int, image_size: tuple[int, int] | None) -> Any:
     from chainrule.datasets import load_dataset, load_rows
 
     if split == "all":
-        return load_rows(data, random_state=seed, image_size=image_size), f"rows of {data}"
-    dataset = load_dataset(data, random_state=seed, image_size=image_size)
-    return getattr(dataset, split), f"{split} rows of {data}. {dataset.split}"
+        return load_rows(data, random_state=seed, image_size=image_size)
+    return getattr(load_dataset(data, random_state=seed, image_size=image_size), split)
 
 
 def _write_scores(log_likelihoods: Any, out: Path) -> None:
