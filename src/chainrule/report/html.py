@@ -282,8 +282,8 @@ def _table_samples(comparison: Comparison, schema: Schema, colours: Mapping[str,
         shown = len(sample_plots.correlated_columns(schema))
         pictures = sample_plots.correlations(schema, comparison.test_rows, ranked, colours)
         text = (
-            "Each point is a pair of columns (a categorical one counts once per level): its correlation in the "
-            "real test rows across, in the model's samples upwards. On the line, they agree."
+            "Each point is a pair of columns (a categorical one counts once per level): its correlation in "
+            "the real test rows across, in the model's samples upwards. On the line, they agree."
         )
         if shown < comparison.n_variables:
             text += f" Drawn for {shown} of the {comparison.n_variables} columns."

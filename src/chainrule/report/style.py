@@ -45,8 +45,8 @@ MAP = "viridis"
 _DARK = {INK: "#e7eaee", MUTED: "#a3adb8", RULE: "#38414b", PAPER: "#171c22", REAL: "#8f99a4"}
 
 # Okabe and Ito's colours, which stay apart for colour-blind readers; the neural models get the strong ones.
-_NEURAL = ("#0072B2", "#D55E00", "#009E73", "#AA4499", "#332288")
-_BASELINE = ("#C9980B", "#6C8EAD", "#B07A9B", "#8C8C6B")
+_NEURAL = ("#0072B2", "#D55E00", "#AA4499", "#332288")
+_BASELINE = ("#C9980B", "#009E73", "#B07A9B", "#8C8C6B")
 
 _FONT = "system-ui,-apple-system,'Segoe UI',Roboto,'Helvetica Neue',Arial,'Liberation Sans',sans-serif"
 
