@@ -12,6 +12,7 @@ from scipy.special import logsumexp
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 from sklearn.utils.extmath import randomized_svd
+from threadpoolctl import threadpool_limits
 
 from chainrule.errors import DataError
 
@@ -240,11 +241,12 @@ def fit_gaussians(
     mixture = GaussianMixture(
         n_components,
         reg_covar=regularisation,
-        n_init=3 if w.size * n_components < 500_000 else 1,
+        n_init=3 if w.size * n_components < 100_000 else 1,
         tol=1e-3 * max(1.0, w.shape[1] / 10),
         random_state=int(generator.integers(2**31)),
     )
-    with warnings.catch_warnings():
+    # Its steps are small: a single thread does them as fast, and far faster where cores are shared.
+    with threadpool_limits(1 if w.size * n_components < 2_000_000 else None), warnings.catch_warnings():
         # A fit that stops early is still a density; its validation rows say how good it is.
         warnings.simplefilter("ignore", ConvergenceWarning)
         mixture.fit(w if len(w) > 1 else np.repeat(w, 2, axis=0))

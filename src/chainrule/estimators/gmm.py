@@ -75,6 +75,12 @@ class GMM(DensityEstimator):
 
     supported_kinds: ClassVar[frozenset[str]] = frozenset({"binary", "ordinal", "continuous"})
 
+    mixture_: GaussianModel
+    _discrete: np.ndarray
+    _units: np.ndarray
+    _lattice: np.ndarray
+    _shifts: np.ndarray
+
     def __init__(
         self,
         n_components: int | Sequence[int] | None = None,
@@ -109,9 +115,8 @@ class GMM(DensityEstimator):
         self._discrete = _discrete_columns(self.schema_.n_levels)
         noise = generator.random((len(codes), len(self._discrete)))
         self._units = np.ones(codes.shape[1])
+        self._units = _units(self._continuous(codes, noise), self.schema_.n_levels)
         y = self._continuous(codes, noise)
-        self._units = _units(y, self.schema_.n_levels)
-        y /= self._units
         # What the draws of u are made of: a lattice, and how it is moved from row to row.
         self._lattice = _stratified(self.n_draws, len(self._discrete), generator)
         self._shifts = generator.uniform(1, 1000, size=codes.shape[1])
@@ -126,13 +131,14 @@ class GMM(DensityEstimator):
     ) -> GaussianModel:
         """Return the best mixture over numbers of components and regularisations."""
         w = axes.whiten(y)[0]
+        log_units = np.log(self._units).sum()
         regularisations = _REGULARISATIONS if self.regularisation is None else (self.regularisation,)
 
         def score(model: GaussianModel) -> float:
             if y_val is not None:
-                return float(model.log_prob(y_val).mean())
+                return float(model.log_prob(y_val).mean() - log_units)
             penalty = 0.5 * model.n_parameters * np.log(len(y)) / len(y)
-            return float(model.log_prob(y).mean() - penalty)
+            return float(model.log_prob(y).mean() - penalty - log_units)
 
         def fit(n_components: int) -> GaussianModel:
             tried = [fit_gaussians(axes, w, n_components, extra, generator) for extra in regularisations]
@@ -169,8 +175,8 @@ class GMM(DensityEstimator):
         return self.pca
 
     def _continuous(self, codes: np.ndarray, noise: np.ndarray) -> np.ndarray:
-        """Return codes with noise (n, n_discrete) added to the discrete columns, in the units of the mixture."""
-        y = codes.astype(np.float64)
+        """Return codes with noise (n, n_discrete) added to the discrete columns, in the mixture's units."""
+        y: np.ndarray = codes.astype(np.float64)
         y[:, self._discrete] += noise
         y /= self._units
         return y
@@ -181,7 +187,8 @@ class GMM(DensityEstimator):
             return self.mixture_.log_prob(self._continuous(codes, np.zeros((len(codes), 0)))) - log_units
         size = max(64, 4_000_000 // codes.shape[1])
         parts = [self._bound(codes[start : start + size]) for start in range(0, len(codes), size)]
-        return (np.concatenate(parts) if parts else np.zeros(0)) - log_units
+        bounds: np.ndarray = np.concatenate([*parts, np.zeros(0)]) - log_units
+        return bounds
 
     def _bound(self, codes: np.ndarray) -> np.ndarray:
         """Return the log of the mean density of x + u over the draws of u.
@@ -192,7 +199,8 @@ class GMM(DensityEstimator):
         position = np.modf(codes.astype(np.float64) @ (self._shifts / 7.3))[0][:, None]
         moved = position * self._shifts[self._discrete] * 100
         draws = [self.mixture_.log_prob(self._continuous(codes, (u + moved) % 1.0)) for u in self._lattice]
-        return logsumexp(draws, axis=0) - np.log(len(draws))
+        bound: np.ndarray = logsumexp(draws, axis=0) - np.log(len(draws))
+        return bound
 
     def _sample_codes(self, n: int, generator: np.random.Generator, context: np.ndarray | None) -> np.ndarray:
         codes = self.mixture_.sample(n, generator) * self._units
@@ -216,12 +224,15 @@ def _discrete_columns(n_levels: Sequence[int | None]) -> np.ndarray:
 
 def _units(y: np.ndarray, n_levels: Sequence[int | None]) -> np.ndarray:
     """Return the unit of each variable: shared by columns that are measured alike, such as pixels."""
+    spread: np.ndarray = y.std(axis=0)
     if len(set(n_levels)) == 1:
-        return np.full(y.shape[1], max(float(y.std()), 1e-6))
-    return np.maximum(y.std(axis=0), 1e-6)
+        spread = np.full(y.shape[1], y.std())
+    units: np.ndarray = np.maximum(spread, 1e-6)
+    return units
 
 
 def _stratified(n_draws: int, n_columns: int, generator: np.random.Generator) -> np.ndarray:
     """Return draws from [0, 1), (n_draws, n_columns), one in each of n_draws equal strata of every column."""
     strata = np.argsort(generator.random((n_draws, n_columns)), axis=0)
-    return (strata + generator.random((n_draws, n_columns))) / n_draws
+    draws: np.ndarray = (strata + generator.random((n_draws, n_columns))) / n_draws
+    return draws

@@ -152,7 +152,7 @@ class ProductMixture:
         """Number of free parameters."""
         n_free_levels = self.levels.shape[1] - len(self.layout.multilevel)
         per_component = self.binary.shape[1] + n_free_levels + 2 * self.mean.shape[1]
-        return self.n_components - 1 + self.n_components * per_component
+        return int(self.n_components - 1 + self.n_components * per_component)
 
     @classmethod
     def from_sums(

@@ -14,7 +14,7 @@ __all__ = ["best_of", "candidates"]
 
 Model = TypeVar("Model")
 
-STEPS = (1, 2, 3, 5, 10, 20, 50, 100, 200, 500)
+STEPS = (1, 2, 5, 10, 20, 50, 100, 200, 500)
 
 
 def candidates(n_components: int | Sequence[int] | None, most: float) -> list[int]:
@@ -25,10 +25,10 @@ def candidates(n_components: int | Sequence[int] | None, most: float) -> list[in
     n_components : int, sequence of int, or None
         What the user asked for; None for a default list.
     most : float
-        The largest number worth trying by default. Numbers below a twentieth of it are left out.
+        The largest number worth trying by default.
     """
     if n_components is None:
-        return [k for k in STEPS if most / 20 <= k <= most] or [1]
+        return [k for k in STEPS if k <= most] or [1]
     asked = [n_components] if isinstance(n_components, int | np.integer) else list(n_components)
     if not asked or any(isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1 for k in asked):
         raise ValueError(

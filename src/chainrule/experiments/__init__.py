@@ -1,0 +1,7 @@
+"""Complete studies: data in, fitted models, figures and a report out."""
+
+from __future__ import annotations
+
+from chainrule.experiments.compare import compare
+
+__all__ = ["compare"]

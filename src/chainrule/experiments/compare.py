@@ -1,0 +1,233 @@
+"""Fit several models to one data set, test them on the same held-out rows, write a run folder."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import time
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from chainrule.datasets import Dataset
+from chainrule.errors import DataError, FitInterrupted, KindError
+from chainrule.estimators.base import DensityEstimator
+from chainrule.evaluation import Comparison, ModelResult
+from chainrule.report import write_report
+from chainrule.report.rows import take_rows
+from chainrule.schema import Schema
+
+__all__ = ["MODELS", "compare", "default_models"]
+
+
+class _Model(NamedTuple):
+    title: str
+    class_name: str
+
+
+MODELS = {
+    "independent": _Model("independent", "Independent"),
+    "gmm": _Model("GMM", "GMM"),
+    "mixture-of-bernoullis": _Model("mixture of Bernoullis", "MixtureOfBernoullis"),
+    "mixture": _Model("mixture", "Mixture"),
+    "nade": _Model("NADE", "NADE"),
+    "made": _Model("MADE", "MADE"),
+}
+
+_N_SHOWN = 200  # real rows kept for the report
+_MOST_SAMPLES, _FEWEST_SAMPLES = 1000, 50
+_SAMPLE_NUMBERS = 20_000_000  # bounds the memory of the samples of one model
+
+
+def compare(
+    dataset: Dataset,
+    *,
+    models: Sequence[str] | None = None,
+    random_state: int = 0,
+    max_epochs: int | None = None,
+    out: str | Path | None = None,
+    progress: bool = False,
+) -> Comparison:
+    """Fit models to the training rows, choose on the validation rows, test on the test rows.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    models : sequence of str, optional
+        Names from `MODELS`; by default the independent model, the mixture that suits the kinds of the
+        columns, NADE and MADE.
+    random_state : int
+        Seed of all fits and samples.
+    max_epochs : int, optional
+        Upper limit for the models that are trained in epochs.
+    out : path, optional
+        A run folder: gets ``models/NAME`` for each fitted model, ``results.json`` and ``report.html``.
+    progress : bool
+        Show a progress bar per fit on standard error.
+
+    Returns
+    -------
+    Comparison
+        A model that cannot model the columns is left out; a line in its `notes` says why.
+
+    Raises
+    ------
+    DataError
+        If a name is unknown, rows cannot be used, or no model can model the columns.
+    FitInterrupted
+        After Ctrl-C in a fit; the best weights so far are saved under `out`, as the message says.
+
+    Examples
+    --------
+    >>> from chainrule.datasets import load_dataset
+    >>> compared = compare(load_dataset("digits"), models=["independent"])
+    >>> compared.results[0].model, compared.n_variables
+    ('independent', 64)
+    """
+    start = time.perf_counter()
+    schema = Schema.infer(dataset.train, dataset.kinds)
+    names = _checked(default_models(schema) if models is None else models)
+    folder = None if out is None else Path(out)
+    results: list[ModelResult] = []
+    notes: list[str] = []
+    for name in names:
+        estimator = _build(name, dataset, random_state, max_epochs, progress)
+        try:
+            results.append(_run(name, estimator, dataset, random_state, folder))
+        except KindError as error:
+            notes.append(f"{MODELS[name].title} is left out: {error}")
+    if not results:
+        raise DataError(f"none of the models can model these columns. {' '.join(notes)}")
+    comparison = Comparison(
+        dataset=dataset.name,
+        description=dataset.description,
+        split=dataset.split,
+        n_train=len(dataset.train),
+        n_valid=len(dataset.valid),
+        n_test=len(dataset.test),
+        n_variables=dataset.n_variables,
+        kinds=schema.describe(),
+        discrete=schema.is_discrete,
+        image_shape=dataset.image_shape,
+        entropy=dataset.entropy,
+        random_state=random_state,
+        results=results,
+        train_rows=_some_rows(dataset.train, random_state),
+        test_rows=dataset.test,
+        seconds=time.perf_counter() - start,
+        notes=notes,
+    )
+    if folder is not None:
+        _write(comparison, folder)
+    return comparison
+
+
+def default_models(schema: Schema) -> list[str]:
+    """Return the names of the models to compare: two baselines that suit the kinds, NADE and MADE.
+
+    Examples
+    --------
+    >>> default_models(Schema.infer(np.eye(3)))
+    ['independent', 'mixture-of-bernoullis', 'nade', 'made']
+    >>> default_models(Schema.infer(np.random.default_rng(0).normal(size=(9, 3))))
+    ['independent', 'gmm', 'nade', 'made']
+    """
+    kinds = set(schema.kinds)
+    if kinds == {"binary"}:
+        mixture = "mixture-of-bernoullis"
+    elif kinds <= {"continuous", "ordinal"}:
+        mixture = "gmm"
+    else:
+        mixture = "mixture"
+    return ["independent", mixture, "nade", "made"]
+
+
+def _checked(names: Sequence[str]) -> list[str]:
+    """Return the names without repetitions, all of them known."""
+    for name in names:
+        if name not in MODELS:
+            raise DataError(f"there is no model {name!r}; choose from {', '.join(MODELS)}")
+    if not names:
+        raise DataError(f"no model to compare; choose from {', '.join(MODELS)}")
+    return list(dict.fromkeys(names))
+
+
+def _build(
+    name: str, dataset: Dataset, random_state: int, max_epochs: int | None, progress: bool
+) -> DensityEstimator:
+    """Return the unfitted estimator; arguments that it does not have are left out."""
+    estimator_class = getattr(import_module("chainrule.estimators"), MODELS[name].class_name)
+    wanted: dict[str, Any] = {"kinds": dataset.kinds, "random_state": random_state, "verbose": progress}
+    if max_epochs is not None:
+        wanted["max_epochs"] = max_epochs
+    known = inspect.signature(estimator_class).parameters
+    estimator: DensityEstimator = estimator_class(**{key: wanted[key] for key in wanted if key in known})
+    return estimator
+
+
+def _run(
+    name: str, estimator: DensityEstimator, dataset: Dataset, random_state: int, folder: Path | None
+) -> ModelResult:
+    """Fit, save, score and sample one model."""
+    fit_seconds = _fit(name, estimator, dataset, folder)
+    if folder is not None:
+        estimator.save(folder / "models" / name)
+    n_samples = int(np.clip(_SAMPLE_NUMBERS // dataset.n_variables, _FEWEST_SAMPLES, _MOST_SAMPLES))
+    estimator.sample(2, random_state=random_state)  # compiles what is compiled at first use
+    start = time.perf_counter()
+    samples = estimator.sample(n_samples, random_state=random_state)
+    sample_seconds = (time.perf_counter() - start) * 1000 / n_samples
+    history = estimator.history_
+    return ModelResult(
+        model=MODELS[name].title,
+        estimator=estimator,
+        log_likelihoods=estimator.score_samples(dataset.test),
+        fit_seconds=fit_seconds,
+        sample_seconds=sample_seconds,
+        epochs=None if history is None else history.epochs,
+        n_parameters=estimator.n_parameters_,
+        samples=samples,
+        history=history,
+        note=_note(estimator),
+    )
+
+
+def _fit(name: str, estimator: DensityEstimator, dataset: Dataset, folder: Path | None) -> float:
+    """Fit, and return the seconds it took; after Ctrl-C save what there is and say so."""
+    start = time.perf_counter()
+    try:
+        estimator.fit(dataset.train, X_val=dataset.valid)
+    except FitInterrupted as interrupt:
+        if folder is None:
+            raise
+        path = folder / "models" / name
+        estimator.save(path)
+        title = MODELS[name].title
+        raise FitInterrupted(
+            f"interrupted: the best weights of {title} so far are saved in {path}"
+        ) from interrupt
+    return time.perf_counter() - start
+
+
+def _note(estimator: DensityEstimator) -> str:
+    """Return what belongs beside the figures of a model."""
+    bound = ["lower bound: uniform dequantisation"] if estimator.likelihood_ == "lower bound" else []
+    mixture = getattr(estimator, "mixture_", None)
+    count = 1 if mixture is None else mixture.n_components
+    return "; ".join([*bound, *([f"{count} components"] if count > 1 else [])])
+
+
+def _some_rows(rows: Any, random_state: int) -> Any:
+    """Return some rows drawn without replacement, so that sorted rows show all of their classes."""
+    drawn = np.random.default_rng(random_state).permutation(len(rows))[:_N_SHOWN]
+    return take_rows(rows, np.sort(drawn).tolist())
+
+
+def _write(comparison: Comparison, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(comparison.to_dict(), indent=1, ensure_ascii=False, allow_nan=False)
+    (folder / "results.json").write_text(text + "\n", encoding="utf-8")
+    write_report(comparison, folder / "report.html")
