@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import polars as pl
@@ -198,11 +199,26 @@ def test_kind_is_passed_on(table, tmp_path):
     assert load(folder).schema_.kinds == ("categorical", "continuous", "ordinal")
 
 
-def test_kind_of_all_columns_and_of_one(bits, tmp_path):
+def test_one_kind_for_all_columns(bits, tmp_path):
     folder = tmp_path / "model"
-    options = ["--kind", "categorical", "--kind", "x2=ordinal"]
-    assert run(["fit", str(bits), "--model", "independent", "--out", str(folder), *options]) == 0
-    assert load(folder).schema_.kinds == ("categorical", "ordinal", *["categorical"] * 4)
+    options = ["--model", "independent", "--out", str(folder), "--kind", "categorical"]
+    assert run(["fit", str(bits), *options]) == 0
+    assert set(load(folder).schema_.kinds) == {"categorical"}
+
+
+def test_the_columns_of_an_array_are_named_by_number(bits, tmp_path):
+    folder = tmp_path / "model"
+    options = ["--model", "independent", "--out", str(folder), "--kind", "x2=ordinal"]
+    assert run(["fit", str(bits), *options]) == 0
+    assert load(folder).schema_.kinds == ("binary", "ordinal", *["binary"] * 4)
+
+
+def test_compare_and_fit_know_the_same_models():
+    from chainrule.cli.fitting import MODELS, ModelName
+    from chainrule.experiments.compare import MODELS as COMPARED
+
+    assert set(get_args(ModelName)) == set(MODELS)
+    assert {name: model.class_name for name, model in COMPARED.items()} == MODELS
 
 
 def test_score_writes_one_number_per_row(table, saved, tmp_path, capsys):
@@ -300,7 +316,7 @@ def test_compare_writes_a_run_folder(bits, tmp_path, capsys):
     result = json.loads(result_file.read_text())
     assert result == json.loads((out / "results.json").read_text())
     assert (result["n_train"], result["n_valid"], result["n_test"], result["n_variables"]) == (200, 50, 50, 6)
-    assert [entry["model"] for entry in result["results"]] == ["Independent", "MADE"]
+    assert [entry["model"] for entry in result["results"]] == ["independent", "MADE"]
     assert all(entry.keys() >= STABLE_RESULT_KEYS for entry in result["results"])
     printed = capsys.readouterr().out
     for entry in result["results"]:
@@ -340,6 +356,6 @@ def test_the_table_marks_only_a_best_that_the_rows_tell(bits, tmp_path, capsys):
     ]
     assert run(["compare", str(bits), *options, "--json", "-"]) == 0
     captured = capsys.readouterr()
-    assert json.loads(captured.out)["best"] == "MixtureOfBernoullis"
-    assert "MixtureOfBernoullis *" in captured.err
-    assert "Independent *" not in captured.err
+    assert json.loads(captured.out)["best"] == "mixture of Bernoullis"
+    assert "mixture of Bernoullis *" in captured.err
+    assert "independent *" not in captured.err

@@ -206,7 +206,7 @@ def test_a_kind_for_a_column_that_is_not_there(complaint, numbers_file, tmp_path
 # ---------------------------------------------------------------- what is small but good
 
 
-@pytest.mark.parametrize("model", ["independent", "mixture", "gmm", "nade", "made"])
+@pytest.mark.parametrize("model", ["independent", "mixture", "nade", "made"])
 def test_a_constant_column_works(numbers, tmp_path, model):
     path, out = tmp_path / "constant.csv", tmp_path / "model"
     numbers.with_columns(b=pl.lit(1.5)).write_csv(path)

@@ -86,7 +86,8 @@ def compare(
             progress=on_terminal(),
         )
     console = console_for(json_file)
-    console.print(_heading(comparison), soft_wrap=True)
+    for line in _heading(comparison):
+        console.print(line, soft_wrap=True)
     console.print(_comparison_table(comparison))
     for line in _remarks(comparison):
         console.print(line, soft_wrap=True)
@@ -278,11 +279,11 @@ def _save(estimator: DensityEstimator, out: Path) -> None:
         ) from error
 
 
-def _heading(comparison: Comparison) -> str:
-    return (
-        f"{comparison.dataset}: {comparison.kinds}; {comparison.n_train:,} training, {comparison.n_valid:,} "
-        f"validation and {comparison.n_test:,} test rows; {comparison.split}"
+def _heading(comparison: Comparison) -> list[str]:
+    rows = (
+        f"{comparison.n_train:,} training, {comparison.n_valid:,} validation, {comparison.n_test:,} test rows"
     )
+    return [f"{comparison.dataset}: {comparison.kinds}; {rows}", comparison.split]
 
 
 def _comparison_table(comparison: Comparison) -> Table:

@@ -106,7 +106,10 @@ def new_folder(folder: Path) -> Iterator[Path]:
 
 
 def to_frame(rows: Any) -> pl.DataFrame:
-    """Return rows of any container as a polars DataFrame; the columns of an array are called x1, x2, ..."""
+    """Return rows of any container as a polars DataFrame.
+
+    The columns of an array are called x1, x2, ...; text that is stored by its levels becomes plain text.
+    """
     import narwhals as nw
     import numpy as np
     import polars as pl
@@ -114,7 +117,9 @@ def to_frame(rows: Any) -> pl.DataFrame:
     if isinstance(rows, np.ndarray):
         names = [f"x{number}" for number in range(1, rows.shape[1] + 1)]
         return pl.DataFrame(rows, schema=names, orient="row")
-    return nw.from_native(rows, eager_only=True).to_polars()
+    frame = nw.from_native(rows, eager_only=True).to_polars()
+    levels = [name for name, dtype in frame.schema.items() if isinstance(dtype, pl.Enum)]
+    return frame.with_columns(pl.col(name).cast(pl.String) for name in levels)
 
 
 def write_rows(rows: Any, path: Path | None) -> None:
