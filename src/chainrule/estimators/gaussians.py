@@ -245,8 +245,8 @@ def fit_gaussians(
         tol=1e-3 * max(1.0, w.shape[1] / 10),
         random_state=int(generator.integers(2**31)),
     )
-    # Its steps are small: a single thread does them as fast, and far faster where cores are shared.
-    with threadpool_limits(1 if w.size * n_components < 2_000_000 else None), warnings.catch_warnings():
+    # Its steps are small: one thread takes them as fast, and far faster where others use the cores.
+    with threadpool_limits(1), warnings.catch_warnings():
         # A fit that stops early is still a density; its validation rows say how good it is.
         warnings.simplefilter("ignore", ConvergenceWarning)
         mixture.fit(w if len(w) > 1 else np.repeat(w, 2, axis=0))

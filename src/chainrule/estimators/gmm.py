@@ -12,7 +12,7 @@ from chainrule.estimators.base import DensityEstimator
 from chainrule.estimators.gaussians import Axes, GaussianModel, fit_axes, fit_gaussians, rows_in_reach
 from chainrule.estimators.selection import best_of, candidates
 
-__all__ = ["GMM"]
+__all__ = ["GMM", "stratified_draws"]
 
 # More variables than this are reduced to principal axes by default.
 _MOST_FULL = 50
@@ -79,7 +79,7 @@ class GMM(DensityEstimator):
     _discrete: np.ndarray
     _units: np.ndarray
     _lattice: np.ndarray
-    _shifts: np.ndarray
+    _multipliers: np.ndarray
 
     def __init__(
         self,
@@ -117,9 +117,9 @@ class GMM(DensityEstimator):
         self._units = np.ones(codes.shape[1])
         self._units = _units(self._continuous(codes, noise), self.schema_.n_levels)
         y = self._continuous(codes, noise)
-        # What the draws of u are made of: a lattice, and how it is moved from row to row.
-        self._lattice = _stratified(self.n_draws, len(self._discrete), generator)
-        self._shifts = generator.uniform(1, 1000, size=codes.shape[1])
+        # What the draws of u are made of: a lattice, and multipliers that move it from row to row.
+        self._lattice = stratified_draws(self.n_draws, len(self._discrete), generator)
+        self._multipliers = generator.integers(2**63, size=(2, codes.shape[1]), dtype=np.uint64) * 2 + 1
         y_val = None
         if codes_val is not None:
             y_val = self._continuous(codes_val, generator.random((len(codes_val), len(self._discrete))))
@@ -184,7 +184,8 @@ class GMM(DensityEstimator):
     def _score_codes(self, codes: np.ndarray, context: np.ndarray | None) -> np.ndarray:
         log_units = np.log(self._units).sum()
         if not len(self._discrete):
-            return self.mixture_.log_prob(self._continuous(codes, np.zeros((len(codes), 0)))) - log_units
+            exact: np.ndarray = self.mixture_.log_prob(codes / self._units) - log_units
+            return exact
         size = max(64, 4_000_000 // codes.shape[1])
         parts = [self._bound(codes[start : start + size]) for start in range(0, len(codes), size)]
         bounds: np.ndarray = np.concatenate([*parts, np.zeros(0)]) - log_units
@@ -196,25 +197,38 @@ class GMM(DensityEstimator):
         By Jensen's inequality its expectation lies below log P(x), and above the mean of the logs. A row's
         draws depend on its values alone, so that its score does not depend on the rows beside it.
         """
-        position = np.modf(codes.astype(np.float64) @ (self._shifts / 7.3))[0][:, None]
-        moved = position * self._shifts[self._discrete] * 100
+        moved = self._moves(codes)
         draws = [self.mixture_.log_prob(self._continuous(codes, (u + moved) % 1.0)) for u in self._lattice]
         bound: np.ndarray = logsumexp(draws, axis=0) - np.log(len(draws))
         return bound
+
+    def _moves(self, codes: np.ndarray) -> np.ndarray:
+        """Return how far each row's lattice is moved, (n, n_discrete) in [0, 1).
+
+        A hash of the codes' bits, in integers that wrap around: exact in whatever order it is computed.
+        """
+        bits = np.ascontiguousarray(codes, dtype=np.float32).view(np.uint32).astype(np.uint64)
+        from_row, to_column = self._multipliers
+        row = (bits * from_row).sum(axis=1, dtype=np.uint64)
+        hashed = (row ^ (row >> np.uint64(29)))[:, None] * to_column[self._discrete]
+        moves: np.ndarray = (hashed >> np.uint64(11)) / 2.0**53
+        return moves
 
     def _sample_codes(self, n: int, generator: np.random.Generator, context: np.ndarray | None) -> np.ndarray:
         codes = self.mixture_.sample(n, generator) * self._units
         highest = np.array([n_levels - 1 for n_levels in self.schema_.n_levels if n_levels is not None])
         codes[:, self._discrete] = np.clip(np.floor(codes[:, self._discrete]), 0, highest)
-        return codes.astype(np.float32)
+        drawn: np.ndarray = codes.astype(np.float32)
+        return drawn
 
     def _get_state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        arrays = {"units": self._units, "lattice": self._lattice, "shifts": self._shifts}
+        arrays = {"units": self._units, "lattice": self._lattice, "multipliers": self._multipliers}
         return {"n_components": self.n_components_}, arrays | self.mixture_.to_arrays()
 
     def _set_state(self, facts: Mapping[str, Any], arrays: dict[str, np.ndarray]) -> None:
         self._discrete = _discrete_columns(self.schema_.n_levels)
-        self._units, self._lattice, self._shifts = arrays["units"], arrays["lattice"], arrays["shifts"]
+        self._units, self._lattice = arrays["units"], arrays["lattice"]
+        self._multipliers = arrays["multipliers"]
         self._keep(GaussianModel.from_arrays(self.n_features_in_, arrays))
 
 
@@ -231,7 +245,7 @@ def _units(y: np.ndarray, n_levels: Sequence[int | None]) -> np.ndarray:
     return units
 
 
-def _stratified(n_draws: int, n_columns: int, generator: np.random.Generator) -> np.ndarray:
+def stratified_draws(n_draws: int, n_columns: int, generator: np.random.Generator) -> np.ndarray:
     """Return draws from [0, 1), (n_draws, n_columns), one in each of n_draws equal strata of every column."""
     strata = np.argsort(generator.random((n_draws, n_columns)), axis=0)
     draws: np.ndarray = (strata + generator.random((n_draws, n_columns))) / n_draws

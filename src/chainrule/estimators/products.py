@@ -233,8 +233,8 @@ class ProductMixture:
 def independent_product(layout: Layout, codes: np.ndarray) -> ProductMixture:
     """Return one product fitted to codes (n, D): add-half smoothed frequencies, and Gaussians."""
     n = len(codes)
-    features = layout.features(codes)
-    dense, one_hot = features.sums(np.ones((n, 1)))
+    features = layout.features(codes, np.float32)  # sums of zeros and ones: exact
+    dense, one_hot = features.sums(np.ones((n, 1), dtype=np.float32))
     n_binary = len(layout.binary)
     dense[:, :n_binary] = (dense[:, :n_binary] + 0.5) * n / (n + 1)
     sizes = np.diff(layout.slots)
