@@ -112,7 +112,7 @@ class DensityEstimator(DensityMixin, BaseEstimator, ABC):
         ones.
         """
         check_is_fitted(self, "schema_")
-        codes = self.schema_.encode(X)
+        codes = self.schema_.encode(X, estimator=type(self).__name__)
         context_codes = self._encode_fitted_context(context, len(codes))
         return self._score_codes(codes, context_codes) + self.schema_.log_det
 
