@@ -349,6 +349,15 @@ def test_a_model_that_finds_no_room_is_saved_elsewhere(numbers_file, tmp_path, m
     assert load(rescued).n_features_in_ == 3
 
 
+def test_a_full_disk_while_writing_a_report(numbers_file, tmp_path):
+    out = tmp_path / "run"
+    arguments = ["compare", numbers_file, "--models", "independent", "--out", out]
+    process = start(*arguments, preexec_fn=limit_file_size)
+    _, standard_error = process.communicate(timeout=120)
+    line = one_line(process.returncode, standard_error, expected_code=2)
+    assert f"saved in {out / 'models'}: independent" in line
+
+
 def test_a_full_disk_while_writing_samples(saved, tmp_path):
     path = tmp_path / "samples.csv"
     process = start("sample", saved, "-n", "5000", "--out", path, preexec_fn=limit_file_size)
@@ -396,6 +405,21 @@ def test_ctrl_c_in_the_middle_of_a_fit_saves_the_best_weights(tmp_path, model):
     assert "interrupted" in line
     assert str(out) in line
     assert np.isfinite(load(out).score(rows))
+
+
+def test_ctrl_c_in_the_middle_of_a_comparison_keeps_what_was_fitted(tmp_path):
+    path, out = tmp_path / "rows.npy", tmp_path / "run"
+    rows = np.random.default_rng(0).integers(0, 2, size=(20_000, 30), dtype=np.uint8)
+    np.save(path, rows)
+    process = start("compare", path, "--models", "independent,made", "--out", out)
+    wait_until((out / "models" / "independent" / "model.json").exists, process)
+    time.sleep(4)
+    process.send_signal(signal.SIGINT)
+    _, standard_error = process.communicate(timeout=60)
+    line = one_line(process.returncode, standard_error, expected_code=130)
+    assert str(out / "models" / "made") in line
+    for name in ("independent", "made"):
+        assert np.isfinite(load(out / "models" / name).score(rows))
 
 
 def test_ctrl_c_before_there_is_anything_to_save(capsys, monkeypatch, tmp_path):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import inspect
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -76,7 +78,7 @@ def compare(
     from chainrule.experiments.compare import compare as run_comparison
 
     folder = out or Path("runs", f"{dataset.name}-{datetime.now():%Y%m%d-%H%M%S}")
-    with new_folder(folder):
+    with new_folder(folder), _naming_what_is_saved(folder):
         comparison = run_comparison(
             dataset,
             models=names,
@@ -204,6 +206,23 @@ def _check_model_folder(folder: Path) -> None:
     entries = {entry.name for entry in folder.iterdir()} if folder.exists() else set()
     if entries - {CHECKPOINT} and not is_saved_model(folder):
         raise DataError(f"--out {folder}: it is not empty and holds no saved model; name a new folder")
+
+
+@contextmanager
+def _naming_what_is_saved(folder: Path) -> Iterator[None]:
+    """On Ctrl-C or a full disk say where the models that were fitted before are."""
+    from chainrule.storage import is_saved_model
+
+    try:
+        yield
+    except FitInterrupted:
+        raise
+    except (KeyboardInterrupt, OSError) as error:
+        models = sorted(entry.name for entry in (folder / "models").glob("*") if is_saved_model(entry))
+        kept = f"; saved in {folder / 'models'}: {', '.join(models)}" if models else ""
+        if isinstance(error, OSError):
+            raise OSError(error.errno, f"{error.strerror}{kept}", str(error.filename or folder)) from error
+        raise KeyboardInterrupt(f"interrupted{kept}") from error
 
 
 def _build(model: str, arguments: dict[str, Any]) -> DensityEstimator:
