@@ -14,12 +14,20 @@ from chainrule.conditioners.encoding import InputEncoding
 from chainrule.kernels.activations import ACTIVATIONS
 from chainrule.orders import rank_of
 
-__all__ = ["ACTIVATIONS", "Conditioner", "activation_gain"]
+__all__ = ["ACTIVATIONS", "Conditioner", "activation_gain", "context_layer"]
 
 
 def activation_gain(name: str) -> float:
     """Return the factor by which weights before this activation are drawn wider (He et al. 2015)."""
     return 2**0.5 if name in ("relu", "leaky_relu", "elu", "silu", "gelu") else 1.0
+
+
+def context_layer(n_context: int, n_out: int) -> nn.Linear | None:
+    """Return a layer for the context features whose weights are still to be drawn, or None without context.
+
+    Made as usual, it would draw weights from the global random state.
+    """
+    return nn.utils.skip_init(nn.Linear, n_context, n_out, bias=False) if n_context else None
 
 
 @dataclass

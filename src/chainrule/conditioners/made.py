@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from chainrule.conditioners.base import Conditioner, Walk, activation_gain
+from chainrule.conditioners.base import Conditioner, Walk, activation_gain, context_layer
 from chainrule.conditioners.dropout import dropout
 from chainrule.conditioners.encoding import InputEncoding
 from chainrule.masks import direct_mask, hidden_mask, input_mask, lost_dependencies, output_mask
@@ -67,10 +67,13 @@ class MaskedLinear(nn.Module):
             self.weight.mul_(mask)
 
     def reset(self, typical_mask: Tensor, gain: float, generator: torch.Generator) -> None:
-        """Draw the weights with variance gain^2 / (number of connected inputs)."""
+        """Draw the weights with variance gain^2 / (number of connected inputs).
+
+        None is left at zero: where masks change, one that this mask forbids may belong to another.
+        """
         fan_in = typical_mask.sum(1, keepdim=True).clamp(min=1)
         with torch.no_grad():
-            self.weight.normal_(generator=generator).mul_(gain / fan_in.sqrt()).mul_(typical_mask)
+            self.weight.normal_(generator=generator).mul_(gain / fan_in.sqrt())
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Return x W^T + b under the fixed mask, or under the one given."""
@@ -170,8 +173,8 @@ class MADEConditioner(Conditioner):
             if direct
             else None
         )
-        self.first_context = nn.Linear(n_context, widths[0], bias=False) if n_context else None
-        self.output_context = nn.Linear(n_context, self.n_outputs, bias=False) if n_context else None
+        self.first_context = context_layer(n_context, widths[0])
+        self.output_context = context_layer(n_context, self.n_outputs)
         self._reset(generator)
         self.fix_masks()
         # Masks follow from orders and degrees, which may have changed with the weights.

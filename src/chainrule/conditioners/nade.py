@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from chainrule.conditioners.base import Conditioner, Walk
+from chainrule.conditioners.base import Conditioner, Walk, context_layer
 from chainrule.conditioners.encoding import InputEncoding
 from chainrule.kernels.nade import nade_outputs
 
@@ -55,8 +55,8 @@ class NADEConditioner(Conditioner):
         self.bias = nn.Parameter(torch.zeros(hidden_size))
         self.output_weight = nn.Parameter(torch.zeros(self.n_outputs, hidden_size))
         self.output_bias = nn.Parameter(torch.zeros(self.n_outputs))
-        self.first_context = nn.Linear(n_context, hidden_size, bias=False) if n_context else None
-        self.output_context = nn.Linear(n_context, self.n_outputs, bias=False) if n_context else None
+        self.first_context = context_layer(n_context, hidden_size)
+        self.output_context = context_layer(n_context, self.n_outputs)
         self._pad_outputs()
         self._reset(generator)
 

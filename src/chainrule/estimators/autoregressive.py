@@ -148,7 +148,7 @@ class _AutoregressiveEstimator(DensityEstimator):
             self.history_ = trainer.history
 
     def _check_parameters(self) -> None:
-        for name in ("batch_size", "max_epochs", "patience", "n_components"):
+        for name in ("batch_size", "max_epochs", "patience", "n_components", "resample_every"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
                 raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
