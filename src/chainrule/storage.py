@@ -94,7 +94,8 @@ def _parse_facts(path: Path) -> dict[str, Any]:
     version = facts.get("format_version")
     if not isinstance(version, int) or version > FORMAT_VERSION:
         raise StorageError(
-            f"{path} has format version {version}, this chainrule reads up to {FORMAT_VERSION}: upgrade chainrule"
+            f"{path} has format version {version}, this chainrule reads up to {FORMAT_VERSION}; "
+            "upgrade chainrule"
         )
     if not isinstance(facts.get("sha256"), str):
         raise StorageError(f"{path} was altered: the checksum of the arrays is missing")

@@ -40,7 +40,7 @@ class TrainingOptions:
     resample_every : int
         Optimiser steps between two members of an ensemble over orders and masks.
     gradient_norm : float
-        Longer gradients are shortened to this norm per row of nats.
+        Longer gradients of the mean NLL per row are shortened to this norm.
     """
 
     learning_rate: float = 1e-3
@@ -162,6 +162,9 @@ class Trainer:
         self.best_weights: dict[str, Tensor] = {}
         self.stale = 0
         self.step = 0
+        self.steps_per_epoch = math.ceil(len(train) / options.batch_size)
+        # Averaging touches every weight; once in a while does as well as at every step.
+        self.average_every = max(1, min(10, self.steps_per_epoch // 10))
 
     def _parameter_groups(self) -> list[dict[str, Any]]:
         """Decay matrices only: biases hold the margins of the data and need no pull towards zero."""
@@ -243,19 +246,28 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         loss = -self.model.log_conditionals(batch.codes, member, batch.context).sum() / len(batch)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.options.gradient_norm)
+        self._shorten_gradient()
         self.optimizer.step()
-        self._average_weights()
         self.step += 1
+        if self.step % self.average_every == 0:
+            self._average_weights()
         return float(loss.detach())
+
+    @torch.no_grad()
+    def _shorten_gradient(self) -> None:
+        """Bound the norm of the gradient; most steps need only look at it."""
+        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
+        norm = float(torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients))))
+        if norm > self.options.gradient_norm:
+            torch._foreach_mul_(gradients, self.options.gradient_norm / norm)
 
     @torch.no_grad()
     def _average_weights(self) -> None:
         """Move the averaged weights towards the current ones; the average spans about one epoch."""
-        steps_per_epoch = math.ceil(len(self.train) / self.options.batch_size)
-        span = min(max(steps_per_epoch, 50), 0.1 * self.step + 1)
-        current, averaged = list(self.model.parameters()), list(self.averaged.parameters())
-        torch._foreach_lerp_(averaged, current, 1 / span)
+        span = min(max(self.steps_per_epoch, 50), 0.1 * self.step + 1)
+        share = min(1.0, self.average_every / span)
+        averaged: list[Tensor] = [*self.averaged.parameters()]
+        torch._foreach_lerp_(averaged, [*self.model.parameters()], share)
 
     def _scale_learning_rate(self, factor: float) -> None:
         for group in self.optimizer.param_groups:

@@ -43,6 +43,7 @@ class Conditionals(nn.Module):
     """
 
     output_variable: Tensor
+    position: Tensor
 
     def __init__(
         self,
@@ -108,7 +109,7 @@ class Conditionals(nn.Module):
             self.register_buffer(f"_index_{i}", index, persistent=False)
             self.register_buffer(f"_variables_{i}", torch.tensor(variables), persistent=False)
         position = torch.argsort(torch.tensor([d for group in members for d in group]))
-        self.register_buffer("_position", position, persistent=False)
+        self.register_buffer("position", position, persistent=False)
         self._contiguous = len(present) == 1 and len({self._width(d) for d in range(len(self.kinds))}) == 1
 
     def _families(self) -> list[Conditional]:
@@ -123,7 +124,7 @@ class Conditionals(nn.Module):
             family.log_prob(x[:, self._buffer("_variables", i)], padded[:, self._buffer("_index", i)])
             for i, family in enumerate(self._families())
         ]
-        return torch.cat(parts, dim=1)[:, self._position]
+        return torch.cat(parts, dim=1)[:, self.position]
 
     def _buffer(self, name: str, i: int) -> Tensor:
         return self.get_buffer(f"{name}_{i}")

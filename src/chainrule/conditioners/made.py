@@ -193,7 +193,7 @@ class MADEConditioner(Conditioner):
 
     def degrees_of(self, member: int) -> list[Tensor]:
         """Return the degrees of a member's hidden layers, (H_l,) each."""
-        return [self.get_buffer(f"degrees_{l}")[member % self.n_masks] for l in range(len(self.hidden))]
+        return [self.get_buffer(f"degrees_{n}")[member % self.n_masks] for n in range(len(self.hidden))]
 
     def masks(self, member: int) -> list[Tensor]:
         """Return the bool masks of a member: hidden layers, output, direct connections."""
@@ -239,7 +239,7 @@ class MADEConditioner(Conditioner):
         total = super().n_free_parameters()
         if self.n_members > 1:
             return total
-        return total - sum(int((layer.mask == 0).sum()) for layer in self.layers)
+        return total - sum(int((layer.get_buffer("mask") == 0).sum()) for layer in self.layers)
 
     def set_output_bias(self, bias: Tensor) -> None:
         """Let the outputs start from the given values, (n_outputs,)."""

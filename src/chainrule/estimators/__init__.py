@@ -14,9 +14,10 @@ if TYPE_CHECKING:
 __all__ = ["GMM", "MADE", "NADE", "DensityEstimator", "Independent", "Mixture", "MixtureOfBernoullis", "load"]
 
 # The baselines need no PyTorch; each module is imported when one of its names is first used.
+_BASELINES = ["GMM", "Independent", "Mixture", "MixtureOfBernoullis"]
 _HOME = {
     **dict.fromkeys(["MADE", "NADE"], "chainrule.estimators.autoregressive"),
-    **dict.fromkeys(["GMM", "Independent", "Mixture", "MixtureOfBernoullis"], "chainrule.estimators.baselines"),
+    **dict.fromkeys(_BASELINES, "chainrule.estimators.baselines"),
     "DensityEstimator": "chainrule.estimators.base",
     "load": "chainrule.estimators.loading",
 }

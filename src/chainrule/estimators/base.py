@@ -65,7 +65,7 @@ class DensityEstimator(DensityMixin, BaseEstimator, ABC):
         context : array or DataFrame, shape (n, C), optional
             Side information; the model then is p(x | context).
         X_val, context_val : like `X` and `context`, optional
-            Rows on which to stop early or to choose. Without them a `validation_fraction` of `X` is set aside.
+            Rows on which to stop early or to choose. Without them a `validation_fraction` of `X` is used.
 
         Raises
         ------

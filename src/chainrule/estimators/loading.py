@@ -26,7 +26,8 @@ def load(path: str | Path) -> DensityEstimator:
     facts, arrays = read_folder(path)
     name = facts.get("class")
     if name not in _CLASSES:
-        raise StorageError(f"{path} holds a model of the unknown class {name!r}; known: {', '.join(_CLASSES)}")
+        known = ", ".join(_CLASSES)
+        raise StorageError(f"{path} holds a model of the unknown class {name!r}; known: {known}")
     estimator_class: type[DensityEstimator] = getattr(import_module("chainrule.estimators"), name)
     try:
         return estimator_class.restore(facts, arrays)
