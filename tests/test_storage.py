@@ -1,0 +1,217 @@
+"""Saved models: exact, whole, and never trusted."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.numpy import save as serialize_arrays
+
+from chainrule import MADE, NADE, load
+from chainrule.errors import StorageError
+from chainrule.storage import FORMAT_VERSION, is_saved_model, read_folder, write_bytes, write_folder
+
+ARRAYS = {"a": np.arange(6.0).reshape(2, 3), "b": np.array([True, False]), "c": np.array(3)}
+FACTS = {"class": "NADE", "words": "größer", "numbers": [1, 2.5, None]}
+
+
+def table(n=80):
+    rng = np.random.default_rng(0)
+    colour = rng.choice(["blue", "green", "red"], n)
+    return pd.DataFrame(
+        {
+            "colour": colour,
+            "height": rng.normal(170, 10, n),
+            "smokes": rng.random(n) < 0.3,
+            "n": rng.integers(0, 9, n),
+        }
+    )
+
+
+def context(n=80):
+    return np.random.default_rng(1).normal(size=(n, 2))
+
+
+MODELS = {
+    "NADE": NADE(6, n_orderings=2),
+    "NADE context": NADE(6, ordering=(2, 0, 3, 1), activation="tanh"),
+    "MADE": MADE((6, 5), direct_connections=False, encoding="scaled"),
+    "MADE ensemble": MADE(
+        (6, 6), n_masks=3, n_orderings=2, residual=True, ordering="random", mixture="laplace"
+    ),
+    "MADE context": MADE((6,), n_masks=2, degrees="uniform", dropout=0.5),
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*dependencies between variables:UserWarning")
+@pytest.mark.parametrize("name", MODELS)
+def test_a_loaded_model_scores_and_samples_bit_for_bit_alike(name, tmp_path):
+    given = {"context": context()} if "context" in name else {}
+    model = MODELS[name].set_params(max_epochs=2, random_state=0).fit(table(), **given)
+    model.save(tmp_path / "model")
+    other = load(tmp_path / "model")
+    assert type(other) is type(model)
+    np.testing.assert_array_equal(
+        other.score_samples(table(), **given), model.score_samples(table(), **given)
+    )
+    samples = [m.sample(80, random_state=7, **given) for m in (model, other)]
+    pd.testing.assert_frame_equal(*samples)
+    assert other.get_params() == model.get_params()
+    assert other.history_ == model.history_
+    assert other.n_parameters_ == model.n_parameters_
+    assert list(other.feature_names_in_) == list(table().columns)
+    assert not other.model_.training
+    # What was loaded can be saved again, and is the same again.
+    other.save(tmp_path / "again")
+    np.testing.assert_array_equal(load(tmp_path / "again").score_samples(table(), **given), scores)
+
+
+@pytest.fixture
+def saved(tmp_path):
+    folder = tmp_path / "model"
+    NADE(4, max_epochs=1, random_state=0).fit(np.eye(20)).save(folder)
+    return folder
+
+
+def change(folder, **facts):
+    path = folder / "model.json"
+    document = json.loads(path.read_text()) | facts
+    path.write_text(json.dumps(document))
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[:-7])
+
+
+def flip_a_bit(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(bytes(content))
+
+
+def remove_fact(folder, name):
+    document = json.loads((folder / "model.json").read_text())
+    del document[name]
+    (folder / "model.json").write_text(json.dumps(document))
+
+
+def replace_arrays(folder, arrays):
+    """Put in other arrays with the right checksum: an alteration by someone who knows the format."""
+    from hashlib import sha256
+
+    content = serialize_arrays(arrays)
+    (folder / "model.safetensors").write_bytes(content)
+    change(folder, sha256=sha256(content).hexdigest())
+
+
+DAMAGES = {
+    "json truncated": (lambda f: truncate(f / "model.json"), "truncated or was altered"),
+    "json empty": (lambda f: (f / "model.json").write_bytes(b""), "truncated or was altered"),
+    "json of another kind": (lambda f: (f / "model.json").write_text("[1]"), "does not describe"),
+    "json not text": (lambda f: (f / "model.json").write_bytes(b"\xff\xfe\x00"), "truncated or was altered"),
+    "json foreign": (lambda f: change(f, format="another"), "does not describe a chainrule model"),
+    "newer": (lambda f: change(f, format_version=FORMAT_VERSION + 1), "upgrade chainrule"),
+    "version of no meaning": (lambda f: change(f, format_version="new"), "format version new"),
+    "no checksum": (lambda f: remove_fact(f, "sha256"), "checksum of the arrays is missing"),
+    "unknown class": (lambda f: change(f, **{"class": "os.system"}), "unknown class 'os.system'"),
+    "class of no meaning": (lambda f: change(f, **{"class": ["NADE"]}), "unknown class"),
+    "no class": (lambda f: remove_fact(f, "class"), "unknown class None"),
+    "no schema": (lambda f: remove_fact(f, "schema"), "was altered"),
+    "schema of no meaning": (lambda f: change(f, schema=3), "was altered"),
+    "no parameters": (lambda f: remove_fact(f, "parameters"), "was altered"),
+    "unknown parameter": (lambda f: change(f, parameters={"nonsense": 1}), "was altered"),
+    "no state": (lambda f: change(f, state={}), "was altered"),
+    "arrays truncated": (lambda f: truncate(f / "model.safetensors"), "checksum differs"),
+    "arrays altered": (lambda f: flip_a_bit(f / "model.safetensors"), "checksum differs"),
+    "arrays empty": (lambda f: (f / "model.safetensors").write_bytes(b""), "checksum differs"),
+    "arrays missing": (lambda f: (f / "model.safetensors").unlink(), "is not a saved model: it needs"),
+    "json missing": (lambda f: (f / "model.json").unlink(), "is not a saved model: it needs"),
+    "arrays of another model": (lambda f: replace_arrays(f, ARRAYS), "was altered"),
+    "other sizes": (lambda f: change(f, parameters={"hidden_size": 5}), "was altered"),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_a_damaged_folder_is_refused_in_one_line_that_names_it(name, saved):
+    damage, message = DAMAGES[name]
+    damage(saved)
+    with pytest.raises(StorageError, match=message) as caught:
+        load(saved)
+    assert str(saved) in str(caught.value)
+
+
+def test_what_is_no_folder_is_refused(tmp_path):
+    with pytest.raises(StorageError, match="there is no saved model at .*: it is not a folder"):
+        load(tmp_path / "nothing")
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(StorageError, match="it is not a folder"):
+        load(tmp_path / "file")
+    with pytest.raises(StorageError, match="is not a saved model"):
+        load(tmp_path)
+
+
+def test_arrays_and_json_of_two_saves_do_not_pass_as_one(saved, tmp_path):
+    """As after a power cut between the two files."""
+    NADE(4, max_epochs=1, random_state=1).fit(np.eye(20)).save(tmp_path / "other")
+    (saved / "model.safetensors").write_bytes((tmp_path / "other" / "model.safetensors").read_bytes())
+    with pytest.raises(StorageError, match="checksum differs"):
+        load(saved)
+
+
+def test_no_code_is_carried(saved):
+    """Neither file is a pickle: nothing that unpickles them would find an opcode."""
+    assert json.loads((saved / "model.json").read_text())["format_version"] == FORMAT_VERSION
+    assert sorted(p.name for p in saved.iterdir()) == ["model.json", "model.safetensors"]
+    _, arrays = read_folder(saved)
+    assert all(isinstance(array, np.ndarray) and array.dtype != object for array in arrays.values())
+
+
+def test_facts_and_arrays_come_back(tmp_path):
+    write_folder(tmp_path / "deep" / "model", FACTS, ARRAYS)
+    assert is_saved_model(tmp_path / "deep" / "model")
+    facts, arrays = read_folder(tmp_path / "deep" / "model")
+    assert facts.items() >= FACTS.items()
+    assert set(arrays) == set(ARRAYS)
+    for name, array in ARRAYS.items():
+        np.testing.assert_array_equal(arrays[name], array)
+        assert arrays[name].dtype == array.dtype
+
+
+def test_saving_again_replaces_the_model(tmp_path):
+    write_folder(tmp_path, {"class": "A"}, ARRAYS)
+    write_folder(tmp_path, {"class": "B"}, {"only": np.zeros(2)})
+    facts, arrays = read_folder(tmp_path)
+    assert facts["class"] == "B"
+    assert set(arrays) == {"only"}
+
+
+def test_a_full_disk_leaves_the_earlier_model_whole(saved, monkeypatch):
+    before = load(saved).score_samples(np.eye(20))
+
+    def no_space(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", no_space)
+    with pytest.raises(OSError, match="No space left"):
+        NADE(9, max_epochs=1, random_state=1).fit(np.eye(20)).save(saved)
+    monkeypatch.undo()
+    np.testing.assert_array_equal(load(saved).score_samples(np.eye(20)), before)
+    assert sorted(p.name for p in saved.iterdir()) == ["model.json", "model.safetensors"]
+
+
+def test_bytes_are_written_whole(tmp_path):
+    path = tmp_path / "file"
+    write_bytes(path, b"first")
+    write_bytes(path, b"second")
+    assert path.read_bytes() == b"second"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_loading_leaves_global_random_state_alone(saved):
+    state = torch.get_rng_state()
+    load(saved)
+    assert torch.equal(torch.get_rng_state(), state)
