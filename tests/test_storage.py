@@ -40,9 +40,7 @@ MODELS = {
     "NADE": NADE(6, n_orderings=2),
     "NADE context": NADE(6, ordering=(2, 0, 3, 1), activation="tanh"),
     "MADE": MADE((6, 5), direct_connections=False, encoding="scaled"),
-    "MADE ensemble": MADE(
-        (6, 6), n_masks=3, n_orderings=2, residual=True, ordering="random", mixture="laplace"
-    ),
+    "MADE ensemble": MADE((6, 6), n_masks=3, n_orderings=2, residual=True, mixture="laplace"),
     "MADE context": MADE((6,), n_masks=2, degrees="uniform", dropout=0.5),
 }
 
@@ -55,9 +53,8 @@ def test_a_loaded_model_scores_and_samples_bit_for_bit_alike(name, tmp_path):
     model.save(tmp_path / "model")
     other = load(tmp_path / "model")
     assert type(other) is type(model)
-    np.testing.assert_array_equal(
-        other.score_samples(table(), **given), model.score_samples(table(), **given)
-    )
+    scores = model.score_samples(table(), **given)
+    np.testing.assert_array_equal(other.score_samples(table(), **given), scores)
     samples = [m.sample(80, random_state=7, **given) for m in (model, other)]
     pd.testing.assert_frame_equal(*samples)
     assert other.get_params() == model.get_params()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import io
 import math
-import pickle
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
@@ -23,6 +22,11 @@ __all__ = ["Epoch", "History", "Rows", "Trainer", "TrainingOptions", "mean_nll"]
 
 # Numbers of float32 that one batch of an evaluation may spread over its widest layer: 64 MiB.
 _EVALUATION_NUMBERS = 2**24
+# The parts of a checkpoint.
+_STATE = {
+    "options", "model", "averaged", "best_weights", "optimizer", "generator", "dropout_generator", "history",
+    "best_nll", "stale", "step",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -324,12 +328,8 @@ class Trainer:
         StorageError
             If the file is damaged, or belongs to a model of another shape or to other options.
         """
-        try:
-            # Only tensors and plain values are read: a checkpoint cannot carry code.
-            state = torch.load(path, map_location=self.device, weights_only=True)
-        except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-            raise StorageError(f"the checkpoint {path} is damaged; delete it to start anew") from error
-        if state.get("options") != self._identity():
+        state = _read_state(path, self.device)
+        if state["options"] != self._identity():
             raise StorageError(
                 f"the checkpoint {path} belongs to a fit with other rows or options; delete it to start anew"
             )
@@ -346,3 +346,15 @@ class Trainer:
         self.dropout_generator.set_state(state["dropout_generator"].cpu())
         self.history = History(**state["history"])
         self.best_nll, self.stale, self.step = state["best_nll"], state["stale"], state["step"]
+
+
+def _read_state(path: Path, device: torch.device) -> dict[str, Any]:
+    """Return what `save_checkpoint` wrote; only tensors and plain values are read, never code."""
+    content = path.read_bytes()
+    try:
+        state = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
+    except Exception as error:  # Damaged bytes make the reader fail in ways that it does not list.
+        raise StorageError(f"the checkpoint {path} is damaged; delete it to start anew") from error
+    if not isinstance(state, dict) or set(state) != _STATE:
+        raise StorageError(f"{path} is not the checkpoint of a fit; delete it to start anew")
+    return state

@@ -1,0 +1,399 @@
+"""The fit loop: what it learns, when it stops, and that an interrupted fit loses nothing."""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import numpy as np
+import pytest
+import torch
+
+import chainrule.estimators.autoregressive as autoregressive
+from chainrule import MADE, NADE
+from chainrule.errors import FitInterrupted, StorageError
+from chainrule.progress import FitProgress
+from chainrule.training import Epoch, History, Rows, Trainer, TrainingOptions, evaluation_batch, mean_nll
+from strategies import Spec, build, random_context, random_rows
+
+SPECS = {
+    "nade": Spec("nade", ("binary",) * 5, (2,) * 5),
+    "nade orders": Spec("nade", ("binary",) * 5, (2,) * 5, n_orderings=3, activation="silu"),
+    "made": Spec(kinds=("binary",) * 5, n_levels=(2,) * 5, hidden=(8, 8), direct=True),
+    "made ensemble, context": Spec(
+        kinds=("categorical", "continuous", "ordinal", "binary"),
+        n_levels=(3, None, 4, 2),
+        hidden=(8, 8),
+        residual=True,
+        n_orderings=2,
+        n_masks=3,
+        n_context=2,
+    ),
+}
+each_spec = pytest.mark.parametrize("name", SPECS)
+
+
+def rows(spec, n, seed):
+    single = {"dtype": torch.float32}
+    context = random_context(spec, n, seed, **single)
+    return Rows(random_rows(spec, n, seed, **single), context)
+
+
+def trainer(name, valid=True, dropout=0.4, seed=0, **options):
+    """Return a trainer of a small float32 model on random rows; `options` change those of the fit."""
+    spec = SPECS[name]
+    model = build(spec, dtype=torch.float32, scale=0.5, dropout=dropout)
+    options = {"batch_size": 16, "max_epochs": 6, "learning_rate": 0.01} | options
+    return Trainer(
+        model,
+        rows(spec, 70, 1),
+        rows(spec, 30, 2) if valid else None,
+        TrainingOptions(**options),
+        torch.Generator().manual_seed(seed),
+    )
+
+
+def stop_at(epoch):
+    def on_epoch(done: Epoch):
+        if done.number == epoch:
+            raise KeyboardInterrupt
+
+    return on_epoch
+
+
+def assert_same_fit(a, b):
+    """Weights, losses and what comes next are equal bit by bit."""
+    assert a.history.train == b.history.train
+    assert a.history.valid == b.history.valid
+    assert a.history.best_epoch == b.history.best_epoch
+    for key, weight in a.model.state_dict().items():
+        assert torch.equal(weight, b.model.state_dict()[key]), key
+    assert torch.equal(a.generator.get_state(), b.generator.get_state())
+    assert torch.equal(a.dropout_generator.get_state(), b.dropout_generator.get_state())
+
+
+# ---------------------------------------------------------------- resuming
+
+
+@each_spec
+@pytest.mark.parametrize("epoch", [1, 2, 5])
+def test_an_interrupted_fit_that_resumes_equals_one_that_was_not(name, epoch, tmp_path):
+    whole = trainer(name)
+    whole.run()
+    checkpoint = tmp_path / "checkpoint"
+    with pytest.raises(FitInterrupted, match=f"stopped after {epoch} epochs"):
+        trainer(name).run(stop_at(epoch), checkpoint)
+    resumed = trainer(name)
+    resumed.run(None, checkpoint)
+    assert_same_fit(resumed, whole)
+    assert not resumed.history.interrupted
+
+
+@each_spec
+def test_a_fit_interrupted_in_the_middle_of_an_epoch_resumes_from_the_last_one(name, tmp_path, monkeypatch):
+    whole = trainer(name)
+    whole.run()
+    stopped = trainer(name)
+    step = stopped._train_step
+
+    def failing_step(batch):
+        if stopped.step == 12:
+            raise KeyboardInterrupt
+        return step(batch)
+
+    monkeypatch.setattr(stopped, "_train_step", failing_step)
+    with pytest.raises(FitInterrupted, match="stopped after 2 epochs"):
+        stopped.run(None, tmp_path / "checkpoint")
+    resumed = trainer(name)
+    resumed.run(None, tmp_path / "checkpoint")
+    assert_same_fit(resumed, whole)
+
+
+def test_a_fit_resumes_twice_and_without_validation_rows(tmp_path):
+    whole = trainer("made", valid=False)
+    whole.run()
+    for epoch in (2, 4):
+        with pytest.raises(FitInterrupted):
+            trainer("made", valid=False).run(stop_at(epoch), tmp_path / "checkpoint")
+    resumed = trainer("made", valid=False)
+    resumed.run(None, tmp_path / "checkpoint")
+    assert_same_fit(resumed, whole)
+
+
+def test_a_finished_fit_can_be_given_more_epochs(tmp_path):
+    whole = trainer("made", max_epochs=6)
+    whole.run()
+    trainer("made", max_epochs=3).run(None, tmp_path / "checkpoint")
+    longer = trainer("made", max_epochs=6)
+    longer.run(None, tmp_path / "checkpoint")
+    assert_same_fit(longer, whole)
+
+
+def test_a_finished_fit_that_is_taken_up_again_changes_nothing(tmp_path):
+    done = trainer("made")
+    done.run(None, tmp_path / "checkpoint")
+    again = trainer("made")
+    again.run(None, tmp_path / "checkpoint")
+    assert_same_fit(again, done)
+
+
+def test_seeds_matter():
+    """The comparison above is of fits that would differ under another seed."""
+    a, b = trainer("made", seed=0), trainer("made", seed=1)
+    a.run()
+    b.run()
+    assert a.history.train != b.history.train
+
+
+def test_an_interrupted_fit_leaves_the_best_weights_so_far():
+    fit = trainer("nade", learning_rate=0.3, max_epochs=30, patience=30)
+    with pytest.raises(FitInterrupted):
+        fit.run(stop_at(25))
+    assert fit.history.interrupted
+    assert fit.history.epochs == 25
+    assert not fit.model.training
+    best = min(fit.history.valid)
+    assert fit.history.valid[fit.history.best_epoch - 1] == best
+    assert mean_nll(fit.model, fit.valid) == pytest.approx(best, abs=1e-9)
+    assert fit.history.best_epoch < 25, "the last weights are the best: the test shows nothing"
+
+
+def test_an_interrupt_before_the_first_epoch_ends_leaves_a_usable_model(monkeypatch):
+    fit = trainer("nade")
+    monkeypatch.setattr(fit, "_train_step", lambda batch: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(FitInterrupted, match="stopped after 0 epochs"):
+        fit.run()
+    assert math.isfinite(mean_nll(fit.model, fit.valid))
+    assert fit.history.best_epoch == 0
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        NADE(6, n_orderings=2),
+        MADE((6, 6), dropout=0.5),
+        MADE((6,), dropout=0.5, n_masks=3, n_orderings=2, ordering="random"),
+    ],
+    ids=["NADE", "MADE", "ensemble"],
+)
+def test_an_interrupted_estimator_resumes_bit_by_bit(estimator, tmp_path, monkeypatch):
+    X = np.random.default_rng(0).integers(0, 2, (100, 5))
+    estimator.set_params(max_epochs=6, batch_size=20, random_state=3, checkpoint=None, verbose=False)
+    whole = copy.deepcopy(estimator).fit(X)
+
+    class Stopping(FitProgress):
+        def __call__(self, epoch):
+            super().__call__(epoch)
+            if epoch.number == 4:
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(autoregressive, "FitProgress", Stopping)
+    stopped = copy.deepcopy(estimator).set_params(checkpoint=tmp_path / "state", verbose=True)
+    with pytest.raises(FitInterrupted):
+        stopped.fit(X)
+    assert stopped.history_.interrupted
+    assert np.isfinite(stopped.score(X))
+    resumed = copy.deepcopy(estimator).set_params(checkpoint=tmp_path / "state").fit(X)
+    assert resumed.history_.valid == whole.history_.valid
+    np.testing.assert_array_equal(resumed.score_samples(X), whole.score_samples(X))
+    np.testing.assert_array_equal(resumed.sample(20, random_state=1), whole.sample(20, random_state=1))
+
+
+# ---------------------------------------------------------------- damaged and foreign checkpoints
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    path = tmp_path / "checkpoint"
+    trainer("made", max_epochs=2).run(None, path)
+    return path
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+class Payload:
+    """What a malicious pickle holds: a call to make on loading."""
+
+    def __reduce__(self):
+        return (print, ("code from a checkpoint ran",))
+
+
+DAMAGES = {
+    "truncated": truncate,
+    "empty": lambda path: path.write_bytes(b""),
+    "text": lambda path: path.write_text("not a checkpoint"),
+    "a list": lambda path: torch.save([1, 2], path),
+    "a tensor": lambda path: torch.save(torch.ones(3), path),
+    "another dictionary": lambda path: torch.save({"weights": torch.ones(3)}, path),
+    "with code": lambda path: torch.save({"options": Payload()}, path),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_a_damaged_checkpoint_is_refused_with_advice(name, checkpoint, capsys):
+    DAMAGES[name](checkpoint)
+    with pytest.raises(StorageError, match="delete it to start anew") as caught:
+        trainer("made").run(None, checkpoint)
+    assert str(checkpoint) in str(caught.value)
+    assert "code from a checkpoint ran" not in capsys.readouterr().out
+
+
+def test_parts_missing_from_a_checkpoint_are_noticed(checkpoint):
+    state = torch.load(checkpoint, weights_only=True)
+    for part in set(state) - {"options"}:
+        torch.save({key: value for key, value in state.items() if key != part}, checkpoint)
+        with pytest.raises(StorageError, match="delete it to start anew"):
+            trainer("made").run(None, checkpoint)
+
+
+@pytest.mark.parametrize("option", [{"learning_rate": 0.02}, {"batch_size": 17}, {"weight_decay": 0.5}])
+def test_a_checkpoint_of_other_options_is_refused(option, checkpoint):
+    with pytest.raises(StorageError, match="other rows or options"):
+        trainer("made", **option).run(None, checkpoint)
+
+
+def test_a_checkpoint_of_other_rows_is_refused(checkpoint):
+    other = trainer("made")
+    other.train = rows(SPECS["made"], 70, 5)
+    with pytest.raises(StorageError, match="other rows or options"):
+        other.run(None, checkpoint)
+
+
+def test_a_checkpoint_of_a_model_of_another_shape_is_refused(checkpoint):
+    other = trainer("nade")
+    with pytest.raises(StorageError, match="model of another shape"):
+        other.run(None, checkpoint)
+
+
+# ---------------------------------------------------------------- stopping
+
+
+def fake_validation(monkeypatch, values):
+    """Let the validation NLL of each epoch be the given one."""
+    left = iter(values)
+    monkeypatch.setattr("chainrule.training.mean_nll", lambda model, rows: next(left))
+
+
+def test_patience_ends_the_fit_and_the_best_epoch_is_kept(monkeypatch):
+    fake_validation(monkeypatch, [5.0, 4.0, 4.5, 4.2, 4.1, 3.0])
+    fit = trainer("made", patience=3, max_epochs=10)
+    kept = []
+    fit.run(lambda epoch: kept.append(copy.deepcopy(fit.averaged.state_dict())))
+    assert fit.history.epochs == 5
+    assert fit.history.best_epoch == 2
+    for key, weight in fit.model.state_dict().items():
+        assert torch.equal(weight, kept[1][key])
+
+
+def test_the_learning_rate_drops_while_nothing_improves(monkeypatch):
+    fake_validation(monkeypatch, [1.0] + [2.0] * 9)
+    fit = trainer("made", patience=9, max_epochs=20, learning_rate=0.01)
+    rates = []
+    fit.run(lambda epoch: rates.append(fit.optimizer.param_groups[0]["lr"]))
+    expected = [0.01] * 3 + [0.003] * 3 + [0.0009] * 3 + [0.00027]
+    assert rates == pytest.approx(expected)
+
+
+def test_without_validation_rows_all_epochs_run_and_the_last_weights_stay():
+    fit = trainer("made", valid=False, max_epochs=4)
+    history = fit.run()
+    assert (history.epochs, history.best_epoch, history.valid) == (4, 4, [])
+    for key, weight in fit.model.state_dict().items():
+        assert torch.equal(weight, fit.averaged.state_dict()[key])
+
+
+def test_epochs_are_reported_as_they_end():
+    seen = []
+    history = trainer("made", max_epochs=4).run(seen.append)
+    assert [epoch.number for epoch in seen] == [1, 2, 3, 4]
+    assert [epoch.train for epoch in seen] == history.train
+    assert [epoch.valid for epoch in seen] == history.valid
+    assert [epoch.number for epoch in seen if epoch.is_best][-1] == history.best_epoch
+    assert all(epoch.seconds_left >= 0 for epoch in seen)
+    assert seen[-1].seconds_left == 0
+
+
+def test_a_fit_that_diverges_says_so():
+    fit = trainer("made")
+    with torch.no_grad():
+        next(fit.model.parameters()).fill_(torch.nan)
+    with pytest.raises(FloatingPointError, match="training NLL became nan in epoch 1; try a smaller"):
+        fit.run()
+
+
+# ---------------------------------------------------------------- learning
+
+
+def test_training_lowers_the_nll():
+    generator = torch.Generator().manual_seed(0)
+    first = torch.randint(2, (400, 1), generator=generator).float()
+    fit = trainer("made", dropout=0.0, max_epochs=40, valid=False)
+    fit.train = Rows(first.expand(-1, 5).contiguous())
+    history = fit.run()
+    assert history.train[-1] < 1.0 < history.train[0]
+    assert mean_nll(fit.model, fit.train) == pytest.approx(math.log(2), abs=0.1)
+
+
+@each_spec
+def test_members_take_turns_and_each_step_trains_one(name, monkeypatch):
+    fit = trainer(name, max_epochs=2, resample_every=2)
+    seen = []
+    inner = fit.model.log_conditionals
+    monkeypatch.setattr(
+        fit.model, "log_conditionals", lambda x, member=0, c=None: seen.append(member) or inner(x, member, c)
+    )
+    for _ in range(2):
+        fit._train_epoch()
+    assert seen == [step // 2 % fit.model.n_members for step in range(10)]
+
+
+def test_weight_decay_pulls_matrices_only():
+    fit = trainer("made", weight_decay=0.5)
+    decay = {id(p): group["weight_decay"] for group in fit.optimizer.param_groups for p in group["params"]}
+    for weight in fit.model.parameters():
+        assert decay[id(weight)] == (0.5 if weight.ndim > 1 else 0.0)
+
+
+def test_a_fit_draws_from_its_own_generators_alone():
+    state = torch.get_rng_state()
+    trainer("made ensemble, context").run()
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@each_spec
+def test_evaluation_in_batches_equals_one_of_all_rows(name, monkeypatch):
+    fit = trainer(name)
+    with torch.no_grad():
+        expected = -float(fit.model.log_prob(fit.valid.codes, fit.valid.context).mean())
+    for size in (1, 7, 30, 1000):
+        monkeypatch.setattr("chainrule.training.evaluation_batch", lambda model, size=size: size)
+        assert mean_nll(fit.model, fit.valid) == pytest.approx(expected, rel=1e-6)
+
+
+def test_evaluation_batches_shrink_with_the_widest_layer():
+    narrow = build(Spec(hidden=(4,)))
+    wide = build(Spec(hidden=(100_000,)))
+    assert evaluation_batch(narrow) == 4096
+    assert 1 <= evaluation_batch(wide) < 200
+
+
+# ---------------------------------------------------------------- history and progress
+
+
+def test_history_counts_epochs_and_becomes_json():
+    history = History(train=[3.0, 2.0], valid=[3.5, 2.5], best_epoch=2, seconds=1.5)
+    assert history.epochs == 2
+    assert History(**history.to_dict()) == history
+
+
+def test_progress_shows_epoch_and_nats_on_standard_error(capsys):
+    with FitProgress("MADE", 3) as bar:
+        bar(Epoch(1, 4.25, 4.5, True, 2.0))
+        bar(Epoch(2, 4.125, None, False, 1.0))
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "MADE" in err
+    assert "epoch 2/3" in err
+    assert "train 4.125" in err
