@@ -326,7 +326,7 @@ def test_em_trace_is_the_smoothed_likelihood() -> None:
 
 
 def test_em_finds_the_two_coins() -> None:
-    model = MixtureOfBernoullis(2, tol=1e-6, max_iter=1000, random_state=0).fit(bits(5000, 8))
+    model = MixtureOfBernoullis(2, tol=1e-7, max_iter=1000, random_state=0).fit(bits(5000, 8))
     low = np.argmin(model.mixture_.binary.mean(axis=1))
     np.testing.assert_allclose(model.mixture_.binary[low], 0.2, atol=0.05)
     np.testing.assert_allclose(model.mixture_.binary[1 - low], 0.85, atol=0.05)

@@ -103,7 +103,7 @@ class Mixture(_ProductEstimator):
     max_iter : int
         Most EM steps.
     tol : float
-        EM stops when a step gains less than so many nats per row.
+        EM stops when a step gains less than so many nats per row and variable.
     kinds : str or mapping, optional
         Kind of all columns, or of single ones: "binary", "categorical", "ordinal" or "continuous".
     validation_fraction : float
@@ -136,7 +136,7 @@ class Mixture(_ProductEstimator):
         *,
         smoothing: float = 0.5,
         max_iter: int = 100,
-        tol: float = 1e-3,
+        tol: float = 1e-5,
         kinds: str | Mapping[Any, str] | None = None,
         validation_fraction: float = 0.1,
         verbose: bool | int = False,

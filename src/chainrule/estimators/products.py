@@ -251,7 +251,7 @@ def fit_by_em(
     *,
     smoothing: float = 0.5,
     max_iter: int = 100,
-    tol: float = 1e-3,
+    tol: float = 1e-5,
 ) -> tuple[ProductMixture, list[float]]:
     """Fit a mixture of products by expectation maximisation.
 
@@ -274,7 +274,7 @@ def fit_by_em(
     max_iter : int
         Most EM steps over all rows.
     tol : float
-        Stop when a step gains less than this many nats per row.
+        Stop when a step gains less than this many nats per row and variable.
 
     Returns
     -------
@@ -288,10 +288,11 @@ def fit_by_em(
     features = layout.features(codes, np.float32 if codes.size > SINGLE_PRECISION_SIZE else np.float64)
     prior = _expected_features(independent)
     mixture = _start(features, prior, layout, n_components, generator, smoothing)
+    least = tol * codes.shape[1]
     if len(codes) > 2 * SUBSET_ROWS:
         subset = features[np.sort(generator.permutation(len(codes))[:SUBSET_ROWS])]
-        mixture, _ = _climb(mixture, subset, prior, smoothing, max_iter, 10 * tol)
-    return _climb(mixture, features, prior, smoothing, max_iter, tol)
+        mixture, _ = _climb(mixture, subset, prior, smoothing, max_iter, 10 * least)
+    return _climb(mixture, features, prior, smoothing, max_iter, least)
 
 
 def _expected_features(independent: ProductMixture) -> Features:
@@ -316,15 +317,20 @@ def _start(
 
 
 def _climb(
-    mixture: ProductMixture, features: Features, prior: Features, smoothing: float, max_iter: int, tol: float
+    mixture: ProductMixture,
+    features: Features,
+    prior: Features,
+    smoothing: float,
+    max_iter: int,
+    least: float,
 ) -> tuple[ProductMixture, list[float]]:
-    """Repeat EM steps until one gains less than `tol` nats per row; return the mixture and its trace."""
+    """Repeat EM steps until one gains less than `least` nats per row; return the mixture and its trace."""
     trace: list[float] = []
     for _ in range(max_iter):
         counts, dense, one_hot, total = _expect(mixture, features)
         penalty = smoothing * float(mixture.log_joint(prior).sum())
         trace.append((total + penalty) / len(features))
-        if len(trace) > 1 and trace[-1] - trace[-2] < tol:
+        if len(trace) > 1 and trace[-1] - trace[-2] < least:
             break
         mixture = _maximise(mixture.layout, counts, dense, one_hot, prior, smoothing)
     return mixture, trace
