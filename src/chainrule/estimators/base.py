@@ -96,6 +96,8 @@ class DensityEstimator(DensityMixin, BaseEstimator, ABC):
         self.n_features_in_ = schema.n_variables
         if schema.named:
             self.feature_names_in_ = np.array(schema.names, dtype=object)
+        elif hasattr(self, "feature_names_in_"):
+            del self.feature_names_in_
         self._fit_codes(
             codes,
             codes_val if len(codes_val) else None,
@@ -143,7 +145,7 @@ class DensityEstimator(DensityMixin, BaseEstimator, ABC):
         if context_codes is not None and n_context not in (1, n_samples):
             raise DataError(f"context has {n_context} rows, expected 1 or n_samples = {n_samples}")
         if context_codes is not None:
-            context_codes = np.broadcast_to(context_codes, (n_samples, context_codes.shape[1]))
+            context_codes = np.repeat(context_codes, n_samples // n_context, axis=0)
         codes = self._sample_codes(n_samples, make_generator(random_state), context_codes)
         return self.schema_.decode(codes)
 
