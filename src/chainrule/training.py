@@ -5,9 +5,11 @@ from __future__ import annotations
 import copy
 import io
 import math
+import pickle
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -318,7 +320,8 @@ class Trainer:
             },
             buffer,
         )
-        write_bytes(path, buffer.getvalue())
+        content = buffer.getvalue()
+        write_bytes(path, sha256(content).digest() + content)
 
     def load_checkpoint(self, path: Path) -> None:
         """Take up a fit where `save_checkpoint` left it.
@@ -350,11 +353,14 @@ class Trainer:
 
 def _read_state(path: Path, device: torch.device) -> dict[str, Any]:
     """Return what `save_checkpoint` wrote; only tensors and plain values are read, never code."""
-    content = path.read_bytes()
+    whole = path.read_bytes()
+    digest, content = whole[:32], whole[32:]
+    if digest != sha256(content).digest():
+        raise StorageError(f"the checkpoint {path} is damaged; delete it to start anew")
     try:
         state = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
-    except Exception as error:  # Damaged bytes make the reader fail in ways that it does not list.
-        raise StorageError(f"the checkpoint {path} is damaged; delete it to start anew") from error
+    except pickle.UnpicklingError as error:
+        raise StorageError(f"{path} is not the checkpoint of a fit; delete it to start anew") from error
     if not isinstance(state, dict) or set(state) != _STATE:
         raise StorageError(f"{path} is not the checkpoint of a fit; delete it to start anew")
     return state
