@@ -16,8 +16,8 @@ from scipy import stats
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
-from chainrule import MADE, NADE
-from chainrule.errors import DataError
+from chainrule import MADE, NADE, load
+from chainrule.errors import DataError, ParameterError
 
 QUICK = {"max_epochs": 3, "random_state": 0}
 
@@ -258,30 +258,38 @@ def test_a_list_or_a_vector_is_a_context_of_one_column(estimator):
 # ---------------------------------------------------------------- wrong parameters
 
 WRONG = [
-    (NADE(0), "hidden_size must be at least 1, got 0"),
-    (NADE(activation="swish"), "activation must be one of sigmoid, .* got 'swish'"),
-    (NADE(ordering="backwards"), 'ordering must be "natural", "random" or a permutation, got \'backwards\''),
+    (NADE(0), "'hidden_size' parameter of NADE must be an int .* Got 0"),
+    (NADE(4.0), "'hidden_size' parameter of NADE must be an int .* Got 4.0"),
+    (NADE("4"), "'hidden_size' parameter of NADE must be an int .* Got '4'"),
+    (NADE(activation="swish"), "'activation' parameter of NADE must be a str among .* Got 'swish'"),
+    (NADE(ordering="backwards"), "'ordering' parameter of NADE must be .* Got 'backwards'"),
     (NADE(ordering=[0, 0, 1, 2]), r"an ordering must be a permutation of 0\.\.3, got \[0, 0, 1, 2\]"),
     (NADE(ordering=[0, 1, 2]), "an ordering must be a permutation"),
-    (NADE(n_orderings=0), "n_orderings must be at least 1, got 0"),
-    (NADE(mixture="cauchy"), "mixture must be one of gaussian, logistic, laplace, got 'cauchy'"),
-    (NADE(encoding="dense"), "encoding must be one of onehot, scaled, raw, got 'dense'"),
-    (NADE(n_components=0), "n_components must be a whole number of at least 1, got 0"),
-    (NADE(batch_size=0), "batch_size must be a whole number of at least 1, got 0"),
-    (NADE(batch_size=2.5), "batch_size must be a whole number of at least 1, got 2.5"),
-    (NADE(max_epochs=0), "max_epochs must be a whole number of at least 1, got 0"),
-    (NADE(patience=-1), "patience must be a whole number of at least 1, got -1"),
-    (NADE(resample_every=0), "resample_every must be a whole number of at least 1, got 0"),
-    (NADE(learning_rate=0), "learning_rate must be above 0, got 0"),
-    (NADE(learning_rate=math.nan), "learning_rate must be above 0, got nan"),
-    (NADE(weight_decay=-1), "weight_decay must not be negative, got -1"),
-    (NADE(validation_fraction=1.0), r"validation_fraction must be in \[0, 1\), got 1.0"),
+    (NADE(ordering=[0.5, 1, 2, 3]), "an ordering must be a permutation"),
+    (NADE(n_orderings=0), "'n_orderings' parameter of NADE must be an int .* Got 0"),
+    (NADE(n_orderings=1.5), "'n_orderings' parameter of NADE must be an int .* Got 1.5"),
+    (NADE(mixture="cauchy"), "'mixture' parameter of NADE must be a str among .* Got 'cauchy'"),
+    (NADE(encoding="dense"), "'encoding' parameter of NADE must be a str among .* Got 'dense'"),
+    (NADE(n_components=0), "'n_components' parameter of NADE must be an int .* Got 0"),
+    (NADE(batch_size=0), "'batch_size' parameter of NADE must be an int .* Got 0"),
+    (NADE(batch_size=2.5), "'batch_size' parameter of NADE must be an int .* Got 2.5"),
+    (NADE(max_epochs=0), "'max_epochs' parameter of NADE must be an int .* Got 0"),
+    (NADE(patience=-1), "'patience' parameter of NADE must be an int .* Got -1"),
+    (NADE(resample_every=0), "'resample_every' parameter of NADE must be an int .* Got 0"),
+    (NADE(learning_rate=0), "'learning_rate' parameter of NADE must be a float .* Got 0"),
+    (NADE(learning_rate=math.nan), "'learning_rate' parameter of NADE must be a float .* Got nan"),
+    (NADE(learning_rate="fast"), "'learning_rate' parameter of NADE must be a float .* Got 'fast'"),
+    (NADE(weight_decay=-1), "'weight_decay' parameter of NADE must be a float .* Got -1"),
+    (NADE(validation_fraction=1.0), "'validation_fraction' parameter of NADE must be a float .* Got 1.0"),
+    (NADE(device="tpu9"), "device 'tpu9' cannot be used here"),
     (NADE(kinds="blue"), "blue"),
-    (MADE(()), r"hidden_sizes must name at least one layer of at least one unit, got \[\]"),
-    (MADE((5, 0)), r"hidden_sizes must name at least one layer of at least one unit, got \[5, 0\]"),
-    (MADE(n_masks=0), "n_masks must be at least 1, got 0"),
-    (MADE(degrees="odd"), 'degrees must be "even" or "uniform", got \'odd\''),
-    (MADE(dropout=1.0), r"dropout must be in \[0, 1\), got 1.0"),
+    (MADE(()), r"hidden_sizes must name whole numbers of units, one per layer, got \(\)"),
+    (MADE((5, 0)), r"hidden_sizes must name whole numbers of units, one per layer, got \(5, 0\)"),
+    (MADE((4.5,)), r"hidden_sizes must name whole numbers of units, one per layer, got \(4.5,\)"),
+    (MADE(16), "'hidden_sizes' parameter of MADE must be an array-like. Got 16"),
+    (MADE(n_masks=0), "'n_masks' parameter of MADE must be an int .* Got 0"),
+    (MADE(degrees="odd"), "'degrees' parameter of MADE must be a str among .* Got 'odd'"),
+    (MADE(dropout=1.0), "'dropout' parameter of MADE must be a float .* Got 1.0"),
     (MADE((4, 5), residual=True), r"residual layers need equal hidden_sizes, got \(4, 5\)"),
 ]
 
@@ -294,8 +302,31 @@ def test_a_wrong_parameter_is_named(estimator, message):
 
 @each
 def test_a_wrong_number_of_samples_is_refused(estimator):
-    with pytest.raises(DataError, match="n_samples must be at least 1, got 0"):
-        estimator.fit(bits()).sample(0)
+    model = estimator.fit(bits())
+    for wrong in (0, 2.5):
+        with pytest.raises(
+            ParameterError, match=f"n_samples must be a whole number of at least 1, got {wrong}"
+        ):
+            model.sample(wrong)
+
+
+def test_a_failed_refit_leaves_the_fitted_model_alone():
+    model = NADE(4, max_epochs=1, random_state=0).fit(bits())
+    scores = model.score_samples(bits())
+    with pytest.raises(ParameterError):
+        model.set_params(ordering=[0, 0, 0, 0]).fit(bits()[:, :3])
+    assert (model.score_samples(bits()) == scores).all()
+
+
+def test_kinds_by_column_number_survive_saving(tmp_path):
+    model = NADE(4, kinds={0: "ordinal"}, max_epochs=1, random_state=0).fit(bits())
+    model.save(tmp_path / "model")
+    assert load(tmp_path / "model").get_params()["kinds"] == {0: "ordinal"}
+
+
+def test_validation_context_needs_validation_rows():
+    with pytest.raises(DataError, match="context_val belongs to X_val"):
+        NADE(4).fit(bits(), context=bits()[:, :1], context_val=bits()[:, :1])
 
 
 # ---------------------------------------------------------------- the face of scikit-learn

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import io
 import math
 from hashlib import sha256
@@ -266,21 +267,27 @@ def test_parts_missing_from_a_checkpoint_are_noticed(checkpoint):
 
 @pytest.mark.parametrize("option", [{"learning_rate": 0.02}, {"batch_size": 17}, {"weight_decay": 0.5}])
 def test_a_checkpoint_of_other_options_is_refused(option, checkpoint):
-    with pytest.raises(StorageError, match="other rows or options"):
+    with pytest.raises(StorageError, match="other rows, settings or options"):
         trainer("made", **option).run(None, checkpoint)
 
 
 def test_a_checkpoint_of_other_rows_is_refused(checkpoint):
     other = trainer("made")
     other.train = rows(SPECS["made"], 70, 5)
-    with pytest.raises(StorageError, match="other rows or options"):
+    with pytest.raises(StorageError, match="other rows, settings or options"):
         other.run(None, checkpoint)
 
 
-def test_a_checkpoint_of_a_model_of_another_shape_is_refused(checkpoint):
-    other = trainer("nade")
+@pytest.mark.parametrize("other", [{"name": "nade"}, {"name": "made", "dropout": 0.1}])
+def test_a_checkpoint_of_another_network_is_refused(other, checkpoint):
+    with pytest.raises(StorageError, match="other rows, settings or options"):
+        trainer(**other).run(None, checkpoint)
+
+
+def test_a_checkpoint_of_a_model_of_another_shape_is_refused(checkpoint, monkeypatch):
+    monkeypatch.setitem(SPECS, "made", dataclasses.replace(SPECS["made"], hidden=(8, 9)))
     with pytest.raises(StorageError, match="model of another shape"):
-        other.run(None, checkpoint)
+        trainer("made").run(None, checkpoint)
 
 
 # ---------------------------------------------------------------- stopping

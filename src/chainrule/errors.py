@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["ChainruleError", "DataError", "FitInterrupted", "KindError", "StorageError"]
+__all__ = ["ChainruleError", "DataError", "FitInterrupted", "KindError", "ParameterError", "StorageError"]
 
 
 class ChainruleError(Exception):
@@ -15,6 +15,10 @@ class DataError(ChainruleError, ValueError):
 
 class KindError(DataError):
     """A kind of variable that the chosen model cannot model."""
+
+
+class ParameterError(ChainruleError, ValueError):
+    """A constructor argument that is out of its range or of the wrong type."""
 
 
 class StorageError(ChainruleError, ValueError):

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from chainrule.errors import ParameterError
+
 __all__ = ["given_order", "natural_order", "random_orders", "rank_of"]
 
 
@@ -33,18 +35,18 @@ def given_order(order: Sequence[int], n_variables: int) -> Tensor:
 
     Raises
     ------
-    ValueError
+    ParameterError
         If `order` is not a permutation of 0..D-1.
 
     >>> given_order([2, 0, 1], 3)
     tensor([2, 0, 1])
     """
-    if sorted(int(d) for d in order) != list(range(n_variables)):
-        raise ValueError(
+    if sorted(order) != list(range(n_variables)):
+        raise ParameterError(
             f"an ordering must be a permutation of 0..{n_variables - 1}, got {list(order)[:12]}; "
             'give each variable once, or use "natural" or "random"'
         )
-    return torch.tensor([int(d) for d in order], dtype=torch.long)
+    return torch.as_tensor(order, dtype=torch.long)
 
 
 def rank_of(order: Tensor) -> Tensor:

@@ -114,8 +114,7 @@ class History:
 
 def evaluation_batch(model: AutoregressiveModel) -> int:
     """Return how many rows to evaluate at a time so that memory stays bounded."""
-    widest = max(max(p.shape) for p in model.parameters())
-    return max(1, min(4096, _EVALUATION_NUMBERS // widest))
+    return max(1, min(4096, _EVALUATION_NUMBERS // model.conditioner.numbers_per_row()))
 
 
 @torch.no_grad()
@@ -298,8 +297,14 @@ class Trainer:
     def _identity(self) -> dict[str, Any]:
         """Return what must be the same for a fit to go on: options and rows, but not how long to fit."""
         options = {k: v for k, v in asdict(self.options).items() if k not in ("max_epochs", "patience")}
-        total = float(self.train.codes.sum(dtype=torch.float64))
-        return {**options, "shape": list(self.train.codes.shape), "sum": total}
+        rows = [self.train, *([] if self.valid is None else [self.valid])]
+        tensors = [t for part in rows for t in (part.codes, part.context) if t is not None]
+        return {
+            **options,
+            "network": self.model.conditioner.settings(),
+            "shapes": [list(t.shape) for t in tensors],
+            "sums": [float(t.sum(dtype=torch.float64)) for t in tensors],
+        }
 
     def save_checkpoint(self, path: Path) -> None:
         """Write the whole state of the fit into a file."""
@@ -334,7 +339,8 @@ class Trainer:
         state = _read_state(path, self.device)
         if state["options"] != self._identity():
             raise StorageError(
-                f"the checkpoint {path} belongs to a fit with other rows or options; delete it to start anew"
+                f"the checkpoint {path} belongs to a fit with other rows, settings or options; "
+                "delete it to start anew"
             )
         try:
             self.model.load_state_dict(state["model"])

@@ -103,6 +103,14 @@ class Conditioner(nn.Module, ABC):
     def observe(self, state: Any, d: int, value: Tensor) -> None:
         """Take in the codes (n,) of variable d, whose params were asked for last."""
 
+    def settings(self) -> dict[str, Any]:
+        """Return what shapes the function beside its weights, JSON-safe."""
+        return {"class": type(self).__name__, "activation": self.activation}
+
+    def numbers_per_row(self) -> int:
+        """Return about how many numbers the widest step of `forward` holds for one row."""
+        return max(max(p.shape) for p in self.parameters())
+
     @abstractmethod
     def set_output_bias(self, bias: Tensor) -> None:
         """Let the outputs start from the given values, (n_outputs,)."""

@@ -234,6 +234,10 @@ class MADEConditioner(Conditioner):
                 with torch.no_grad():
                     context.weight.normal_(generator=generator).mul_(0.1)
 
+    def settings(self) -> dict[str, Any]:
+        """Return what shapes the function beside its weights, JSON-safe."""
+        return {**super().settings(), "residual": self.residual, "dropout": self.dropout}
+
     def n_free_parameters(self) -> int:
         """Return how many weights the masks leave free."""
         total = super().n_free_parameters()

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from chainrule.conditioners.base import Conditioner, Walk, context_layer
 from chainrule.conditioners.encoding import InputEncoding
-from chainrule.kernels.nade import nade_outputs
+from chainrule.kernels.nade import is_compiled, nade_outputs
 
 __all__ = ["NADEConditioner"]
 
@@ -99,6 +99,12 @@ class NADEConditioner(Conditioner):
         )
         outputs = outputs.flatten(1)[:, self.get_buffer("_output_column")] + self.output_bias
         return outputs if self.output_context is None else outputs + self.output_context(context)
+
+    def numbers_per_row(self) -> int:
+        """Return about how many numbers the widest step of `forward` holds for one row."""
+        if is_compiled(self.activation, self.weight.device):
+            return super().numbers_per_row()
+        return self.n_variables * len(self.bias)
 
     def _start(self, n: int, context: Tensor | None) -> Tensor:
         """Return the pre-activations (n, H) before any variable is known."""

@@ -6,15 +6,25 @@ import warnings
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from sklearn.utils._param_validation import Interval, StrOptions
 from torch import Tensor
 
-from chainrule.conditionals import Conditionals
-from chainrule.conditioners import Conditioner, InputEncoding, MADEConditioner, NADEConditioner
+from chainrule.conditionals import MIXTURES, Conditionals
+from chainrule.conditioners import (
+    ACTIVATIONS,
+    ENCODINGS,
+    Conditioner,
+    InputEncoding,
+    MADEConditioner,
+    NADEConditioner,
+)
+from chainrule.errors import ParameterError
 from chainrule.estimators.base import DensityEstimator
 from chainrule.masks import even_degrees, layer_degrees, uniform_degrees
 from chainrule.model import AutoregressiveModel
@@ -26,8 +36,9 @@ __all__ = ["MADE", "NADE"]
 
 # Direct connections cost D x D weights: beyond this many they are left out unless asked for.
 _MOST_DIRECT_WEIGHTS = 2_000_000
-# Training rows from which the margins are estimated, at which training starts.
-_MARGIN_ROWS = 10_000
+_COUNT = Interval(Integral, 1, None, closed="left")
+# Numbers from which the margins are estimated, at which training starts.
+_MARGIN_NUMBERS = 2**23
 
 
 class _AutoregressiveEstimator(DensityEstimator):
@@ -54,6 +65,27 @@ class _AutoregressiveEstimator(DensityEstimator):
     device: str | None
     checkpoint: str | Path | None
     verbose: bool | int
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "activation": [StrOptions(set(ACTIVATIONS))],
+        "ordering": [StrOptions({"natural", "random"}), "array-like"],
+        "n_orderings": [_COUNT],
+        "resample_every": [_COUNT],
+        "n_components": [_COUNT],
+        "mixture": [StrOptions(set(MIXTURES))],
+        "encoding": [StrOptions(set(ENCODINGS))],
+        "kinds": [None, str, Mapping],
+        "learning_rate": [Interval(Real, 0, None, closed="neither")],
+        "weight_decay": [Interval(Real, 0, None, closed="left")],
+        "batch_size": [_COUNT],
+        "max_epochs": [_COUNT],
+        "patience": [_COUNT],
+        "validation_fraction": [Interval(Real, 0, 1, closed="left")],
+        "device": [None, str],
+        "checkpoint": [None, str, Path],
+        "verbose": ["verbose"],
+        "random_state": ["random_state", np.random.Generator],
+    }
 
     @abstractmethod
     def _conditioner(
@@ -90,18 +122,11 @@ class _AutoregressiveEstimator(DensityEstimator):
 
     def _orders(self, n_variables: int, generator: torch.Generator) -> Tensor:
         """Return the orders of the ensemble, (n_orderings, D)."""
-        if self.n_orderings < 1:
-            raise ValueError(f"n_orderings must be at least 1, got {self.n_orderings}")
         orders = random_orders(n_variables, self.n_orderings, generator)
-        if isinstance(self.ordering, str):
-            if self.ordering not in ("natural", "random"):
-                raise ValueError(
-                    f'ordering must be "natural", "random" or a permutation, got {self.ordering!r}'
-                )
-            if self.ordering == "natural":
-                orders[0] = natural_order(n_variables)
-        else:
+        if not isinstance(self.ordering, str):
             orders[0] = given_order(self.ordering, n_variables)
+        elif self.ordering == "natural":
+            orders[0] = natural_order(n_variables)
         return orders
 
     def _context_encoding(self) -> InputEncoding | None:
@@ -110,7 +135,12 @@ class _AutoregressiveEstimator(DensityEstimator):
         return InputEncoding(self.context_schema_.kinds, self.context_schema_.n_levels)
 
     def _device(self) -> torch.device:
-        return torch.device(self.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        """Return the device to compute on: the one asked for, else a CUDA device if there is one."""
+        if self.device is None:
+            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        if not _is_available(self.device):
+            raise ParameterError(f'device {self.device!r} cannot be used here; "cpu" can')
+        return torch.device(self.device)
 
     def _rows(self, codes: np.ndarray, context: np.ndarray | None) -> Rows:
         device = self._device()
@@ -129,13 +159,12 @@ class _AutoregressiveEstimator(DensityEstimator):
         context: np.ndarray | None,
         context_val: np.ndarray | None,
     ) -> None:
-        self._check_parameters()
         torch_generator = _torch_generator(generator)
         model = self._build(torch_generator)
         train = self._rows(codes, context)
         valid = None if codes_val is None else self._rows(codes_val, context_val)
         model.conditioner.set_output_bias(
-            model.conditionals.marginal_params(train.codes[:_MARGIN_ROWS].cpu())
+            model.conditionals.marginal_params(train.codes[: _margin_rows(codes.shape[1])].cpu())
         )
         self.model_ = model.to(self._device())
         self.n_parameters_ = model.conditioner.n_free_parameters()
@@ -146,16 +175,6 @@ class _AutoregressiveEstimator(DensityEstimator):
                 trainer.run(on_epoch, None if self.checkpoint is None else Path(self.checkpoint))
         finally:
             self.history_ = trainer.history
-
-    def _check_parameters(self) -> None:
-        for name in ("batch_size", "max_epochs", "patience", "n_components", "resample_every"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-                raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
-        if not self.learning_rate > 0:
-            raise ValueError(f"learning_rate must be above 0, got {self.learning_rate!r}")
-        if not self.weight_decay >= 0:
-            raise ValueError(f"weight_decay must not be negative, got {self.weight_decay!r}")
 
     @torch.no_grad()
     def _score_codes(self, codes: np.ndarray, context: np.ndarray | None) -> np.ndarray:
@@ -184,6 +203,8 @@ class _AutoregressiveEstimator(DensityEstimator):
         return {"n_parameters": self.n_parameters_, "history": self.history_.to_dict()}, arrays
 
     def _set_state(self, facts: Mapping[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        if self.device is not None and not _is_available(self.device):
+            self.device = None  # Saved on a machine with another device: go on with what is here.
         # The random draws of building are all overwritten by what was saved.
         model = self._build(torch.Generator())
         model.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
@@ -251,6 +272,11 @@ class NADE(_AutoregressiveEstimator):
     (4, 3)
     """
 
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        **_AutoregressiveEstimator._parameter_constraints,
+        "hidden_size": [_COUNT],
+    }
+
     def __init__(
         self,
         hidden_size: int = 500,
@@ -302,8 +328,6 @@ class NADE(_AutoregressiveEstimator):
         n_context: int,
         generator: torch.Generator,
     ) -> Conditioner:
-        if self.hidden_size < 1:
-            raise ValueError(f"hidden_size must be at least 1, got {self.hidden_size}")
         return NADEConditioner(
             encoding,
             conditionals.starts,
@@ -361,6 +385,16 @@ validation_fraction, device, checkpoint, verbose, random_state
     >>> model.sample(4, random_state=0).shape
     (4, 2)
     """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        **_AutoregressiveEstimator._parameter_constraints,
+        "hidden_sizes": ["array-like"],
+        "n_masks": [_COUNT],
+        "degrees": [StrOptions({"even", "uniform"})],
+        "residual": ["boolean"],
+        "direct_connections": ["boolean", None],
+        "dropout": [Interval(Real, 0, 0.99, closed="left")],
+    }
 
     def __init__(
         self,
@@ -444,12 +478,10 @@ validation_fraction, device, checkpoint, verbose, random_state
     def _degrees(self, n_variables: int, n_context: int, generator: torch.Generator) -> list[Tensor]:
         """Return the degrees of each hidden layer under each mask, (n_masks, H_l) per layer."""
         sizes = list(self.hidden_sizes)
-        if not sizes or min(sizes) < 1:
-            raise ValueError(f"hidden_sizes must name at least one layer of at least one unit, got {sizes}")
-        if self.n_masks < 1:
-            raise ValueError(f"n_masks must be at least 1, got {self.n_masks}")
-        if self.degrees not in ("even", "uniform"):
-            raise ValueError(f'degrees must be "even" or "uniform", got {self.degrees!r}')
+        if not sizes or not all(isinstance(size, Integral) and size >= 1 for size in sizes):
+            raise ParameterError(
+                f"hidden_sizes must name whole numbers of units, one per layer, got {self.hidden_sizes!r}"
+            )
         # Units of degree 0 see the context alone; without one they would be constants.
         lowest = 0 if n_context else 1
         masks = []
@@ -473,6 +505,19 @@ def _warn_of_lost_dependencies(conditioner: MADEConditioner) -> None:
             "path through these hidden layers; widen them or set direct_connections=True",
             stacklevel=2,
         )
+
+
+def _is_available(device: str) -> bool:
+    """Return whether tensors can live there; only an allocation shows what build and machine can do."""
+    try:
+        torch.empty(0, device=device)
+    except (AssertionError, RuntimeError):
+        return False
+    return True
+
+
+def _margin_rows(n_variables: int) -> int:
+    return max(1000, _MARGIN_NUMBERS // n_variables)
 
 
 def _torch_generator(generator: np.random.Generator, device: torch.device | None = None) -> torch.Generator:

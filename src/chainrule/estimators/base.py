@@ -9,9 +9,10 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, DensityMixin
+from sklearn.utils._param_validation import InvalidParameterError
 from sklearn.utils.validation import check_is_fitted
 
-from chainrule.errors import DataError, KindError
+from chainrule.errors import DataError, KindError, ParameterError
 from chainrule.schema import Schema
 from chainrule.storage import write_folder
 
@@ -36,6 +37,7 @@ class DensityEstimator(DensityMixin, BaseEstimator, ABC):
 
     supported_kinds: ClassVar[frozenset[str]] = ALL_KINDS
     supports_context: ClassVar[bool] = False
+    _parameter_constraints: ClassVar[dict[str, Any]] = {}
 
     kinds: str | Mapping[Any, str] | None
     random_state: Any
@@ -73,14 +75,27 @@ class DensityEstimator(DensityMixin, BaseEstimator, ABC):
             If rows cannot be used; the message names the column.
         KindError
             If a column is of a kind that this model cannot model.
+        ParameterError
+            If a constructor argument is out of its range.
         """
+        self._check_parameters()
+        before = dict(vars(self))
+        try:
+            self._fit(X, context, X_val, context_val)
+        except Exception:
+            # A fit that fails leaves the estimator as it was, not half of the old and half of the new.
+            self.__dict__ = before
+            raise
+        return self
+
+    def _fit(self, X: Any, context: Any, X_val: Any, context_val: Any) -> None:
         generator = make_generator(self.random_state)
         schema = Schema.infer(X, self.kinds)
         self._check_kinds(schema)
         codes = schema.encode(X)
         self._check_context_use(context, context_val, X_val)
         context_schema = None if context is None else Schema.infer(_as_columns(context))
-        context_codes = _encode_context(context_schema, context, len(codes))
+        context_codes = self._encode_context(context_schema, context, len(codes))
         if X_val is None:
             rows_train, rows_val = self._split(len(codes), generator)
             codes, codes_val = codes[rows_train], codes[rows_val]
@@ -90,7 +105,7 @@ class DensityEstimator(DensityMixin, BaseEstimator, ABC):
                 context_codes_val = None
         else:
             codes_val = schema.encode(X_val)
-            context_codes_val = _encode_context(context_schema, context_val, len(codes_val))
+            context_codes_val = self._encode_context(context_schema, context_val, len(codes_val))
         self.schema_ = schema
         self.context_schema_ = context_schema
         self.n_features_in_ = schema.n_variables
@@ -105,7 +120,6 @@ class DensityEstimator(DensityMixin, BaseEstimator, ABC):
             context=context_codes,
             context_val=context_codes_val,
         )
-        return self
 
     def score_samples(self, X: Any, context: Any = None) -> np.ndarray:
         """Return the log-likelihood of each row, float64 of shape (n,).
@@ -138,8 +152,8 @@ class DensityEstimator(DensityMixin, BaseEstimator, ABC):
         Rows in the container of the training data, with its columns and types.
         """
         check_is_fitted(self, "schema_")
-        if n_samples < 1:
-            raise DataError(f"n_samples must be at least 1, got {n_samples}")
+        if not isinstance(n_samples, int | np.integer) or n_samples < 1:
+            raise ParameterError(f"n_samples must be a whole number of at least 1, got {n_samples!r}")
         n_context = 1 if context is None else len(_as_columns(context))
         context_codes = self._encode_fitted_context(context, n_context)
         if context_codes is not None and n_context not in (1, n_samples):
@@ -175,6 +189,13 @@ class DensityEstimator(DensityMixin, BaseEstimator, ABC):
         estimator._set_state(facts["state"], arrays)
         return estimator
 
+    def _check_parameters(self) -> None:
+        """Hold the constructor arguments against `_parameter_constraints`, in scikit-learn's form."""
+        try:
+            self._validate_params()
+        except InvalidParameterError as error:
+            raise ParameterError(str(error)) from None
+
     def _check_kinds(self, schema: Schema) -> None:
         for variable in schema.variables:
             if variable.kind not in self.supported_kinds:
@@ -186,6 +207,8 @@ class DensityEstimator(DensityMixin, BaseEstimator, ABC):
     def _check_context_use(self, context: Any, context_val: Any, X_val: Any) -> None:
         if context is not None and not self.supports_context:
             raise DataError(f"{type(self).__name__} takes no context; NADE and MADE do")
+        if X_val is None and context_val is not None:
+            raise DataError("context_val belongs to X_val, which is missing: give both or neither")
         if X_val is not None and (context is None) != (context_val is None):
             raise DataError("context and context_val go together: give both or neither with X_val")
 
@@ -202,7 +225,15 @@ class DensityEstimator(DensityMixin, BaseEstimator, ABC):
         if (context is None) != (self.context_schema_ is None):
             expected = "no context" if self.context_schema_ is None else "a context, as in fit"
             raise DataError(f"this {type(self).__name__} expects {expected}")
-        return _encode_context(self.context_schema_, context, n_rows)
+        return self._encode_context(self.context_schema_, context, n_rows)
+
+    def _encode_context(self, schema: Schema | None, context: Any, n_rows: int) -> np.ndarray | None:
+        if schema is None:
+            return None
+        codes = schema.encode(_as_columns(context), estimator=f"the context of {type(self).__name__}")
+        if len(codes) != n_rows:
+            raise DataError(f"context has {len(codes)} rows, expected {n_rows}, one per row of X")
+        return codes
 
     @abstractmethod
     def _fit_codes(
@@ -242,15 +273,6 @@ def _as_columns(context: Any) -> Any:
     return context
 
 
-def _encode_context(schema: Schema | None, context: Any, n_rows: int) -> np.ndarray | None:
-    if schema is None:
-        return None
-    codes = schema.encode(_as_columns(context))
-    if len(codes) != n_rows:
-        raise DataError(f"context has {len(codes)} rows, expected {n_rows}, one per row of X")
-    return codes
-
-
 def _json_safe(value: Any) -> Any:
     """Return a constructor argument as JSON can hold it; generators are not kept, only their results."""
     if isinstance(value, np.ndarray):
@@ -258,7 +280,8 @@ def _json_safe(value: Any) -> Any:
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, Mapping):
-        return {str(key): _json_safe(item) for key, item in value.items()}
+        # A list of pairs, because the keys of JSON objects are text and those of `kinds` may be numbers.
+        return {"mapping": [[_json_safe(key), _json_safe(item)] for key, item in value.items()]}
     if isinstance(value, list | tuple):
         return [_json_safe(item) for item in value]
     if value is None or isinstance(value, bool | int | float | str):
@@ -267,4 +290,6 @@ def _json_safe(value: Any) -> Any:
 
 
 def _from_json(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _from_json(item) for key, item in value["mapping"]}
     return tuple(_from_json(item) for item in value) if isinstance(value, list) else value

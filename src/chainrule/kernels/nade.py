@@ -10,7 +10,7 @@ from torch import Tensor
 from chainrule.kernels.activations import ACTIVATIONS
 from chainrule.kernels.nade_cpu import COMPILED_ACTIVATIONS, CompiledNADE
 
-__all__ = ["nade_outputs", "nade_outputs_reference"]
+__all__ = ["is_compiled", "nade_outputs", "nade_outputs_reference"]
 
 
 def nade_outputs_reference(
@@ -46,6 +46,11 @@ def nade_outputs_reference(
     return torch.zeros_like(by_position).index_copy(1, order, by_position)
 
 
+def is_compiled(activation: str, device: torch.device) -> bool:
+    """Return whether the compiled walk serves this activation on this device."""
+    return device.type == "cpu" and activation in COMPILED_ACTIVATIONS
+
+
 def nade_outputs(
     row: Tensor,
     value: Tensor,
@@ -60,6 +65,6 @@ def nade_outputs(
     The compiled walk on the CPU needs a common activation and data that no gradient is wanted for.
     """
     arguments = (row, value, order, weight, start, output_weight)
-    if weight.device.type == "cpu" and activation in COMPILED_ACTIVATIONS and not value.requires_grad:
+    if is_compiled(activation, weight.device) and not value.requires_grad:
         return CompiledNADE.apply(*arguments, activation)
     return nade_outputs_reference(*arguments, ACTIVATIONS[activation])
