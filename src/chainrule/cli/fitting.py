@@ -24,7 +24,7 @@ from chainrule.cli.options import (
     parse_sizes,
 )
 from chainrule.cli.output import check_file, console_for, new_folder, on_terminal, with_error, write_json
-from chainrule.errors import ChainruleError, DataError, FitInterrupted
+from chainrule.errors import DataError, FitInterrupted
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -261,14 +261,6 @@ def _fit(estimator: DensityEstimator, dataset: Dataset, out: Path) -> float:
     start = time.perf_counter()
     try:
         estimator.fit(dataset.train, X_val=dataset.valid)
-    except ChainruleError:
-        raise
-    except ValueError as error:
-        # A message about an argument begins with the argument's name; any other is an error of our own.
-        name = str(error).partition(" ")[0]
-        if name in estimator.get_params():
-            raise DataError(f"--{name.replace('_', '-')}: {error}") from error
-        raise
     except FitInterrupted as interrupt:
         _save(estimator, out)
         raise FitInterrupted(f"interrupted: the best weights so far are saved in {out}") from interrupt
