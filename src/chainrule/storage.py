@@ -18,7 +18,7 @@ from safetensors.numpy import save as serialize_arrays
 
 from chainrule.errors import StorageError
 
-__all__ = ["FORMAT_VERSION", "is_saved_model", "read_folder", "write_bytes", "write_folder"]
+__all__ = ["FORMAT_VERSION", "is_saved_model", "read_folder", "write_bytes", "write_folder", "write_together"]
 
 FORMAT_VERSION = 1
 _FORMAT = "chainrule-model"
@@ -28,15 +28,23 @@ _ARRAYS = "model.safetensors"
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file whole or not at all: an earlier file of that name survives a full disk."""
-    partial = path.with_name(path.name + ".partial")
+    write_together({path: content})
+
+
+def write_together(contents: dict[Path, bytes]) -> None:
+    """Write several files, all or none of them, unless the machine stops between two renamings."""
+    partials = {path.with_name(path.name + ".partial"): path for path in contents}
     try:
-        with partial.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
+        for partial, path in partials.items():
+            with partial.open("wb") as file:
+                file.write(contents[path])
+                file.flush()
+                os.fsync(file.fileno())
+        for partial, path in partials.items():
+            partial.replace(path)
     except BaseException:
-        partial.unlink(missing_ok=True)
+        for partial in partials:
+            partial.unlink(missing_ok=True)
         raise
 
 
@@ -50,8 +58,7 @@ def write_folder(folder: str | Path, facts: dict[str, Any], arrays: dict[str, np
     tensors = serialize_arrays({name: np.ascontiguousarray(array) for name, array in arrays.items()})
     document = {"format": _FORMAT, "format_version": FORMAT_VERSION, "sha256": _sha256(tensors), **facts}
     text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)
-    write_bytes(folder / _ARRAYS, tensors)
-    write_bytes(folder / _FACTS, text.encode())
+    write_together({folder / _ARRAYS: tensors, folder / _FACTS: text.encode()})
 
 
 def is_saved_model(folder: str | Path) -> bool:

@@ -27,7 +27,7 @@ _EVALUATION_NUMBERS = 2**24
 # The parts of a checkpoint.
 _STATE = {
     "options", "model", "averaged", "best_weights", "optimizer", "generator", "dropout_generator", "history",
-    "best_nll", "stale", "step",
+    "best_nll", "noticed_nll", "stale", "step",
 }  # fmt: skip
 
 
@@ -41,8 +41,10 @@ class TrainingOptions:
         Of AdamW.
     batch_size, max_epochs : int
     patience : int
-        Epochs without a better validation NLL after which to stop. After each third of it the learning rate
-        drops to 0.3 times its value.
+        Epochs without progress in the validation NLL after which to stop. After each third of it the
+        learning rate drops to 0.3 times its value.
+    tolerance : float
+        Nats per variable by which the validation NLL must fall to count as progress.
     resample_every : int
         Optimiser steps between two members of an ensemble over orders and masks.
     gradient_norm : float
@@ -54,6 +56,7 @@ class TrainingOptions:
     batch_size: int = 100
     max_epochs: int = 200
     patience: int = 15
+    tolerance: float = 1e-4
     resample_every: int = 1
     gradient_norm: float = 100.0
 
@@ -164,6 +167,7 @@ class Trainer:
         )
         self.history = History()
         self.best_nll = math.inf
+        self.noticed_nll = math.inf
         self.best_weights: dict[str, Tensor] = {}
         self.stale = 0
         self.step = 0
@@ -231,12 +235,9 @@ class Trainer:
         valid = mean_nll(self.averaged, self.valid)
         self.history = replace(self.history, valid=[*self.history.valid, valid])
         if valid < self.best_nll:
-            self.best_nll, self.stale = valid, 0
+            self.best_nll = valid
             self._keep_weights()
-        else:
-            self.stale += 1
-            if self.stale % max(1, self.options.patience // 3) == 0:
-                self._scale_learning_rate(0.3)
+        self._adapt_learning_rate(valid)
 
     def _train_epoch(self) -> float:
         self.model.train()
@@ -273,6 +274,15 @@ class Trainer:
         share = min(1.0, self.average_every / span)
         averaged: list[Tensor] = [*self.averaged.parameters()]
         torch._foreach_lerp_(averaged, [*self.model.parameters()], share)
+
+    def _adapt_learning_rate(self, valid: float) -> None:
+        """Lower the learning rate when the validation NLL has not fallen noticeably for some epochs."""
+        if valid < self.noticed_nll - self.options.tolerance * self.train.codes.shape[1]:
+            self.noticed_nll, self.stale = valid, 0
+            return
+        self.stale += 1
+        if self.stale % max(1, self.options.patience // 3) == 0:
+            self._scale_learning_rate(0.3)
 
     def _scale_learning_rate(self, factor: float) -> None:
         for group in self.optimizer.param_groups:
@@ -320,6 +330,7 @@ class Trainer:
                 "dropout_generator": self.dropout_generator.get_state(),
                 "history": self.history.to_dict(),
                 "best_nll": self.best_nll,
+                "noticed_nll": self.noticed_nll,
                 "stale": self.stale,
                 "step": self.step,
             },
@@ -354,7 +365,8 @@ class Trainer:
         self.generator.set_state(state["generator"].cpu())
         self.dropout_generator.set_state(state["dropout_generator"].cpu())
         self.history = History(**state["history"])
-        self.best_nll, self.stale, self.step = state["best_nll"], state["stale"], state["step"]
+        self.best_nll, self.noticed_nll = state["best_nll"], state["noticed_nll"]
+        self.stale, self.step = state["stale"], state["step"]
 
 
 def _read_state(path: Path, device: torch.device) -> dict[str, Any]:

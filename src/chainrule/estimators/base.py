@@ -82,6 +82,8 @@ class DensityEstimator(DensityMixin, BaseEstimator, ABC):
         before = dict(vars(self))
         try:
             self._fit(X, context, X_val, context_val)
+        except OSError:
+            raise  # The disk failed, not the fit: what was learned so far is kept.
         except Exception:
             # A fit that fails leaves the estimator as it was, not half of the old and half of the new.
             self.__dict__ = before
@@ -198,7 +200,7 @@ class DensityEstimator(DensityMixin, BaseEstimator, ABC):
 
     def _check_kinds(self, schema: Schema) -> None:
         for variable in schema.variables:
-            if variable.kind not in self.supported_kinds:
+            if variable.n_levels != 1 and variable.kind not in self.supported_kinds:
                 raise KindError(
                     f"{type(self).__name__} cannot model column {variable.name!r}, which is {variable.kind}; "
                     f"it models {', '.join(sorted(self.supported_kinds))} columns"

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from scipy.special import logsumexp
 
+from chainrule.errors import KindError
 from chainrule.estimators.base import DensityEstimator
 from chainrule.estimators.gaussians import Axes, GaussianModel, fit_axes, fit_gaussians, rows_in_reach
 from chainrule.estimators.selection import best_of, candidates
@@ -111,11 +112,16 @@ class GMM(DensityEstimator):
         context: np.ndarray | None,
         context_val: np.ndarray | None,
     ) -> None:
-        self._check_parameters()
-        self._discrete = _discrete_columns(self.schema_.n_levels)
+        self._find_columns()
+        if not len(self._varying):
+            raise KindError(
+                "GMM needs at least one column that is not constant; Independent models constants"
+            )
+        codes = codes[:, self._varying]
+        codes_val = None if codes_val is None else codes_val[:, self._varying]
         noise = generator.random((len(codes), len(self._discrete)))
         self._units = np.ones(codes.shape[1])
-        self._units = _units(self._continuous(codes, noise), self.schema_.n_levels)
+        self._units = _units(self._continuous(codes, noise), self._levels)
         y = self._continuous(codes, noise)
         # What the draws of u are made of: a lattice, and multipliers that move it from row to row.
         self._lattice = stratified_draws(self.n_draws, len(self._discrete), generator)
@@ -125,6 +131,13 @@ class GMM(DensityEstimator):
             y_val = self._continuous(codes_val, generator.random((len(codes_val), len(self._discrete))))
         axes = fit_axes(y, y_val, self._kept(codes.shape[1]), _MOST_FULL)
         self._keep(self._choose(axes, y, y_val, generator))
+
+    def _find_columns(self) -> None:
+        """Note which columns vary (a constant one has probability 1) and which of those are discrete."""
+        n_levels = self.schema_.n_levels
+        self._varying = np.array([d for d, n in enumerate(n_levels) if n != 1], dtype=np.intp)
+        self._levels = [n_levels[d] for d in self._varying]
+        self._discrete = _discrete_columns(self._levels)
 
     def _choose(
         self, axes: Axes, y: np.ndarray, y_val: np.ndarray | None, generator: np.random.Generator
@@ -182,6 +195,7 @@ class GMM(DensityEstimator):
         return y
 
     def _score_codes(self, codes: np.ndarray, context: np.ndarray | None) -> np.ndarray:
+        codes = codes[:, self._varying]
         log_units = np.log(self._units).sum()
         if not len(self._discrete):
             exact: np.ndarray = self.mixture_.log_prob(codes / self._units) - log_units
@@ -216,9 +230,10 @@ class GMM(DensityEstimator):
 
     def _sample_codes(self, n: int, generator: np.random.Generator, context: np.ndarray | None) -> np.ndarray:
         codes = self.mixture_.sample(n, generator) * self._units
-        highest = np.array([n_levels - 1 for n_levels in self.schema_.n_levels if n_levels is not None])
+        highest = np.array([n_levels - 1 for n_levels in self._levels if n_levels is not None])
         codes[:, self._discrete] = np.clip(np.floor(codes[:, self._discrete]), 0, highest)
-        drawn: np.ndarray = codes.astype(np.float32)
+        drawn = np.zeros((n, self.n_features_in_), dtype=np.float32)
+        drawn[:, self._varying] = codes
         return drawn
 
     def _get_state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -226,10 +241,10 @@ class GMM(DensityEstimator):
         return {"n_components": self.n_components_}, arrays | self.mixture_.to_arrays()
 
     def _set_state(self, facts: Mapping[str, Any], arrays: dict[str, np.ndarray]) -> None:
-        self._discrete = _discrete_columns(self.schema_.n_levels)
+        self._find_columns()
         self._units, self._lattice = arrays["units"], arrays["lattice"]
         self._multipliers = arrays["multipliers"]
-        self._keep(GaussianModel.from_arrays(self.n_features_in_, arrays))
+        self._keep(GaussianModel.from_arrays(len(self._varying), arrays))
 
 
 def _discrete_columns(n_levels: Sequence[int | None]) -> np.ndarray:

@@ -19,6 +19,7 @@ from chainrule.evaluation import Comparison, ModelResult
 from chainrule.report import write_report
 from chainrule.report.rows import take_rows
 from chainrule.schema import Schema
+from chainrule.storage import write_bytes
 
 __all__ = ["MODELS", "compare", "default_models"]
 
@@ -229,5 +230,5 @@ def _some_rows(rows: Any, random_state: int) -> Any:
 def _write(comparison: Comparison, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(comparison.to_dict(), indent=1, ensure_ascii=False, allow_nan=False)
-    (folder / "results.json").write_text(text + "\n", encoding="utf-8")
+    write_bytes(folder / "results.json", f"{text}\n".encode())
     write_report(comparison, folder / "report.html")
