@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from chainrule.conditionals import Conditionals
 from chainrule.conditioners import Conditioner
+from chainrule.kernels.sampling_cpu import RowPlan
 
 __all__ = ["AutoregressiveModel"]
 
@@ -56,6 +57,19 @@ class AutoregressiveModel(nn.Module):
 
     def sample_member(self, member: int, uniforms: Tensor, context: Tensor | None = None) -> Tensor:
         """Return rows (n, D) of one member, a function of uniforms (n, D, U) alone."""
+        if self.conditioner.is_sampled_compiled():
+            draws = self.conditionals.draws(uniforms)
+            rows = self.conditioner.sample_compiled(self._row_plan(member), draws, member, context)
+            return torch.from_numpy(rows)
+        return self.sample_step_by_step(member, uniforms, context)
+
+    def _row_plan(self, member: int) -> RowPlan:
+        order = self.conditioner.order(member).numpy()
+        features = self.conditioner.encoding.feature_table()
+        return RowPlan(order=order, **self.conditionals.draw_table(), **features)
+
+    def sample_step_by_step(self, member: int, uniforms: Tensor, context: Tensor | None = None) -> Tensor:
+        """Return what `sample_member` does, one variable after the other on any device."""
         rows = uniforms.new_empty(uniforms.shape[:2])
         walk = self.conditioner.begin(len(rows), member, context)
         for d in self.conditioner.order(member).tolist():

@@ -43,10 +43,19 @@ class DiscretizedLogistics(Conditional):
         """Return half the width of a level on [-1, 1], shape (G,)."""
         return 1 / (self.n_levels - 1).clamp(min=1).to(dtype)
 
+    def least_scale(self, dtype: torch.dtype) -> Tensor:
+        """Return what is added to softplus(raw), shape (G,): next to nothing against a bin."""
+        return _NARROWEST * self.half_bin(dtype)
+
+    @staticmethod
+    def standard_quantile(u: Tensor) -> Tensor:
+        """Return the logit, the quantile of the standard logistic."""
+        return u.logit()
+
     def components(self, params: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return logits, locations and scales, each (..., M), on [-1, 1]."""
         logits, locations, raw_scales = params.unflatten(-1, (3, self.n_components)).unbind(-2)
-        return logits, locations, F.softplus(raw_scales) + _NARROWEST * self.half_bin(params.dtype)[:, None]
+        return logits, locations, F.softplus(raw_scales) + self.least_scale(params.dtype)[:, None]
 
     def log_prob(self, x: Tensor, params: Tensor) -> Tensor:
         """Return the log-probability of level x.
@@ -74,7 +83,7 @@ class DiscretizedLogistics(Conditional):
         logits, locations, scales = self.components(params)
         chosen = choose_index(logits.softmax(-1), uniforms[..., 0])[..., None]
         location, scale = locations.gather(-1, chosen), scales.gather(-1, chosen)
-        value = (location + scale * open_interval(uniforms[..., 1:2]).logit()).squeeze(-1)
+        value = (location + scale * self.standard_quantile(open_interval(uniforms[..., 1:2]))).squeeze(-1)
         level = torch.floor((value + 1) / (2 * self.half_bin(params.dtype)) + 0.5)
         return torch.minimum(level.clamp(min=0), (self.n_levels - 1).to(level.dtype))
 

@@ -53,6 +53,10 @@ class LocationScaleMixture(Conditional):
     def standard_quantile(u: Tensor) -> Tensor:
         """Return the inverse of `standard_cdf`."""
 
+    def least_scale(self, dtype: torch.dtype) -> Tensor:
+        """Return what is added to softplus(raw), a scalar."""
+        return torch.tensor(self.min_scale, dtype=dtype)
+
     def components(self, params: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return logits, locations and scales, each (..., M)."""
         logits, locations, raw_scales = params.unflatten(-1, (3, self.n_components)).unbind(-2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -15,7 +16,9 @@ from chainrule.conditionals.mixtures import (
     MixtureOfGaussians,
     MixtureOfLaplaces,
     MixtureOfLogistics,
+    open_interval,
 )
+from chainrule.kernels.sampling_cpu import FAMILIES, Draws
 
 __all__ = ["MIXTURES", "Conditionals"]
 
@@ -98,6 +101,7 @@ class Conditionals(nn.Module):
         """Sort the variables by kind; each group knows its columns and gathers its params."""
         present = [kind for kind in ("binary", "categorical", "ordinal", "continuous") if kind in self.kinds]
         members = [[d for d, kind in enumerate(self.kinds) if kind == name] for name in present]
+        self._members = members
         self.families = nn.ModuleList(self._family(*pair) for pair in zip(present, members, strict=True))
         self.n_uniforms = max(family.n_uniforms for family in self._families())
         for i, (family, variables) in enumerate(zip(self._families(), members, strict=True)):
@@ -139,6 +143,33 @@ class Conditionals(nn.Module):
     def sample_variable(self, d: int, params: Tensor, uniforms: Tensor) -> Tensor:
         """Return draws of variable d, (n,), from its params (n, P_d) and uniforms (n, U)."""
         return self.of_variable(d).sample(params[:, None], uniforms[:, None]).squeeze(1)
+
+    def draw_table(self) -> dict[str, np.ndarray]:
+        """Return what a compiled sampler must know of each variable; see `RowPlan`."""
+        codes = {"binary": "bernoulli", "categorical": "categorical", "ordinal": "discretized"}
+        levels = np.array([n or 0 for n in self.n_levels])
+        least = np.zeros(self.n_variables)
+        for family, variables in zip(self._families(), self._members, strict=True):
+            if isinstance(family, LocationScaleMixture | DiscretizedLogistics):
+                least[variables] = family.least_scale(torch.float64).numpy()
+        return {
+            "family": np.array([FAMILIES[codes.get(kind, "mixture")] for kind in self.kinds]),
+            "start": np.array(self.starts[:-1]),
+            "width": np.diff(self.starts),
+            "n_levels": levels,
+            "least_scale": least,
+        }
+
+    def draws(self, uniforms: Tensor) -> Draws:
+        """Return the random numbers of a compiled sampler from uniforms (n, D, U) on the CPU."""
+        if self.n_uniforms == 1:
+            return Draws(uniforms[..., 0].contiguous().numpy(), np.zeros((1, 1), uniforms.numpy().dtype))
+        quantiles = torch.zeros_like(uniforms[..., 1])
+        for i, family in enumerate(self._families()):
+            if isinstance(family, LocationScaleMixture | DiscretizedLogistics):
+                variables = self._buffer("_variables", i)
+                quantiles[:, variables] = family.standard_quantile(open_interval(uniforms[:, variables, 1]))
+        return Draws(uniforms[..., 0].contiguous().numpy(), quantiles.numpy())
 
     def marginal_params(self, x: Tensor) -> Tensor:
         """Return outputs (n_outputs,) under which each variable follows its own margin in the codes x."""

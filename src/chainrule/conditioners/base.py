@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from chainrule.conditioners.encoding import InputEncoding
 from chainrule.kernels.activations import ACTIVATIONS
+from chainrule.kernels.sampling_cpu import SAMPLER_ACTIVATIONS, Draws, RowPlan
 from chainrule.orders import rank_of
 
 __all__ = ["ACTIVATIONS", "Conditioner", "activation_gain", "context_layer"]
@@ -30,7 +32,7 @@ def context_layer(n_context: int, n_out: int) -> nn.Linear | None:
     return nn.utils.skip_init(nn.Linear, n_context, n_out, bias=False) if n_context else None
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Walk:
     """The state of a step-by-step pass: which member walks, and how many variables it has seen."""
 
@@ -53,6 +55,7 @@ class Conditioner(nn.Module, ABC):
     orders: Tensor
     ranks: Tensor
     output_variable: Tensor
+    output_context: nn.Linear | None
 
     def __init__(
         self, encoding: InputEncoding, starts: Sequence[int], orders: Tensor, activation: str
@@ -102,6 +105,23 @@ class Conditioner(nn.Module, ABC):
     @abstractmethod
     def observe(self, state: Any, d: int, value: Tensor) -> None:
         """Take in the codes (n,) of variable d, whose params were asked for last."""
+
+    def is_sampled_compiled(self) -> bool:
+        """Return whether `sample_compiled` serves this network where it is now."""
+        return self.ranks.device.type == "cpu" and self.activation in SAMPLER_ACTIVATIONS
+
+    @abstractmethod
+    def sample_compiled(
+        self, row: RowPlan, draws: Draws, member: int = 0, context: Tensor | None = None
+    ) -> np.ndarray:
+        """Return rows (n, D) of a member, in one compiled walk with the results of a step-by-step one."""
+
+    def context_outputs(self, context: Tensor | None) -> np.ndarray:
+        """Return what the context adds to the outputs, (n, n_outputs), or one row of zeros without one."""
+        if self.output_context is None:
+            return np.zeros((1, self.n_outputs), next(self.parameters()).detach().numpy().dtype)
+        added: np.ndarray = self.output_context(context).detach().numpy()
+        return added
 
     def settings(self) -> dict[str, Any]:
         """Return what shapes the function beside its weights, JSON-safe."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -68,6 +69,15 @@ class InputEncoding(nn.Module):
         row = torch.where(self._buffer("_onehot"), self._buffer("_first") + x.long(), self._buffer("_first"))
         scaled = x * self._buffer("_factor").to(x.dtype) + self._buffer("_shift").to(x.dtype)
         return row, torch.where(self._buffer("_onehot"), 1.0, scaled)
+
+    def feature_table(self) -> dict[str, np.ndarray]:
+        """Return what a compiled sampler must know of each variable's features; see `RowPlan`."""
+        return {
+            "feature": self._buffer("_first").numpy(),
+            "onehot": self._buffer("_onehot").numpy(),
+            "factor": self._buffer("_factor").double().numpy(),
+            "shift": self._buffer("_shift").double().numpy(),
+        }
 
     def of_variable(self, d: int, value: Tensor) -> Tensor:
         """Return the features (n, F_d) of one variable's codes (n,)."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -13,6 +15,7 @@ from torch import Tensor, nn
 from chainrule.conditioners.base import Conditioner, Walk, activation_gain, context_layer
 from chainrule.conditioners.dropout import dropout
 from chainrule.conditioners.encoding import InputEncoding
+from chainrule.kernels.sampling_cpu import SAMPLER_ACTIVATIONS, Draws, MADEPlan, RowPlan, sample_made
 from chainrule.masks import direct_mask, hidden_mask, input_mask, lost_dependencies, output_mask
 from chainrule.orders import rank_of
 
@@ -93,25 +96,34 @@ class MaskedLinear(nn.Module):
         return self.weight * mask, bias
 
 
-@dataclass
-class _MADEWalk(Walk):
-    """The network of one member with every layer sorted by degree, and what is known of each layer.
+@dataclass(frozen=True)
+class _SortedNetwork:
+    """The network of one member with features sorted by position and hidden units by degree.
 
     ``complete[l][r]`` counts the units of layer l whose inputs are all known at position r.
     """
 
-    weights: list[Tensor] = field(default_factory=list)
-    biases: list[Tensor] = field(default_factory=list)
-    complete: list[list[int]] = field(default_factory=list)
-    output_weight: Tensor = field(default_factory=torch.Tensor)
-    output_bias: Tensor = field(default_factory=torch.Tensor)
-    direct_weight: Tensor | None = None
+    columns: Tensor
+    rows: list[Tensor]
+    weights: list[Tensor]
+    biases: list[Tensor]
+    complete: list[list[int]]
+    output_weight: Tensor
+    output_bias: Tensor
+    direct_weight: Tensor | None
+
+
+@dataclass(kw_only=True)
+class _MADEWalk(Walk):
+    """What a step-by-step pass knows of each layer so far."""
+
+    network: _SortedNetwork
+    features: Tensor
+    hidden: list[Tensor]
+    pre: list[Tensor]
+    first_context: Tensor | None
+    output_context: Tensor | None
     n_features: int = 0
-    features: Tensor = field(default_factory=torch.Tensor)
-    pre: list[Tensor] = field(default_factory=list)
-    hidden: list[Tensor] = field(default_factory=list)
-    first_context: Tensor | None = None
-    output_context: Tensor | None = None
 
 
 class MADEConditioner(Conditioner):
@@ -154,6 +166,8 @@ class MADEConditioner(Conditioner):
         widths = [degree.shape[1] for degree in degrees]
         if residual and len(set(widths)) > 1:
             raise ValueError(f"residual layers need equal hidden_sizes, got {tuple(widths)}")
+        if residual and any(not torch.equal(degree, degrees[0]) for degree in degrees):
+            raise ValueError("residual layers need the same degrees in every layer")
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout must be in [0, 1), got {dropout}")
         self.residual = residual
@@ -282,63 +296,78 @@ class MADEConditioner(Conditioner):
                 h = dropout(h, self.dropout, self.generator)
         return h
 
-    def begin(self, n: int, member: int = 0, context: Tensor | None = None) -> _MADEWalk:
-        """Return a walk in which each hidden unit will be evaluated once, when its last input is known."""
+    def sorted_network(self, member: int) -> _SortedNetwork:
+        """Return the member's network with every layer sorted by degree."""
         order = self.order(member)
-        masks: list[Tensor | None] = (
-            [None] * len(self.layers) if self.n_members == 1 else [*self.masks(member)]
-        )
+        masks = self._changing_masks(member)
         positions = torch.arange(self.n_variables, device=order.device)
         columns = torch.argsort(rank_of(order)[self.encoding.feature_variable], stable=True)
-        features = self.output.weight.new_zeros(n, self.encoding.n_features)
-        walk = _MADEWalk(member=member, order=order.tolist(), features=features)
-        if self.direct is not None:
-            walk.direct_weight = self.direct.effective(masks[-1])[0][:, columns]
+        below, rows, weights, biases, complete = columns, [], [], [], []
         for number, degree in enumerate(self.degrees_of(member)):
             weight, bias = self.layers[number].effective(masks[number])
-            rows = torch.argsort(degree, stable=True)
-            walk.weights.append(weight[rows][:, columns])
-            walk.biases.append(bias[rows])
-            walk.complete.append(torch.searchsorted(degree[rows], positions, right=True).tolist())
-            walk.hidden.append(features.new_zeros(n, len(rows)))
-            walk.pre.append(features.new_zeros(n, len(rows)) if self.residual else features)
-            if number == 0 and self.first_context is not None:
-                walk.first_context = self.first_context(context)[:, rows]
-            columns = rows
-        weight, walk.output_bias = self.output.effective(masks[len(self.hidden)])
-        walk.output_weight = weight[:, columns]
-        if self.output_context is not None:
-            walk.output_context = self.output_context(context)
-        return walk
+            rows.append(torch.argsort(degree, stable=True))
+            weights.append(weight[rows[-1]][:, below])
+            biases.append(bias[rows[-1]])
+            complete.append(torch.searchsorted(degree[rows[-1]], positions, right=True).tolist())
+            below = rows[-1]
+        output_weight, output_bias = self.output.effective(masks[len(self.hidden)])
+        direct = None if self.direct is None else self.direct.effective(masks[-1])[0][:, columns]
+        return _SortedNetwork(
+            columns, rows, weights, biases, complete, output_weight[:, below], output_bias, direct
+        )
+
+    def _changing_masks(self, member: int) -> list[Tensor | None]:
+        """Return the masks to multiply in, or None for each layer where one set of them is fixed."""
+        return [None] * len(self.layers) if self.n_members == 1 else [*self.masks(member)]
+
+    def begin(self, n: int, member: int = 0, context: Tensor | None = None) -> _MADEWalk:
+        """Return a walk in which each hidden unit will be evaluated once, when its last input is known."""
+        network = self.sorted_network(member)
+        features = self.output.weight.new_zeros(n, self.encoding.n_features)
+        hidden = [features.new_zeros(n, len(rows)) for rows in network.rows]
+        return _MADEWalk(
+            member=member,
+            order=self.order(member).tolist(),
+            network=network,
+            features=features,
+            hidden=hidden,
+            pre=[h.clone() for h in hidden] if self.residual else [],
+            first_context=None
+            if self.first_context is None
+            else self.first_context(context)[:, network.rows[0]],
+            output_context=None if self.output_context is None else self.output_context(context),
+        )
 
     def params(self, state: _MADEWalk, d: int) -> Tensor:
         """Return the params (n, P_d) of variable d, the next one in the member's order."""
         if state.position >= len(state.order) or state.order[state.position] != d:
             raise ValueError(f"variable {d} is not the next one in this order; see order(member)")
         self._complete_units(state)
+        network = state.network
         outputs = slice(self.starts[d], self.starts[d + 1])
-        known = state.complete[-1][state.position]
+        known = network.complete[-1][state.position]
         params = torch.addmm(
-            state.output_bias[outputs], state.hidden[-1][:, :known], state.output_weight[outputs, :known].T
+            network.output_bias[outputs],
+            state.hidden[-1][:, :known],
+            network.output_weight[outputs, :known].T,
         )
-        if state.direct_weight is not None and state.n_features:
+        if network.direct_weight is not None and state.n_features:
             seen = state.n_features
-            params = params + state.features[:, :seen] @ state.direct_weight[outputs, :seen].T
+            params = params + state.features[:, :seen] @ network.direct_weight[outputs, :seen].T
         if state.output_context is not None:
             params = params + state.output_context[:, outputs]
         return params
 
     def _complete_units(self, state: _MADEWalk) -> None:
         """Evaluate, layer after layer, the units whose degree is the current position."""
-        below, n_below = state.features, state.n_features
-        for number, complete in enumerate(state.complete):
+        network, below, n_below = state.network, state.features, state.n_features
+        for number, complete in enumerate(network.complete):
             stop = complete[state.position]
             start = complete[state.position - 1] if state.position else 0
             if stop > start:
                 units = slice(start, stop)
-                z = torch.addmm(
-                    state.biases[number][units], below[:, :n_below], state.weights[number][units, :n_below].T
-                )
+                weight = network.weights[number][units, :n_below]
+                z = torch.addmm(network.biases[number][units], below[:, :n_below], weight.T)
                 if number == 0 and state.first_context is not None:
                     z = z + state.first_context[:, units]
                 if self.residual:
@@ -354,6 +383,52 @@ class MADEConditioner(Conditioner):
         state.features[:, state.n_features : state.n_features + features.shape[1]] = features
         state.n_features += features.shape[1]
         state.position += 1
+
+    def sample_compiled(
+        self, row: RowPlan, draws: Draws, member: int = 0, context: Tensor | None = None
+    ) -> np.ndarray:
+        """Return rows (n, D) of a member, in one compiled walk with the results of a step-by-step one."""
+        plan, rows = self._plan(member)
+        first_start = np.zeros((1, len(rows)), plan.first.dtype)
+        if self.first_context is not None:
+            first_start = self.first_context(context)[:, rows].detach().contiguous().numpy()
+        return sample_made(plan, row, first_start, self.context_outputs(context), draws)
+
+    def _plan(self, member: int) -> tuple[MADEPlan, Tensor]:
+        """Return the compiled sampler's view of a member, made anew only when a weight has changed."""
+        version = (member, *((p.data_ptr(), p._version) for p in self.parameters()))
+        if _plans.get(self, (None,))[0] != version:
+            _plans[self] = (version, *self._new_plan(member))
+        return _plans[self][1:]
+
+    @torch.no_grad()
+    def _new_plan(self, member: int) -> tuple[MADEPlan, Tensor]:
+        network = self.sorted_network(member)
+        unsort = torch.argsort(network.columns)
+        direct = network.direct_weight
+        plan = MADEPlan(
+            first=_array(network.weights[0][:, unsort].T),
+            bias=_array(torch.cat(network.biases)),
+            between=_array(
+                torch.cat([w.flatten() for w in network.weights[1:]] or [self.output.weight[:0, 0]])
+            ),
+            sizes=np.array([len(rows) for rows in network.rows]),
+            complete=np.array(network.complete),
+            output=_array(network.output_weight),
+            output_bias=_array(network.output_bias),
+            direct=_array(self.output.weight[:0, :0] if direct is None else direct[:, unsort].T),
+            activation=SAMPLER_ACTIVATIONS[self.activation],
+            residual=self.residual,
+        )
+        return plan, network.rows[0]
+
+
+# Plans of the compiled sampler, kept beside the modules so that copies and pickles stay small.
+_plans: WeakKeyDictionary[MADEConditioner, Any] = WeakKeyDictionary()
+
+
+def _array(tensor: Tensor) -> np.ndarray:
+    return tensor.detach().contiguous().numpy()
 
 
 def _fix_masks(module: nn.Module, _: Any) -> None:
