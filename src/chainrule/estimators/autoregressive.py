@@ -289,8 +289,8 @@ class NADE(_AutoregressiveEstimator):
         mixture: str = "gaussian",
         encoding: str = "onehot",
         kinds: str | Mapping[Any, str] | None = None,
-        learning_rate: float = 1e-3,
-        weight_decay: float = 1e-2,
+        learning_rate: float = 5e-3,
+        weight_decay: float = 2e-2,
         batch_size: int = 100,
         max_epochs: int = 200,
         patience: int = 15,
@@ -358,8 +358,9 @@ class MADE(_AutoregressiveEstimator):
         Optimiser steps between two members of the ensemble over orders and masks.
     degrees : {"even", "uniform"}
         Degrees of hidden units spread evenly, or drawn uniformly; more than one mask needs drawn ones.
-    residual : bool
-        Residual hidden layers; all need the same size.
+    residual : bool, optional
+        Add each hidden layer's pre-activations to the next one's. By default where all layers have the same
+        size, which it needs, and there is one mask.
     direct_connections : bool, optional
         Linear connections from inputs to outputs. By default where they are cheap: without them, layers
         narrower than D - 1 cannot represent every dependency.
@@ -391,7 +392,7 @@ validation_fraction, device, checkpoint, verbose, random_state
         "hidden_sizes": ["array-like"],
         "n_masks": [_COUNT],
         "degrees": [StrOptions({"even", "uniform"})],
-        "residual": ["boolean"],
+        "residual": ["boolean", None],
         "direct_connections": ["boolean", None],
         "dropout": [Interval(Real, 0, 0.99, closed="left")],
     }
@@ -406,15 +407,15 @@ validation_fraction, device, checkpoint, verbose, random_state
         n_masks: int = 1,
         resample_every: int = 1,
         degrees: str = "even",
-        residual: bool = False,
+        residual: bool | None = None,
         direct_connections: bool | None = None,
-        dropout: float = 0.2,
+        dropout: float = 0.3,
         n_components: int = 10,
         mixture: str = "gaussian",
         encoding: str = "onehot",
         kinds: str | Mapping[Any, str] | None = None,
-        learning_rate: float = 1e-3,
-        weight_decay: float = 1e-2,
+        learning_rate: float = 5e-3,
+        weight_decay: float = 2e-2,
         batch_size: int = 100,
         max_epochs: int = 200,
         patience: int = 15,
@@ -466,7 +467,7 @@ validation_fraction, device, checkpoint, verbose, random_state
             orders,
             self._degrees(conditionals.n_variables, n_context, generator),
             activation=self.activation,
-            residual=self.residual,
+            residual=self._is_residual(),
             direct=direct,
             dropout=self.dropout,
             n_context=n_context,
@@ -474,6 +475,12 @@ validation_fraction, device, checkpoint, verbose, random_state
         )
         _warn_of_lost_dependencies(conditioner)
         return conditioner
+
+    def _is_residual(self) -> bool:
+        if self.residual is not None:
+            return bool(self.residual)
+        # Layers of one mask may differ in their degrees, which is what sampling of masks lives on.
+        return len(set(self.hidden_sizes)) == 1 and self.n_masks == 1
 
     def _degrees(self, n_variables: int, n_context: int, generator: torch.Generator) -> list[Tensor]:
         """Return the degrees of each hidden layer under each mask, (n_masks, H_l) per layer."""
@@ -488,7 +495,7 @@ validation_fraction, device, checkpoint, verbose, random_state
         for _ in range(self.n_masks):
             if self.degrees == "even" and self.n_masks == 1:
                 layers = [even_degrees(size, n_variables, lowest) for size in sizes]
-            elif self.residual:
+            elif self._is_residual():
                 layers = [uniform_degrees(sizes[0], n_variables, generator, lowest)] * len(sizes)
             else:
                 layers = [uniform_degrees(size, n_variables, generator, lowest) for size in sizes]
