@@ -44,6 +44,7 @@ MODELS = {
     "gmm": "GMM",
 }
 ModelName = Literal["made", "nade", "independent", "mixture", "mixture-of-bernoullis", "gmm"]
+ActivationName = Literal["relu", "leaky_relu", "elu", "silu", "gelu", "tanh", "sigmoid"]
 
 RUN_FILES = {"models", "results.json", "report.html"}
 CHECKPOINT = "checkpoint.pt"
@@ -107,6 +108,7 @@ def fit(
     hidden_sizes: Annotated[
         str | None, typer.Option(metavar="SIZES", help="Hidden layers, such as 500,500; NADE has one.")
     ] = None,
+    activation: Annotated[ActivationName | None, typer.Option(help="Of the hidden units.")] = None,
     ordering: Annotated[
         Literal["natural", "random"] | None, typer.Option(help="Order of the variables.")
     ] = None,
@@ -116,6 +118,10 @@ def fit(
         int | None, typer.Option(min=1, help="Change masks after so many steps.")
     ] = None,
     n_components: Annotated[int | None, typer.Option(min=1, help="Components of a mixture.")] = None,
+    mixture: Annotated[
+        Literal["gaussian", "logistic", "laplace"] | None,
+        typer.Option(help="Component density of continuous columns."),
+    ] = None,
     dropout: Annotated[float | None, typer.Option(min=0, max=1, help="Share of units left out.")] = None,
     learning_rate: Annotated[float | None, typer.Option(min=0, help="First step size.")] = None,
     weight_decay: Annotated[float | None, typer.Option(min=0, help="Weight decay of AdamW.")] = None,
@@ -141,6 +147,7 @@ def fit(
     asked = {
         "random_state": seed,
         "hidden_sizes": None if hidden_sizes is None else parse_sizes(hidden_sizes),
+        "activation": activation,
         "max_epochs": max_epochs,
         "ordering": ordering,
         "n_orderings": n_orderings,
@@ -148,6 +155,7 @@ def fit(
         "resample_every": resample_every,
         "degrees": degrees,
         "n_components": n_components,
+        "mixture": mixture,
         "dropout": dropout,
         "learning_rate": learning_rate,
         "weight_decay": weight_decay,
