@@ -97,14 +97,14 @@ def test_a_fit_interrupted_in_the_middle_of_an_epoch_resumes_from_the_last_one(n
     whole = trainer(name)
     whole.run()
     stopped = trainer(name)
-    step = stopped._train_step
+    step = stopped.train_step
 
     def failing_step(batch):
         if stopped.step == 12:
             raise KeyboardInterrupt
         return step(batch)
 
-    monkeypatch.setattr(stopped, "_train_step", failing_step)
+    monkeypatch.setattr(stopped, "train_step", failing_step)
     with pytest.raises(FitInterrupted, match="stopped after 2 epochs"):
         stopped.run(None, tmp_path / "checkpoint")
     resumed = trainer(name)
@@ -163,7 +163,7 @@ def test_an_interrupted_fit_leaves_the_best_weights_so_far():
 
 def test_an_interrupt_before_the_first_epoch_ends_leaves_a_usable_model(monkeypatch):
     fit = trainer("nade")
-    monkeypatch.setattr(fit, "_train_step", lambda batch: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(fit, "train_step", lambda batch: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(FitInterrupted, match="stopped after 0 epochs"):
         fit.run()
     assert math.isfinite(mean_nll(fit.model, fit.valid))

@@ -250,10 +250,11 @@ class Trainer:
         total = 0.0
         rows = torch.randperm(len(self.train), generator=self.generator).to(self.device)
         for index in rows.split(self.options.batch_size):
-            total += self._train_step(self.train.take(index)) * len(index)
+            total += self.train_step(self.train.take(index)) * len(index)
         return total / len(self.train)
 
-    def _train_step(self, batch: Rows) -> float:
+    def train_step(self, batch: Rows) -> float:
+        """Take one optimiser step on a batch and return its mean NLL before the step, in nats."""
         member = (self.step // self.options.resample_every) % self.model.n_members
         self.optimizer.zero_grad(set_to_none=True)
         loss = -self.model.log_conditionals(batch.codes, member, batch.context).sum() / len(batch)

@@ -1,0 +1,1 @@
+"""Timings of chainrule against textbook implementations and peers; run with ``python -m benchmarks``."""
