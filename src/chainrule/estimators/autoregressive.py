@@ -34,7 +34,8 @@ from chainrule.training import History, Rows, Trainer, TrainingOptions, evaluati
 
 __all__ = ["MADE", "NADE"]
 
-# Direct connections cost D x D weights: beyond this many they are left out unless asked for.
+# Direct connections cost features x outputs weights: beyond this many, and beyond twice the weights of the
+# output layer, they are left out unless asked for.
 _MOST_DIRECT_WEIGHTS = 2_000_000
 _COUNT = Interval(Integral, 1, None, closed="left")
 # Numbers from which the margins are estimated, at which training starts.
@@ -460,7 +461,8 @@ validation_fraction, device, checkpoint, verbose, random_state
     ) -> Conditioner:
         direct = self.direct_connections
         if direct is None:
-            direct = encoding.n_features * conditionals.n_outputs <= _MOST_DIRECT_WEIGHTS
+            few = encoding.n_features * conditionals.n_outputs <= _MOST_DIRECT_WEIGHTS
+            direct = few or encoding.n_features <= 2 * self.hidden_sizes[-1]
         conditioner = MADEConditioner(
             encoding,
             conditionals.starts,
