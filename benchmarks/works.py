@@ -117,7 +117,7 @@ def _training(runs: int) -> Iterator[Timing]:
         adam = torch.optim.Adam(other.parameters())
         yield in_turn(
             f"MADE 784-{'-'.join(map(str, sizes))}-784: training step, batch 100",
-            lambda trainer=trainer: trainer.train_step(trainer.train),
+            lambda trainer=trainer, batch=Rows(x): trainer.train_step(batch),
             lambda other=other, adam=adam, x=x: train_step(other, adam, x),
             runs=4 * runs,
             repeat=5,
@@ -128,7 +128,7 @@ def _training(runs: int) -> Iterator[Timing]:
     adam = torch.optim.Adam(loop.parameters())
     yield in_turn(
         "NADE 784-500: training step, batch 128",
-        lambda: trainer.train_step(trainer.train),
+        lambda: trainer.train_step(Rows(x)),
         lambda: train_step(loop, adam, x),
         other_name="loop",
         runs=runs,
@@ -137,7 +137,9 @@ def _training(runs: int) -> Iterator[Timing]:
 
 
 def _trainer(model: AutoregressiveModel, x: Tensor) -> Trainer:
-    trainer = Trainer(model, Rows(x), None, TrainingOptions(), torch.Generator().manual_seed(0))
+    # Rows enough for an epoch of many steps: how often weights are averaged depends on it.
+    many = x.repeat(100, 1)
+    trainer = Trainer(model, Rows(many), None, TrainingOptions(), torch.Generator().manual_seed(0))
     model.train()
     return trainer
 
@@ -164,7 +166,7 @@ def _start_up() -> Timing:
         subprocess.run([sys.executable, *code], check=True, stdout=subprocess.DEVNULL)
 
     start = time.perf_counter()
-    run(["-c", "from chainrule.cli import main; main(['--help'])"])
+    run(["-c", "import sys; from chainrule.cli import main; sys.argv[1:] = ['--help']; main()"])
     help_seconds = time.perf_counter() - start
     start = time.perf_counter()
     run(["-c", "import torch"])

@@ -220,10 +220,10 @@ def sample_by_full_passes(model, member, uniforms, context):
 @settings(max_examples=80)
 @torch.no_grad()
 def test_samples_equal_those_of_full_passes_under_shared_uniforms(spec):
-    """The compiled walk takes 16 rows at a time: 21 rows make one whole block and one odd one."""
+    """The compiled walk takes up to 32 rows at a time: 37 rows make walks of 20 and 17."""
     model = build(spec)
-    context = random_context(spec, 21)
-    shape = (21, spec.n_variables, model.conditionals.n_uniforms)
+    context = random_context(spec, 37)
+    shape = (37, spec.n_variables, model.conditionals.n_uniforms)
     uniforms = torch.rand(shape, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
     discrete = [kind != "continuous" for kind in spec.kinds]
     for member in range(model.n_members):

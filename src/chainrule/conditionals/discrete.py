@@ -18,7 +18,8 @@ class Bernoulli(Conditional):
 
     def log_prob(self, x: Tensor, params: Tensor) -> Tensor:
         """Return the log-probability of x."""
-        return -F.binary_cross_entropy_with_logits(params.squeeze(-1), x, reduction="none")
+        # log sigmoid of the logit for a 1, of its negative for a 0.
+        return F.logsigmoid((2 * x - 1) * params.squeeze(-1))
 
     def sample(self, params: Tensor, uniforms: Tensor) -> Tensor:
         """Return 1 where the uniform lies below P(x = 1)."""

@@ -66,6 +66,7 @@ class NADEConditioner(Conditioner):
         """Lay the outputs out as (D, P) for the kernel, P being the widest variable's number of params."""
         first = torch.tensor(self.starts[:-1])[:, None]
         width = torch.tensor(self.starts).diff()[:, None]
+        self._alike = bool((width == width[0]).all())
         column = torch.arange(int(width.max()))[None, :]
         used = column < width
         self.register_buffer("_output_row", torch.where(used, first + column, self.n_outputs), False)
@@ -89,18 +90,27 @@ class NADEConditioner(Conditioner):
     def forward(self, x: Tensor, member: int = 0, context: Tensor | None = None) -> Tensor:
         """Return the outputs (n, n_outputs) for codes x (n, D) and context features (n, C)."""
         row, value = self.encoding.rows_and_values(x)
-        padded = torch.cat([self.output_weight, self.output_weight.new_zeros(1, len(self.bias))])
         outputs = nade_outputs(
             row,
             value,
             self.order(member),
             self.weight,
             self._start(len(x), context),
-            padded[self.get_buffer("_output_row")],
+            self._output_weight_by_variable(),
             self.activation,
         )
-        outputs = outputs.flatten(1)[:, self.get_buffer("_output_column")] + self.output_bias
+        outputs = outputs.flatten(1)
+        if not self._alike:
+            outputs = outputs[:, self.get_buffer("_output_column")]
+        outputs = outputs + self.output_bias
         return outputs if self.output_context is None else outputs + self.output_context(context)
+
+    def _output_weight_by_variable(self) -> Tensor:
+        """Return the output weights as (D, P, H), rows of zeros standing in for missing params."""
+        if self._alike:
+            return self.output_weight.unflatten(0, (self.n_variables, -1))
+        padded = torch.cat([self.output_weight, self.output_weight.new_zeros(1, len(self.bias))])
+        return padded[self.get_buffer("_output_row")]
 
     def numbers_per_row(self) -> int:
         """Return about how many numbers the widest step of `forward` holds for one row."""

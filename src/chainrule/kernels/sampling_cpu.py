@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
+import torch
 from numba import njit
 
 from chainrule.kernels.threads import run_ranges
@@ -32,8 +33,8 @@ FAMILIES = {"bernoulli": 0, "categorical": 1, "mixture": 2, "discretized": 3}
 SAMPLER_ACTIVATIONS = {
     name: code for code, name in enumerate(("relu", "sigmoid", "tanh", "leaky_relu", "elu", "silu", "gelu"))
 }
-# Rows that walk together; the sums below are written out for groups of four.
-_ROWS = 16
+# The most rows that walk together; the sums below are written out for groups of four.
+_MOST_ROWS = 32
 
 _COMPILE: dict[str, Any] = {
     "cache": True,
@@ -147,7 +148,7 @@ def sample_made(plan: MADEPlan, row: RowPlan, first_start: Array, output_start: 
             draws.uniforms, draws.quantiles, low, high, rows,
         )  # fmt: skip
 
-    run_ranges(walk, len(rows), _ROWS)
+    run_ranges(walk, len(rows), _rows_per_walk(len(rows)))
     return rows
 
 
@@ -161,8 +162,16 @@ def sample_nade(plan: NADEPlan, row: RowPlan, start: Array, output_start: Array,
             draws.uniforms, draws.quantiles, low, high, rows,
         )  # fmt: skip
 
-    run_ranges(walk, len(rows), _ROWS)
+    run_ranges(walk, len(rows), _rows_per_walk(len(rows)))
     return rows
+
+
+def _rows_per_walk(n: int) -> int:
+    """Return a number of rows, a multiple of four, that gives every thread about the same work."""
+    n_threads = torch.get_num_threads()
+    walks_per_thread = -(-n // (n_threads * _MOST_ROWS))
+    rows = -(-n // (n_threads * walks_per_thread))
+    return rows + -rows % 4
 
 
 @njit(**_COMPILE)
