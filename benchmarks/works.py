@@ -110,15 +110,15 @@ def _sampling(runs: int) -> Iterator[Timing]:
 
 
 def _training(runs: int) -> Iterator[Timing]:
+    batch = Rows(rows(100, 784))
     for sizes in ((500,), (500, 500), (2000, 2000)):
-        x = rows(100, 784)
-        trainer = _trainer(made(784, sizes), x)
+        trainer = _trainer(made(784, sizes), batch.codes)
         other = TextbookMADE(784, sizes)
         adam = torch.optim.Adam(other.parameters())
         yield in_turn(
             f"MADE 784-{'-'.join(map(str, sizes))}-784: training step, batch 100",
-            lambda trainer=trainer, batch=Rows(x): trainer.train_step(batch),
-            lambda other=other, adam=adam, x=x: train_step(other, adam, x),
+            lambda trainer=trainer: trainer.train_step(batch),
+            lambda other=other, adam=adam: train_step(other, adam, batch.codes),
             runs=4 * runs,
             repeat=5,
         )

@@ -260,6 +260,15 @@ def _dots(
 
 
 @njit(**_COMPILE)
+def _add_row(
+    total: Array, b: int, low: int, high: int, factor: Any, weight: Array, f: int
+) -> None:  # pragma: no cover
+    """Add ``factor * weight[f, low:high]`` to total[b, low:high]."""
+    for j in range(low, high):
+        total[b, j] += factor * weight[f, j]
+
+
+@njit(**_COMPILE)
 def _walk_made(  # pragma: no cover
     order: Array, family: Array, start: Array, width: Array, n_levels: Array, least_scale: Array,
     feature: Array, onehot: Array, factor: Array, shift: Array,
@@ -273,12 +282,16 @@ def _walk_made(  # pragma: no cover
     dtype = uniforms.dtype
     z = np.zeros((n_layers, padded, widest), dtype)
     h = np.zeros((n_layers, padded, widest), dtype)
+    first_z = z[0]
     sums = np.zeros((padded, width.max()), dtype)
     accumulated = np.zeros((padded, n_outputs if direct.shape[0] else 0), dtype)
     output_flat = output.reshape(-1)
+    # A single row of starts or quantiles stands for all rows: its index is multiplied by 0.
+    own_first, own_output = int(len(first_start) > 1), int(len(output_start) > 1)
+    own_quantile = int(quantiles.shape == uniforms.shape)
     for b in range(n_rows):
         for j in range(sizes[0]):
-            z[0, b, j] = bias[j] + first_start[(low + b) % len(first_start), j]
+            first_z[b, j] = bias[j] + first_start[(low + b) * own_first, j]
     for r in range(len(order)):
         d = order[r]
         known = 0
@@ -302,22 +315,20 @@ def _walk_made(  # pragma: no cover
             _dots(output_flat, (start[d] + p) * hidden_size, h[n_layers - 1], known, padded, sums, p)
             for b in range(n_rows):
                 o = start[d] + p
-                sums[b, p] += output_bias[o] + output_start[(low + b) % len(output_start), o]
+                sums[b, p] += output_bias[o] + output_start[(low + b) * own_output, o]
                 if direct.shape[0]:
                     sums[b, p] += accumulated[b, o]
         for b in range(n_rows):
             uniform = uniforms[low + b, d]
-            quantile = quantiles[(low + b) % quantiles.shape[0], d % quantiles.shape[1]]
+            quantile = quantiles[(low + b) * own_quantile, d * own_quantile]
             x = _draw(family[d], sums, b, width[d], n_levels[d], least_scale[d], uniform, quantile)
             rows[low + b, d] = x
             f = feature[d] + int(x) if onehot[d] else feature[d]
             value = dtype.type(1.0 if onehot[d] else factor[d] * x + shift[d])
             if value != 0 and r + 1 < len(order):
-                for j in range(complete[0, r], sizes[0]):
-                    z[0, b, j] += value * first[f, j]
+                _add_row(first_z, b, complete[0, r], sizes[0], value, first, f)
                 if direct.shape[0]:
-                    for j in range(n_outputs):
-                        accumulated[b, j] += value * direct[f, j]
+                    _add_row(accumulated, b, 0, n_outputs, value, direct, f)
 
 
 @njit(**_COMPILE)
@@ -334,9 +345,12 @@ def _walk_nade(  # pragma: no cover
     h = np.zeros((padded, hidden_size), dtype)
     sums = np.zeros((padded, width.max()), dtype)
     output_flat = output.reshape(-1)
+    # A single row of starts or quantiles stands for all rows: its index is multiplied by 0.
+    own_first, own_output = int(len(first_start) > 1), int(len(output_start) > 1)
+    own_quantile = int(quantiles.shape == uniforms.shape)
     for b in range(n_rows):
         for j in range(hidden_size):
-            z[b, j] = first_start[(low + b) % len(first_start), j]
+            z[b, j] = first_start[(low + b) * own_first, j]
             h[b, j] = _activate(z[b, j], activation)
     for r in range(len(order)):
         d = order[r]
@@ -344,16 +358,15 @@ def _walk_nade(  # pragma: no cover
             o = start[d] + p
             _dots(output_flat, o * hidden_size, h, hidden_size, padded, sums, p)
             for b in range(n_rows):
-                sums[b, p] += output_bias[o] + output_start[(low + b) % len(output_start), o]
+                sums[b, p] += output_bias[o] + output_start[(low + b) * own_output, o]
         for b in range(n_rows):
             uniform = uniforms[low + b, d]
-            quantile = quantiles[(low + b) % quantiles.shape[0], d % quantiles.shape[1]]
+            quantile = quantiles[(low + b) * own_quantile, d * own_quantile]
             x = _draw(family[d], sums, b, width[d], n_levels[d], least_scale[d], uniform, quantile)
             rows[low + b, d] = x
             f = feature[d] + int(x) if onehot[d] else feature[d]
             value = dtype.type(1.0 if onehot[d] else factor[d] * x + shift[d])
             if value != 0:
-                for j in range(hidden_size):
-                    z[b, j] += value * weight[f, j]
+                _add_row(z, b, 0, hidden_size, value, weight, f)
                 for j in range(hidden_size):
                     h[b, j] = _activate(z[b, j], activation)
