@@ -46,6 +46,8 @@ class AutoregressiveModel(nn.Module):
     @torch.no_grad()
     def sample(self, n: int, generator: torch.Generator, context: Tensor | None = None) -> Tensor:
         """Draw n rows (n, D): first the member of each row, then one variable after the other."""
+        if self.n_members == 1:
+            return self.sample_member(0, self._uniforms(n, generator), context)
         device = self.conditionals.output_variable.device
         member = torch.randint(self.n_members, (n,), generator=generator, device=device)
         rows = next(self.conditioner.parameters()).new_empty(n, self.conditionals.n_variables)
