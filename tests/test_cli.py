@@ -359,3 +359,15 @@ def test_the_table_marks_only_a_best_that_the_rows_tell(bits, tmp_path, capsys):
     assert json.loads(captured.out)["best"] == "mixture of Bernoullis"
     assert "mixture of Bernoullis *" in captured.err
     assert "independent *" not in captured.err
+
+
+def test_score_splits_a_file_as_the_fit_did(tmp_path):
+    folder, numbers_file = tmp_path / "model", tmp_path / "numbers.npy"
+    np.save(numbers_file, np.random.default_rng(0).normal(size=(50, 2)))
+    assert run(["fit", str(numbers_file), "--model", "independent", "--seed", "3", "--out", str(folder)]) == 0
+    results = []
+    for seed in ([], ["--seed", "3"], ["--seed", "4"]):
+        report = tmp_path / "score.json"
+        assert run(["score", str(folder), str(numbers_file), *seed, "--json", str(report)]) == 0
+        results.append(json.loads(report.read_text())["mean_log_likelihood"])
+    assert results[0] == results[1] != results[2]

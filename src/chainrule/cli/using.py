@@ -13,7 +13,6 @@ from chainrule.cli.options import (
     ImageSizeOption,
     JsonOption,
     ModelArgument,
-    SeedOption,
     parse_image_size,
 )
 from chainrule.cli.output import (
@@ -39,7 +38,9 @@ def score(
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write one log-likelihood per row (csv or npy).")
     ] = None,
-    seed: SeedOption = 0,
+    seed: Annotated[
+        int | None, typer.Option("--seed", min=0, help="Seed of the split; default: that of the fit.")
+    ] = None,
     image_size: ImageSizeOption = None,
     json_file: JsonOption = None,
 ) -> None:
@@ -50,6 +51,10 @@ def score(
     from chainrule.estimators import load
 
     estimator = load(model)
+    if seed is None:
+        # With another seed the test rows would be rows that the model was trained on.
+        fitted = estimator.get_params()["random_state"]
+        seed = fitted if isinstance(fitted, int) else 0
     rows = _rows(data, split, seed, parse_image_size(image_size))
     from chainrule.evaluation import summarize
 

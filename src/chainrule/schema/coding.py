@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
@@ -96,8 +97,21 @@ class _Ordinal(_Group):
         bad = block != np.rint(block)
         if bad.any():
             self.refuse(bad, block, start, "the column is ordinal, which takes integers only")
+        outside = (block < self.low) | (block > self.high)
+        if outside.any():
+            self.warn_of_tails(outside)
         # the end levels stand for "low or less" and "high or more"
         return np.clip(block, self.low, self.high) - self.low
+
+    def warn_of_tails(self, outside: NDArray[np.bool_]) -> None:
+        """Say how many values are scored as the end of a range that they lie beyond."""
+        variable = self.variables[int(np.argmax(outside.any(axis=0)))]
+        warnings.warn(
+            f"{int(outside.sum())} values lie beyond the range of the training rows, such as those of column "
+            f"{variable.name!r} ({variable.low} to {variable.high}): they are scored as the nearest end, "
+            "which stands for everything beyond it",
+            stacklevel=2,
+        )
 
     def decode(self, block: Floats, start: int) -> Floats:
         return block + self.low
