@@ -6,17 +6,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from chainrule.estimators.autoregressive import MADE, NADE
     from chainrule.estimators.base import DensityEstimator
     from chainrule.estimators.baselines import GMM, Independent, Mixture, MixtureOfBernoullis
     from chainrule.estimators.loading import load
+    from chainrule.estimators.made import MADE
+    from chainrule.estimators.nade import NADE
 
 __all__ = ["GMM", "MADE", "NADE", "DensityEstimator", "Independent", "Mixture", "MixtureOfBernoullis", "load"]
 
 # The baselines need no PyTorch; each module is imported when one of its names is first used.
 _BASELINES = ["GMM", "Independent", "Mixture", "MixtureOfBernoullis"]
 _HOME = {
-    **dict.fromkeys(["MADE", "NADE"], "chainrule.estimators.autoregressive"),
+    "MADE": "chainrule.estimators.made",
+    "NADE": "chainrule.estimators.nade",
     **dict.fromkeys(_BASELINES, "chainrule.estimators.baselines"),
     "DensityEstimator": "chainrule.estimators.base",
     "load": "chainrule.estimators.loading",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
@@ -40,7 +41,7 @@ def encode_table(table: Table, variables: Sequence[Variable]) -> NDArray[np.floa
 # ---------------------------------------------------------------- many columns at once
 
 
-class _Group:
+class _Group(ABC):
     """The variables of one numeric kind; they are coded together, block of rows by block of rows."""
 
     def __init__(self, members: Sequence[tuple[int, Variable]], n_variables: int) -> None:
@@ -61,11 +62,13 @@ class _Group:
             block = np.asarray(codes[start:stop, self.positions], dtype=np.float64)
             values[start:stop, self.positions] = self.decode(block, start)
 
+    @abstractmethod
     def encode(self, block: Floats, start: int) -> Floats:
-        raise NotImplementedError
+        """Return the codes of a block of values; `start` is the number of its first row."""
 
+    @abstractmethod
     def decode(self, block: Floats, start: int) -> Floats:
-        raise NotImplementedError
+        """Return the values of a block of codes."""
 
     def refuse(self, bad: NDArray[np.bool_], block: Floats, start: int, reason: str) -> NoReturn:
         """Raise for the first bad column and row; `reason` may use {value} and {variable}."""

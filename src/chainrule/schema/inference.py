@@ -239,7 +239,8 @@ def _refuse_numbers_in_text(column: Column) -> None:
     numeric = [_parses_as_number(value) for value in column.values]
     if 2 * sum(numeric) <= len(numeric):
         return
-    remedy = f"clean the column, or declare kinds={{{column.name!r}: 'categorical'}}"
+    declared = f"kinds={{{column.name!r}: 'categorical'}} or --kind {column.name}=categorical"
+    remedy = f"clean the column, or declare its kind, {declared}"
     if all(numeric):
         raise DataError(
             f"column {column.name!r} holds numbers written as text: convert it to numbers, or {remedy}"

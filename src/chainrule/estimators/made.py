@@ -1,0 +1,201 @@
+"""MADE with the face of scikit-learn."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from numbers import Integral, Real
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from sklearn.utils._param_validation import Interval, StrOptions
+from torch import Tensor
+
+from chainrule.conditionals import Conditionals
+from chainrule.conditioners import Conditioner, InputEncoding, MADEConditioner
+from chainrule.errors import ParameterError
+from chainrule.estimators.autoregressive import COUNT, AutoregressiveEstimator
+from chainrule.masks import even_degrees, layer_degrees, uniform_degrees
+
+__all__ = ["MADE"]
+
+# Direct connections cost features x outputs weights: beyond this many, and beyond twice the weights of the
+# output layer, they are left out unless asked for.
+_MOST_DIRECT_WEIGHTS = 2_000_000
+
+
+class MADE(AutoregressiveEstimator):
+    """Masked autoencoder for distribution estimation (Germain et al. 2015).
+
+    Parameters
+    ----------
+    hidden_sizes : sequence of int
+        Units of each hidden layer.
+    activation : {"sigmoid", "tanh", "relu", "leaky_relu", "elu", "silu", "gelu"}
+    ordering : {"natural", "random"} or sequence of int
+        In which order the variables condition on each other.
+    n_orderings : int
+        How many orders share the weights; the first is `ordering`, the others are random. The model is the
+        mean of their probabilities.
+    n_masks : int
+        How many connectivity masks share the weights, likewise.
+    resample_every : int
+        Optimiser steps between two members of the ensemble over orders and masks.
+    degrees : {"even", "uniform"}
+        Degrees of hidden units spread evenly, or drawn uniformly; more than one mask needs drawn ones.
+    residual : bool, optional
+        Add each hidden layer's pre-activations to the next one's. By default where all layers have the same
+        size, which it needs, and there is one mask.
+    direct_connections : bool, optional
+        Linear connections from inputs to outputs. By default where they are cheap: without them, layers
+        narrower than D - 1 cannot represent every dependency.
+    dropout : float
+        Share of hidden units left out in training.
+    n_components, mixture, encoding, kinds, learning_rate, weight_decay, batch_size, max_epochs, patience, \
+validation_fraction, device, checkpoint, verbose, random_state
+        As in `NADE`.
+
+    Attributes
+    ----------
+    model_ : AutoregressiveModel
+    schema_ : Schema
+    history_ : History
+    n_features_in_, n_parameters_ : int
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from chainrule import MADE
+    >>> X = np.random.default_rng(0).normal(size=(200, 2))
+    >>> model = MADE(hidden_sizes=(16,), max_epochs=2, random_state=0).fit(X)
+    >>> model.sample(4, random_state=0).shape
+    (4, 2)
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        **AutoregressiveEstimator._parameter_constraints,
+        "hidden_sizes": ["array-like"],
+        "n_masks": [COUNT],
+        "degrees": [StrOptions({"even", "uniform"})],
+        "residual": ["boolean", None],
+        "direct_connections": ["boolean", None],
+        "dropout": [Interval(Real, 0, 0.99, closed="left")],
+    }
+
+    def __init__(
+        self,
+        hidden_sizes: Sequence[int] = (500, 500),
+        *,
+        activation: str = "relu",
+        ordering: str | Sequence[int] = "natural",
+        n_orderings: int = 1,
+        n_masks: int = 1,
+        resample_every: int = 1,
+        degrees: str = "even",
+        residual: bool | None = None,
+        direct_connections: bool | None = None,
+        dropout: float = 0.3,
+        n_components: int = 10,
+        mixture: str = "gaussian",
+        encoding: str = "onehot",
+        kinds: str | Mapping[Any, str] | None = None,
+        learning_rate: float = 5e-3,
+        weight_decay: float = 2e-2,
+        batch_size: int = 100,
+        max_epochs: int = 200,
+        patience: int = 15,
+        validation_fraction: float = 0.1,
+        device: str | None = None,
+        checkpoint: str | Path | None = None,
+        verbose: bool | int = False,
+        random_state: Any = None,
+    ) -> None:
+        self.hidden_sizes = hidden_sizes
+        self.activation = activation
+        self.ordering = ordering
+        self.n_orderings = n_orderings
+        self.n_masks = n_masks
+        self.resample_every = resample_every
+        self.degrees = degrees
+        self.residual = residual
+        self.direct_connections = direct_connections
+        self.dropout = dropout
+        self.n_components = n_components
+        self.mixture = mixture
+        self.encoding = encoding
+        self.kinds = kinds
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.batch_size = batch_size
+        self.max_epochs = max_epochs
+        self.patience = patience
+        self.validation_fraction = validation_fraction
+        self.device = device
+        self.checkpoint = checkpoint
+        self.verbose = verbose
+        self.random_state = random_state
+
+    def _conditioner(
+        self,
+        encoding: InputEncoding,
+        conditionals: Conditionals,
+        orders: Tensor,
+        n_context: int,
+        generator: torch.Generator,
+    ) -> Conditioner:
+        direct = self.direct_connections
+        if direct is None:
+            few = encoding.n_features * conditionals.n_outputs <= _MOST_DIRECT_WEIGHTS
+            direct = few or encoding.n_features <= 2 * self.hidden_sizes[-1]
+        conditioner = MADEConditioner(
+            encoding,
+            conditionals.starts,
+            orders,
+            self._degrees(conditionals.n_variables, n_context, generator),
+            activation=self.activation,
+            residual=self._is_residual(),
+            direct=direct,
+            dropout=self.dropout,
+            n_context=n_context,
+            generator=generator,
+        )
+        _warn_of_lost_dependencies(conditioner)
+        return conditioner
+
+    def _is_residual(self) -> bool:
+        if self.residual is not None:
+            return bool(self.residual)
+        # Layers of one mask may differ in their degrees, which is what sampling of masks lives on.
+        return len(set(self.hidden_sizes)) == 1 and self.n_masks == 1
+
+    def _degrees(self, n_variables: int, n_context: int, generator: torch.Generator) -> list[Tensor]:
+        """Return the degrees of each hidden layer under each mask, (n_masks, H_l) per layer."""
+        sizes = list(self.hidden_sizes)
+        if not sizes or not all(isinstance(size, Integral) and size >= 1 for size in sizes):
+            raise ParameterError(
+                f"hidden_sizes must name whole numbers of units, one per layer, got {self.hidden_sizes!r}"
+            )
+        # Units of degree 0 see the context alone; without one they would be constants.
+        lowest = 0 if n_context else 1
+        masks = []
+        for _ in range(self.n_masks):
+            if self.degrees == "even" and self.n_masks == 1:
+                layers = [even_degrees(size, n_variables, lowest) for size in sizes]
+            elif self._is_residual():
+                layers = [uniform_degrees(sizes[0], n_variables, generator, lowest)] * len(sizes)
+            else:
+                layers = [uniform_degrees(size, n_variables, generator, lowest) for size in sizes]
+            masks.append(layer_degrees(layers))
+        return [torch.stack(layer) for layer in zip(*masks, strict=True)]
+
+
+def _warn_of_lost_dependencies(conditioner: MADEConditioner) -> None:
+    lost = conditioner.lost_dependencies()
+    if lost:
+        n_variables = conditioner.n_variables
+        warnings.warn(
+            f"{lost} of the {n_variables * (n_variables - 1) // 2} dependencies between variables have no "
+            "path through these hidden layers; widen them or set direct_connections=True",
+            stacklevel=2,
+        )

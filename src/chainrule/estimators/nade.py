@@ -1,0 +1,142 @@
+"""NADE with the face of scikit-learn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from chainrule.conditionals import Conditionals
+from chainrule.conditioners import Conditioner, InputEncoding, NADEConditioner
+from chainrule.estimators.autoregressive import COUNT, AutoregressiveEstimator
+
+__all__ = ["NADE"]
+
+
+class NADE(AutoregressiveEstimator):
+    """Neural autoregressive distribution estimator (Larochelle & Murray 2011; Uria et al. 2013 for RNADE).
+
+    One hidden layer whose weights all positions share. Continuous columns get conditional mixtures (RNADE).
+
+    Parameters
+    ----------
+    hidden_size : int
+        Hidden units H.
+    activation : {"sigmoid", "tanh", "relu", "leaky_relu", "elu", "silu", "gelu"}
+    ordering : {"natural", "random"} or sequence of int
+        In which order the variables condition on each other.
+    n_orderings : int
+        How many orders share the weights; the first is `ordering`, the others are random. The model is the
+        mean of their probabilities.
+    resample_every : int
+        Optimiser steps between two orders of the ensemble.
+    n_components : int
+        Components of the conditional mixtures of ordinal and continuous columns.
+    mixture : {"gaussian", "logistic", "laplace"}
+        Component density of continuous columns.
+    encoding : {"onehot", "scaled", "raw"}
+        How categorical columns enter the network.
+    kinds : str or mapping, optional
+        Kind of all columns, or of single ones: "binary", "categorical", "ordinal" or "continuous". What is
+        not given is inferred from the training rows.
+    learning_rate, weight_decay : float
+        Of AdamW.
+    batch_size, max_epochs, patience : int
+        `patience` epochs without a better validation likelihood end the fit; the best weights are kept.
+    validation_fraction : float
+        Share of the training rows to validate on when `fit` is given no `X_val`.
+    device : str, optional
+        By default a CUDA device if there is one, otherwise the CPU.
+    checkpoint : path, optional
+        A file that keeps the state of the fit; a fit that finds it there goes on from it.
+    verbose : bool
+        Show a progress bar.
+    random_state : int, Generator or RandomState, optional
+
+    Attributes
+    ----------
+    model_ : AutoregressiveModel
+    schema_ : Schema
+    history_ : History
+    n_features_in_, n_parameters_ : int
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from chainrule import NADE
+    >>> X = np.random.default_rng(0).integers(0, 2, (200, 3))
+    >>> model = NADE(hidden_size=8, max_epochs=2, random_state=0).fit(X)
+    >>> model.score_samples(X[:5]).shape
+    (5,)
+    >>> model.sample(4, random_state=0).shape
+    (4, 3)
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        **AutoregressiveEstimator._parameter_constraints,
+        "hidden_size": [COUNT],
+    }
+
+    def __init__(
+        self,
+        hidden_size: int = 500,
+        *,
+        activation: str = "relu",
+        ordering: str | Sequence[int] = "natural",
+        n_orderings: int = 1,
+        resample_every: int = 1,
+        n_components: int = 10,
+        mixture: str = "gaussian",
+        encoding: str = "onehot",
+        kinds: str | Mapping[Any, str] | None = None,
+        learning_rate: float = 5e-3,
+        weight_decay: float = 2e-2,
+        batch_size: int = 100,
+        max_epochs: int = 200,
+        patience: int = 15,
+        validation_fraction: float = 0.1,
+        device: str | None = None,
+        checkpoint: str | Path | None = None,
+        verbose: bool | int = False,
+        random_state: Any = None,
+    ) -> None:
+        self.hidden_size = hidden_size
+        self.activation = activation
+        self.ordering = ordering
+        self.n_orderings = n_orderings
+        self.resample_every = resample_every
+        self.n_components = n_components
+        self.mixture = mixture
+        self.encoding = encoding
+        self.kinds = kinds
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.batch_size = batch_size
+        self.max_epochs = max_epochs
+        self.patience = patience
+        self.validation_fraction = validation_fraction
+        self.device = device
+        self.checkpoint = checkpoint
+        self.verbose = verbose
+        self.random_state = random_state
+
+    def _conditioner(
+        self,
+        encoding: InputEncoding,
+        conditionals: Conditionals,
+        orders: Tensor,
+        n_context: int,
+        generator: torch.Generator,
+    ) -> Conditioner:
+        return NADEConditioner(
+            encoding,
+            conditionals.starts,
+            orders,
+            self.hidden_size,
+            activation=self.activation,
+            n_context=n_context,
+            generator=generator,
+        )
