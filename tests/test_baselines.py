@@ -373,15 +373,22 @@ def test_number_of_components_is_chosen_on_validation_rows() -> None:
     assert model.n_components_ == 2
 
 
-def test_choice_stops_when_the_score_falls() -> None:
+@pytest.mark.parametrize(
+    ("scores", "best", "last"),
+    [
+        ({1: 0.0, 2: 2.0, 5: 3.0, 10: 1.0, 20: 0.0, 50: 9.0}, 5, 20),
+        ({1: 0.0, 2: 2.0, 5: 1.0, 10: 4.0, 20: 3.0, 50: 5.0}, 50, 50),
+    ],
+)
+def test_choice_stops_after_two_numbers_that_do_worse(scores: dict[int, float], best: int, last: int) -> None:
     fitted: list[int] = []
 
     def fit(k: int) -> int:
         fitted.append(k)
         return k
 
-    assert best_of([1, 2, 5, 10, 20], fit, score=lambda k: -abs(k - 5)) == 5
-    assert fitted == [1, 2, 5, 10]
+    assert best_of(list(scores), fit, score=lambda k: scores[k]) == best
+    assert fitted[-1] == last
 
 
 def test_without_validation_rows_the_information_criterion_chooses() -> None:

@@ -43,7 +43,9 @@ def best_of(
     score: Callable[[Model], float],
     label: str | None = None,
 ) -> Model:
-    """Fit models with rising numbers of components until the score falls; return the best.
+    """Fit models with rising numbers of components until the score stays below the best; return the best.
+
+    One number that does worse may have met a poor local optimum; after two in a row the search ends.
 
     Parameters
     ----------
@@ -57,7 +59,7 @@ def best_of(
         Show a progress bar of this name on standard error.
     """
     best: Model | None = None
-    highest = -np.inf
+    highest, worse = -np.inf, 0
     tried = list(numbers)
     bar: Any = nullcontext() if label is None or len(tried) == 1 else _progress()
     with bar as progress:
@@ -66,11 +68,13 @@ def best_of(
             model = fit(number)
             reached = score(model)
             if best is None or reached > highest:
-                best, highest = model, reached
+                best, highest, worse = model, reached, 0
+            else:
+                worse += 1
             if progress is not None:
                 words = f"{number} components: {reached:.3f} nats, best {highest:.3f}"
                 progress.update(task, advance=1, words=words)
-            if reached < highest:
+            if worse == 2:
                 break
     if best is None:
         raise ValueError("expected at least one number of components to try")
