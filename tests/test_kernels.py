@@ -13,7 +13,8 @@ from chainrule.conditioners.dropout import dropout
 from chainrule.conditioners.made import MaskedLinear
 from chainrule.kernels.activations import ACTIVATIONS
 from chainrule.kernels.nade import nade_outputs, nade_outputs_reference
-from chainrule.kernels.nade_cpu import COMPILED_ACTIVATIONS, CompiledNADE
+from chainrule.kernels.nade_cpu import CompiledNADE
+from chainrule.kernels.vector_activations import VECTOR_ACTIVATIONS
 from chainrule.kernels.threads import run_ranges
 
 
@@ -57,7 +58,7 @@ SHAPES = {
 }
 
 
-@pytest.mark.parametrize("activation", sorted(COMPILED_ACTIVATIONS))
+@pytest.mark.parametrize("activation", sorted(VECTOR_ACTIVATIONS))
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-9), (torch.float32, 2e-4)])
 @given(st.data())
 @settings(max_examples=25)
@@ -70,7 +71,7 @@ def test_compiled_nade_equals_its_reference(activation, dtype, tolerance, data):
         torch.testing.assert_close(a, b, rtol=tolerance, atol=tolerance)
 
 
-@pytest.mark.parametrize("activation", sorted(COMPILED_ACTIVATIONS))
+@pytest.mark.parametrize("activation", sorted(VECTOR_ACTIVATIONS))
 @pytest.mark.parametrize("levels", [[1], [2, 1, 3], [1] * 17])
 def test_gradients_of_compiled_nade(activation, levels):
     row, value, order, *learned = nade_arguments(2, 3, 2, levels, seed=4)
@@ -151,7 +152,7 @@ def test_single_precision_activations_are_accurate_and_bounded_everywhere(activa
     assert float((got.double() - expected).abs().max()) < 1e-6
 
 
-@pytest.mark.parametrize("activation", sorted(COMPILED_ACTIVATIONS))
+@pytest.mark.parametrize("activation", sorted(VECTOR_ACTIVATIONS))
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_not_a_number_is_not_hidden(activation, dtype):
     arguments = nade_arguments(2, 3, 1, [1, 1], seed=7, dtype=dtype)

@@ -22,8 +22,8 @@ class Bernoulli(Conditional):
         return F.logsigmoid((2 * x - 1) * params.squeeze(-1))
 
     def sample(self, params: Tensor, uniforms: Tensor) -> Tensor:
-        """Return 1 where the uniform lies below P(x = 1)."""
-        return (uniforms[..., 0] < params[..., 0].sigmoid()).to(params.dtype)
+        """Return 1 where the uniform lies below P(x = 1), which is where its logit lies below the param."""
+        return (uniforms[..., 0].logit() < params[..., 0]).to(params.dtype)
 
     def mean(self, params: Tensor) -> Tensor:
         """Return P(x = 1)."""

@@ -162,14 +162,15 @@ class Conditionals(nn.Module):
 
     def draws(self, uniforms: Tensor) -> Draws:
         """Return the random numbers of a compiled sampler from uniforms (n, D, U) on the CPU."""
-        if self.n_uniforms == 1:
-            return Draws(uniforms[..., 0].contiguous().numpy(), np.zeros((1, 1), uniforms.numpy().dtype))
-        quantiles = torch.zeros_like(uniforms[..., 1])
+        first = uniforms[..., 0].clone(memory_format=torch.contiguous_format)
+        quantiles = uniforms.new_zeros(1, 1) if self.n_uniforms == 1 else torch.zeros_like(first)
         for i, family in enumerate(self._families()):
-            if isinstance(family, LocationScaleMixture | DiscretizedLogistics):
-                variables = self._buffer("_variables", i)
+            variables = slice(None) if self._contiguous else self._buffer("_variables", i)
+            if isinstance(family, Bernoulli):
+                first[:, variables] = first[:, variables].logit()
+            elif isinstance(family, LocationScaleMixture | DiscretizedLogistics):
                 quantiles[:, variables] = family.standard_quantile(open_interval(uniforms[:, variables, 1]))
-        return Draws(uniforms[..., 0].contiguous().numpy(), quantiles.numpy())
+        return Draws(first.numpy(), quantiles.numpy())
 
     def marginal_params(self, x: Tensor) -> Tensor:
         """Return outputs (n_outputs,) under which each variable follows its own margin in the codes x."""

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -106,6 +107,18 @@ class Conditioner(nn.Module, ABC):
     def observe(self, state: Any, d: int, value: Tensor) -> None:
         """Take in the codes (n,) of variable d, whose params were asked for last."""
 
+    def plan(self, member: int) -> Any:
+        """Return what the compiled sampler must know of a member, made anew only when a weight has changed."""
+        version = (member, *((p.data_ptr(), p._version) for p in self.parameters()))
+        if _plans.get(self, (None, None))[0] != version:
+            with torch.no_grad():
+                _plans[self] = (version, self._new_plan(member))
+        return _plans[self][1]
+
+    @abstractmethod
+    def _new_plan(self, member: int) -> Any:
+        """Return what the compiled sampler must know of a member."""
+
     def is_sampled_compiled(self) -> bool:
         """Return whether `sample_compiled` serves this network where it is now."""
         return self.ranks.device.type == "cpu" and self.activation in SAMPLER_ACTIVATIONS
@@ -138,3 +151,7 @@ class Conditioner(nn.Module, ABC):
     def n_free_parameters(self) -> int:
         """Return how many weights can differ from zero."""
         return sum(p.numel() for p in self.parameters())
+
+
+# Beside the modules, so that copies and pickles of them stay small.
+_plans: WeakKeyDictionary[Conditioner, tuple[Any, Any]] = WeakKeyDictionary()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -16,6 +15,7 @@ from chainrule.conditioners.base import Conditioner, Walk, activation_gain, cont
 from chainrule.conditioners.dropout import dropout
 from chainrule.conditioners.encoding import InputEncoding
 from chainrule.kernels.sampling_cpu import SAMPLER_ACTIVATIONS, Draws, MADEPlan, RowPlan, sample_made
+from chainrule.kernels.vectors import LANES, whole_vectors
 from chainrule.masks import direct_mask, hidden_mask, input_mask, lost_dependencies, output_mask
 from chainrule.orders import rank_of
 
@@ -388,47 +388,39 @@ class MADEConditioner(Conditioner):
         self, row: RowPlan, draws: Draws, member: int = 0, context: Tensor | None = None
     ) -> np.ndarray:
         """Return rows (n, D) of a member, in one compiled walk with the results of a step-by-step one."""
-        plan, rows = self._plan(member)
-        first_start = np.zeros((1, len(rows)), plan.first.dtype)
+        plan, rows = self.plan(member)
+        first_start = np.zeros((1, plan.bias.shape[1]), plan.bias.dtype)
         if self.first_context is not None:
-            first_start = self.first_context(context)[:, rows].detach().contiguous().numpy()
+            first_start = whole_vectors(self.first_context(context)[:, rows])
         return sample_made(plan, row, first_start, self.context_outputs(context), draws)
 
-    def _plan(self, member: int) -> tuple[MADEPlan, Tensor]:
-        """Return the compiled sampler's view of a member, made anew only when a weight has changed."""
-        version = (member, *((p.data_ptr(), p._version) for p in self.parameters()))
-        if _plans.get(self, (None,))[0] != version:
-            _plans[self] = (version, *self._new_plan(member))
-        return _plans[self][1:]
-
-    @torch.no_grad()
     def _new_plan(self, member: int) -> tuple[MADEPlan, Tensor]:
         network = self.sorted_network(member)
         unsort = torch.argsort(network.columns)
-        direct = network.direct_weight
+        first, *between = network.weights
+        n_units = max(len(rows) for rows in network.rows)
+        width = n_units + -n_units % LANES
+        squares = [_filled(weight, width, width) for weight in between]
+        direct = self.output.weight[:0, :0] if network.direct_weight is None else network.direct_weight[:, unsort]
         plan = MADEPlan(
-            first=_array(network.weights[0][:, unsort].T),
-            bias=_array(torch.cat(network.biases)),
-            between=_array(
-                torch.cat([w.flatten() for w in network.weights[1:]] or [self.output.weight[:0, 0]])
-            ),
-            sizes=np.array([len(rows) for rows in network.rows]),
+            first=_filled(first[:, unsort].T, len(unsort), width),
+            bias=np.stack([_filled(bias, width) for bias in network.biases]),
+            between=np.stack(squares) if squares else _filled(first[:0, :0], 0, width)[None],
             complete=np.array(network.complete),
-            output=_array(network.output_weight),
-            output_bias=_array(network.output_bias),
-            direct=_array(self.output.weight[:0, :0] if direct is None else direct[:, unsort].T),
+            output=_filled(network.output_weight, self.n_outputs, width),
+            output_bias=network.output_bias.contiguous().numpy(),
+            direct=whole_vectors(direct.T),
             activation=SAMPLER_ACTIVATIONS[self.activation],
             residual=self.residual,
         )
         return plan, network.rows[0]
 
 
-# Plans of the compiled sampler, kept beside the modules so that copies and pickles stay small.
-_plans: WeakKeyDictionary[MADEConditioner, Any] = WeakKeyDictionary()
-
-
-def _array(tensor: Tensor) -> np.ndarray:
-    return tensor.detach().contiguous().numpy()
+def _filled(tensor: Tensor, *shape: int) -> np.ndarray:
+    """Return an array of the given shape, zeros standing after what the tensor holds."""
+    missing = [n - m for n, m in zip(shape, tensor.shape, strict=True)]
+    padding = [n for size in reversed(missing) for n in (0, size)]
+    return F.pad(tensor, padding).contiguous().numpy()
 
 
 def _fix_masks(module: nn.Module, _: Any) -> None:

@@ -13,6 +13,8 @@ from chainrule.conditioners.base import Conditioner, Walk, context_layer
 from chainrule.conditioners.encoding import InputEncoding
 from chainrule.kernels.nade import is_compiled, nade_outputs
 from chainrule.kernels.sampling_cpu import SAMPLER_ACTIVATIONS, Draws, NADEPlan, RowPlan, sample_nade
+from chainrule.kernels.vector_activations import VECTOR_ACTIVATIONS, activation_code
+from chainrule.kernels.vectors import whole_vectors
 
 __all__ = ["NADEConditioner"]
 
@@ -146,15 +148,19 @@ class NADEConditioner(Conditioner):
         self, row: RowPlan, draws: Draws, member: int = 0, context: Tensor | None = None
     ) -> np.ndarray:
         """Return rows (n, D) of a member, in one compiled walk with the results of a step-by-step one."""
-        plan = NADEPlan(
-            weight=self.weight.detach().numpy(),
-            output=self.output_weight.detach().numpy(),
+        n = 1 if context is None else len(context)
+        start = whole_vectors(self._start(n, context))
+        return sample_nade(self.plan(member), row, start, self.context_outputs(context), draws)
+
+    def _new_plan(self, member: int) -> NADEPlan:
+        is_vectors = self.activation in VECTOR_ACTIVATIONS
+        return NADEPlan(
+            weight=whole_vectors(self.weight),
+            output=whole_vectors(self.output_weight),
             output_bias=self.output_bias.detach().numpy(),
             activation=SAMPLER_ACTIVATIONS[self.activation],
+            vector_activation=activation_code(self.activation, self.weight.dtype) if is_vectors else -1,
         )
-        n = 1 if context is None else len(context)
-        start = self._start(n, context).detach().contiguous().numpy()
-        return sample_nade(plan, row, start, self.context_outputs(context), draws)
 
     def observe(self, state: _NADEWalk, d: int, value: Tensor) -> None:
         """Take in the codes (n,) of variable d, whose params were asked for last."""

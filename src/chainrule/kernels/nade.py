@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from chainrule.kernels.activations import ACTIVATIONS
-from chainrule.kernels.nade_cpu import COMPILED_ACTIVATIONS, CompiledNADE
+from chainrule.kernels.nade_cpu import CompiledNADE
+from chainrule.kernels.vector_activations import VECTOR_ACTIVATIONS
 
 __all__ = ["is_compiled", "nade_outputs", "nade_outputs_reference"]
 
@@ -48,7 +49,7 @@ def nade_outputs_reference(
 
 def is_compiled(activation: str, device: torch.device) -> bool:
     """Return whether the compiled walk serves this activation on this device."""
-    return device.type == "cpu" and activation in COMPILED_ACTIVATIONS
+    return device.type == "cpu" and activation in VECTOR_ACTIVATIONS
 
 
 def nade_outputs(

@@ -15,6 +15,8 @@ import torch
 from numba import njit
 
 from chainrule.kernels.threads import run_ranges
+from chainrule.kernels.vector_activations import INLINE, VECTOR_ACTIVATIONS, activation_code, advance
+from chainrule.kernels.vectors import LANES, add_totals, load, splat, store
 
 __all__ = [
     "FAMILIES",
@@ -33,15 +35,11 @@ FAMILIES = {"bernoulli": 0, "categorical": 1, "mixture": 2, "discretized": 3}
 SAMPLER_ACTIVATIONS = {
     name: code for code, name in enumerate(("relu", "sigmoid", "tanh", "leaky_relu", "elu", "silu", "gelu"))
 }
-# The most rows that walk together; the sums below are written out for groups of four.
+# The most rows that walk together, and how many of them one pass over a weight serves.
 _MOST_ROWS = 32
+_GROUP = 4
 
-_COMPILE: dict[str, Any] = {
-    "cache": True,
-    "nogil": True,
-    "fastmath": {"reassoc", "contract", "nsz", "arcp"},
-    "error_model": "numpy",
-}
+_COMPILE: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
 
 
 @dataclass(frozen=True)
@@ -84,30 +82,28 @@ class RowPlan:
 
 @dataclass(frozen=True)
 class MADEPlan:
-    """A MADE whose hidden layers are sorted by degree.
+    """A MADE whose hidden layers are sorted by degree and filled up with zeros to one width W.
 
     Attributes
     ----------
-    first : Array, (F, H_1)
+    first : Array, (F, W)
         From features to the first layer.
-    bias : Array, (sum of H_l,)
-        Biases of all hidden layers, one after the other.
-    between : Array
-        Weights (H_l, H_{l-1}) of the further layers, flattened, one after the other.
-    sizes : Array, (L,)
+    bias : Array, (L, W)
+    between : Array, (L - 1, W, W)
+        Weights of the further layers.
     complete : Array, (L, D)
         How many units of a layer have all their inputs at each position.
-    output : Array, (n_outputs, H_L)
+    output : Array, (n_outputs, W)
     output_bias : Array, (n_outputs,)
-    direct : Array, (F, n_outputs) or (0, 0)
+    direct : Array, (F, n_outputs filled up) or (0, 0)
     activation : int
+        Of `SAMPLER_ACTIVATIONS`.
     residual : bool
     """
 
     first: Array
     bias: Array
     between: Array
-    sizes: Array
     complete: Array
     output: Array
     output_bias: Array
@@ -118,17 +114,29 @@ class MADEPlan:
 
 @dataclass(frozen=True)
 class NADEPlan:
-    """A NADE: weight (F, H), output (n_outputs, H), output_bias (n_outputs,)."""
+    """A NADE, hidden units filled up to a width W: weight (F, W), output (n_outputs, W), output_bias (n_outputs,).
+
+    `activation` is one of `SAMPLER_ACTIVATIONS`, `vector_activation` its code on vectors or -1.
+    """
 
     weight: Array
     output: Array
     output_bias: Array
     activation: int
+    vector_activation: int
 
 
 @dataclass(frozen=True)
 class Draws:
-    """The random numbers of n rows: uniforms (n, D), standard quantiles (n, D), or (1, 1) where unused."""
+    """The random numbers of n rows.
+
+    Attributes
+    ----------
+    uniforms : Array, (n, D)
+        Of binary variables their logits, which is what the params are compared with.
+    quantiles : Array, (n, D)
+        Standard quantiles, or (1, 1) where unused.
+    """
 
     uniforms: Array
     quantiles: Array
@@ -137,13 +145,13 @@ class Draws:
 def sample_made(plan: MADEPlan, row: RowPlan, first_start: Array, output_start: Array, draws: Draws) -> Array:
     """Return rows (n, D) drawn from a MADE.
 
-    `first_start` (n, H_1) and `output_start` (n, n_outputs) are what the context adds, or one row of zeros.
+    `first_start` (n, W) and `output_start` (n, n_outputs) are what the context adds, or one row of zeros.
     """
     rows = np.empty_like(draws.uniforms)
 
     def walk(low: int, high: int) -> None:
         _walk_made(
-            *row.arrays(), plan.first, plan.bias, plan.between, plan.sizes, plan.complete, plan.output,
+            *row.arrays(), plan.first, plan.bias, plan.between, plan.complete, plan.output,
             plan.output_bias, plan.direct, plan.activation, plan.residual, first_start, output_start,
             draws.uniforms, draws.quantiles, low, high, rows,
         )  # fmt: skip
@@ -153,13 +161,13 @@ def sample_made(plan: MADEPlan, row: RowPlan, first_start: Array, output_start: 
 
 
 def sample_nade(plan: NADEPlan, row: RowPlan, start: Array, output_start: Array, draws: Draws) -> Array:
-    """Return rows (n, D) drawn from a NADE; `start` (n or 1, H) holds the first pre-activations."""
+    """Return rows (n, D) drawn from a NADE; `start` (n or 1, W) holds the first pre-activations."""
     rows = np.empty_like(draws.uniforms)
 
     def walk(low: int, high: int) -> None:
         _walk_nade(
-            *row.arrays(), plan.weight, plan.output, plan.output_bias, plan.activation, start, output_start,
-            draws.uniforms, draws.quantiles, low, high, rows,
+            *row.arrays(), plan.weight, plan.output, plan.output_bias, plan.activation, plan.vector_activation,
+            start, output_start, draws.uniforms, draws.quantiles, low, high, rows,
         )  # fmt: skip
 
     run_ranges(walk, len(rows), _rows_per_walk(len(rows)))
@@ -167,14 +175,14 @@ def sample_nade(plan: NADEPlan, row: RowPlan, start: Array, output_start: Array,
 
 
 def _rows_per_walk(n: int) -> int:
-    """Return a number of rows, a multiple of four, that gives every thread about the same work."""
+    """Return a number of rows, whole groups, that gives every thread about the same work."""
     n_threads = torch.get_num_threads()
     walks_per_thread = -(-n // (n_threads * _MOST_ROWS))
     rows = -(-n // (n_threads * walks_per_thread))
-    return rows + -rows % 4
+    return rows + -rows % _GROUP
 
 
-@njit(**_COMPILE)
+@njit(**INLINE)
 def _activate(z: Any, activation: int) -> Any:  # pragma: no cover
     """Return one activation."""
     if activation == 0:
@@ -194,16 +202,16 @@ def _activate(z: Any, activation: int) -> Any:  # pragma: no cover
 
 @njit(**_COMPILE)
 def _choose(logits: Array, b: int, n: int, uniform: float) -> int:  # pragma: no cover
-    """Return the index at which the cumulative softmax of the first n logits passes the uniform."""
-    highest = logits[b, 0]
+    """Return the index at which the cumulative softmax of a row's first n logits passes the uniform."""
+    highest = logits[0, b]
     for k in range(1, n):
-        highest = max(highest, logits[b, k])
+        highest = max(highest, logits[k, b])
     total = 0.0
     for k in range(n):
-        total += math.exp(logits[b, k] - highest)
+        total += math.exp(logits[k, b] - highest)
     threshold, cumulative = uniform * total, 0.0
     for k in range(n - 1):
-        cumulative += math.exp(logits[b, k] - highest)
+        cumulative += math.exp(logits[k, b] - highest)
         if cumulative > threshold:
             return k
     return n - 1
@@ -227,12 +235,12 @@ def _draw(  # pragma: no cover
 ) -> float:
     """Return one value drawn from the params of row b."""
     if family == 0:
-        return 1.0 if uniform < 1 / (1 + math.exp(-params[b, 0])) else 0.0
+        return 1.0 if uniform < params[0, b] else 0.0
     if family == 1:
         return float(_choose(params, b, width, uniform))
     m = width // 3
     k = _choose(params, b, m, uniform)
-    value = params[b, m + k] + (_softplus(params[b, 2 * m + k]) + least_scale) * quantile
+    value = params[m + k, b] + (_softplus(params[2 * m + k, b]) + least_scale) * quantile
     if family == 2:
         return value
     half = 1.0 / max(levels - 1, 1)
@@ -240,84 +248,86 @@ def _draw(  # pragma: no cover
     return min(max(level, 0.0), levels - 1.0)
 
 
-@njit(**_COMPILE)
-def _dots(
-    weight: Array, offset: int, h: Array, n: int, rows: int, out: Array, column: int
-) -> None:  # pragma: no cover
-    """Write ``weight[offset : offset + n] @ h[b, :n]`` into column `column` of out for all rows b."""
-    for b in range(0, rows, 4):
-        t0 = t1 = t2 = t3 = h.dtype.type(0)
-        for j in range(n):
-            w = weight[offset + j]
-            t0 += w * h[b, j]
-            t1 += w * h[b + 1, j]
-            t2 += w * h[b + 2, j]
-            t3 += w * h[b + 3, j]
-        out[b, column] = t0
-        out[b + 1, column] = t1
-        out[b + 2, column] = t2
-        out[b + 3, column] = t3
+@njit(**INLINE)
+def _add_dots(  # pragma: no cover
+    weight: Array, w: int, h: Array, at: int, width: int, n: int, n_rows: int, sums: Array, s: int
+) -> None:
+    """Add ``weight[w : w + n] @ h[row]`` to one number of sums for each row.
+
+    All positions are flat: row b of h begins at ``at + b * width``, and its sum stands at ``s + b``. `n` is
+    rounded up to whole vectors: beyond it the weights or h must be zero.
+    """
+    for b in range(0, n_rows, _GROUP):
+        row = at + b * width
+        zero = splat(0.0, load(h, row))
+        t0, t1, t2, t3 = zero, zero, zero, zero
+        for j in range(0, n, LANES):
+            v = load(weight, w + j)
+            t0 = t0 + v * load(h, row + j)
+            t1 = t1 + v * load(h, row + width + j)
+            t2 = t2 + v * load(h, row + 2 * width + j)
+            t3 = t3 + v * load(h, row + 3 * width + j)
+        add_totals(sums, s + b, t0, t1, t2, t3)
 
 
-@njit(**_COMPILE)
-def _add_row(
-    total: Array, b: int, low: int, high: int, factor: Any, weight: Array, f: int
+@njit(**INLINE)
+def _add_scaled(
+    total: Array, at: int, factor: Any, weight: Array, w: int, n: int
 ) -> None:  # pragma: no cover
-    """Add ``factor * weight[f, low:high]`` to total[b, low:high]."""
-    for j in range(low, high):
-        total[b, j] += factor * weight[f, j]
+    """Add ``factor * weight[w : w + n]`` to as many numbers from `at` on, whole vectors of them."""
+    for j in range(0, n, LANES):
+        store(total, at + j, load(total, at + j) + factor * load(weight, w + j))
 
 
 @njit(**_COMPILE)
 def _walk_made(  # pragma: no cover
     order: Array, family: Array, start: Array, width: Array, n_levels: Array, least_scale: Array,
     feature: Array, onehot: Array, factor: Array, shift: Array,
-    first: Array, bias: Array, between: Array, sizes: Array, complete: Array, output: Array,
+    first: Array, bias: Array, between: Array, complete: Array, output: Array,
     output_bias: Array, direct: Array, activation: int, residual: bool, first_start: Array,
     output_start: Array, uniforms: Array, quantiles: Array, low: int, high: int, rows: Array,
 ) -> None:  # fmt: skip
-    n_layers, n_rows = len(sizes), high - low
-    padded = n_rows + -n_rows % 4
-    widest, n_outputs, hidden_size = sizes.max(), len(output_bias), sizes[n_layers - 1]
+    n_layers, n_rows = len(complete), high - low
+    padded = n_rows + -n_rows % _GROUP
+    size, n_direct = bias.shape[1], direct.shape[1]
     dtype = uniforms.dtype
-    z = np.zeros((n_layers, padded, widest), dtype)
-    h = np.zeros((n_layers, padded, widest), dtype)
-    first_z = z[0]
-    sums = np.zeros((padded, width.max()), dtype)
-    accumulated = np.zeros((padded, n_outputs if direct.shape[0] else 0), dtype)
-    output_flat = output.reshape(-1)
+    z = np.zeros((n_layers, padded, size), dtype)
+    h = np.zeros((n_layers, padded, size), dtype)
+    unit_sums = np.zeros((1, padded), dtype)
+    sums = np.zeros((width.max(), padded), dtype)
+    accumulated = np.zeros((padded, n_direct), dtype)
     # A single row of starts or quantiles stands for all rows: its index is multiplied by 0.
     own_first, own_output = int(len(first_start) > 1), int(len(output_start) > 1)
     own_quantile = int(quantiles.shape == uniforms.shape)
     for b in range(n_rows):
-        for j in range(sizes[0]):
-            first_z[b, j] = bias[j] + first_start[(low + b) * own_first, j]
+        for j in range(size):
+            z[0, b, j] = bias[0, j] + first_start[(low + b) * own_first, j]
     for r in range(len(order)):
         d = order[r]
         known = 0
-        bias_at, between_at = 0, 0
         for layer in range(n_layers):
             below, known = known, complete[layer, r]
             for unit in range(complete[layer, r - 1] if r else 0, known):
                 if layer:
-                    offset = between_at + unit * sizes[layer - 1]
-                    _dots(between, offset, h[layer - 1], below, padded, z[layer], unit)
-                for b in range(n_rows):
-                    if layer:
-                        z[layer, b, unit] += bias[bias_at + unit]
+                    for b in range(n_rows):
+                        unit_sums[0, b] = bias[layer, unit]
                         if residual:
-                            z[layer, b, unit] += z[layer - 1, b, unit]
+                            unit_sums[0, b] += z[layer - 1, b, unit]
+                    w, at = ((layer - 1) * size + unit) * size, (layer - 1) * padded * size
+                    _add_dots(between, w, h, at, size, below, padded, unit_sums, 0)
+                    for b in range(n_rows):
+                        z[layer, b, unit] = unit_sums[0, b]
+                for b in range(n_rows):
                     h[layer, b, unit] = _activate(z[layer, b, unit], activation)
-            bias_at += sizes[layer]
-            if layer:
-                between_at += sizes[layer] * sizes[layer - 1]
         for p in range(width[d]):
-            _dots(output_flat, (start[d] + p) * hidden_size, h[n_layers - 1], known, padded, sums, p)
+            o = start[d] + p
             for b in range(n_rows):
-                o = start[d] + p
-                sums[b, p] += output_bias[o] + output_start[(low + b) * own_output, o]
-                if direct.shape[0]:
-                    sums[b, p] += accumulated[b, o]
+                sums[p, b] = output_bias[o] + output_start[(low + b) * own_output, o]
+                if n_direct:
+                    sums[p, b] += accumulated[b, o]
+            _add_dots(output, o * size, h, (n_layers - 1) * padded * size, size, known, padded, sums, p * padded)
+        # The first layer's units that are complete have no weight from later features.
+        open_from = complete[0, r] // LANES * LANES
         for b in range(n_rows):
             uniform = uniforms[low + b, d]
             quantile = quantiles[(low + b) * own_quantile, d * own_quantile]
@@ -326,39 +336,39 @@ def _walk_made(  # pragma: no cover
             f = feature[d] + int(x) if onehot[d] else feature[d]
             value = dtype.type(1.0 if onehot[d] else factor[d] * x + shift[d])
             if value != 0 and r + 1 < len(order):
-                _add_row(first_z, b, complete[0, r], sizes[0], value, first, f)
-                if direct.shape[0]:
-                    _add_row(accumulated, b, 0, n_outputs, value, direct, f)
+                _add_scaled(z, b * size + open_from, value, first, f * size + open_from, size - open_from)
+                if n_direct:
+                    _add_scaled(accumulated, b * n_direct, value, direct, f * n_direct, n_direct)
 
 
 @njit(**_COMPILE)
 def _walk_nade(  # pragma: no cover
     order: Array, family: Array, start: Array, width: Array, n_levels: Array, least_scale: Array,
     feature: Array, onehot: Array, factor: Array, shift: Array,
-    weight: Array, output: Array, output_bias: Array, activation: int, first_start: Array,
-    output_start: Array, uniforms: Array, quantiles: Array, low: int, high: int, rows: Array,
+    weight: Array, output: Array, output_bias: Array, activation: int, vector_activation: int,
+    first_start: Array, output_start: Array, uniforms: Array, quantiles: Array, low: int, high: int,
+    rows: Array,
 ) -> None:  # fmt: skip
-    n_rows, hidden_size = high - low, weight.shape[1]
-    padded = n_rows + -n_rows % 4
+    n_rows, size = high - low, weight.shape[1]
+    padded = n_rows + -n_rows % _GROUP
     dtype = uniforms.dtype
-    z = np.zeros((padded, hidden_size), dtype)
-    h = np.zeros((padded, hidden_size), dtype)
-    sums = np.zeros((padded, width.max()), dtype)
-    output_flat = output.reshape(-1)
+    z = np.zeros((padded, size), dtype)
+    h = np.zeros((padded, size), dtype)
+    sums = np.zeros((width.max(), padded), dtype)
     # A single row of starts or quantiles stands for all rows: its index is multiplied by 0.
     own_first, own_output = int(len(first_start) > 1), int(len(output_start) > 1)
     own_quantile = int(quantiles.shape == uniforms.shape)
     for b in range(n_rows):
-        for j in range(hidden_size):
+        for j in range(size):
             z[b, j] = first_start[(low + b) * own_first, j]
             h[b, j] = _activate(z[b, j], activation)
     for r in range(len(order)):
         d = order[r]
         for p in range(width[d]):
             o = start[d] + p
-            _dots(output_flat, o * hidden_size, h, hidden_size, padded, sums, p)
             for b in range(n_rows):
-                sums[b, p] += output_bias[o] + output_start[(low + b) * own_output, o]
+                sums[p, b] = output_bias[o] + output_start[(low + b) * own_output, o]
+            _add_dots(output, o * size, h, 0, size, size, padded, sums, p * padded)
         for b in range(n_rows):
             uniform = uniforms[low + b, d]
             quantile = quantiles[(low + b) * own_quantile, d * own_quantile]
@@ -367,6 +377,11 @@ def _walk_nade(  # pragma: no cover
             f = feature[d] + int(x) if onehot[d] else feature[d]
             value = dtype.type(1.0 if onehot[d] else factor[d] * x + shift[d])
             if value != 0:
-                _add_row(z, b, 0, hidden_size, value, weight, f)
-                for j in range(hidden_size):
-                    h[b, j] = _activate(z[b, j], activation)
+                if vector_activation >= 0:
+                    for j in range(0, size, LANES):
+                        at = b * size + j
+                        store(h, at, advance(z, at, value, weight, f * size + j, vector_activation))
+                else:
+                    _add_scaled(z, b * size, value, weight, f * size, size)
+                    for j in range(size):
+                        h[b, j] = _activate(z[b, j], activation)

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from pathlib import Path
 
 import torch
 
 __all__ = ["run_ranges"]
 
+_OUTLINED = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+# GNU OpenMP's threads do not survive a fork, nor does it notice.
+_PROCESS = os.getpid()
 _pools: dict[tuple[int, int], ThreadPoolExecutor] = {}
-
-
-def _pool(n_threads: int) -> ThreadPoolExecutor:
-    """Return a pool of this process: threads do not survive a fork."""
-    key = (os.getpid(), n_threads)
-    if key not in _pools:
-        _pools[key] = ThreadPoolExecutor(n_threads, thread_name_prefix="chainrule")
-    return _pools[key]
 
 
 def run_ranges(work: Callable[[int, int], None], n: int, step: int) -> None:
@@ -32,5 +30,52 @@ def run_ranges(work: Callable[[int, int], None], n: int, step: int) -> None:
         for start, stop in ranges:
             work(start, stop)
         return
-    for done in [_pool(n_threads).submit(work, *bounds) for bounds in ranges]:
+    errors: list[BaseException] = []
+
+    def take_turns() -> None:
+        try:
+            # Taking one from a list is atomic: each range goes to one thread.
+            while ranges:
+                work(*ranges.pop())
+        except IndexError:
+            return
+        except BaseException as error:
+            # Nothing may escape into the library that calls this; an interrupt, too, is raised below.
+            errors.append(error)
+
+    _run_on_threads(take_turns, n_threads)
+    if errors:
+        raise errors[0]
+
+
+def _run_on_threads(task: Callable[[], None], n_threads: int) -> None:
+    """Run a task on several threads at once: on PyTorch's own where they can be had.
+
+    After each parallel operation PyTorch's OpenMP threads keep their cores busy for some milliseconds,
+    waiting for the next one; threads beside them would get only half of such a core.
+    """
+    parallel = _openmp_parallel()
+    if parallel is not None and os.getpid() == _PROCESS:
+        parallel(_OUTLINED(lambda _: task()), None, n_threads, 0)
+        return
+    for done in [_pool(n_threads).submit(task) for _ in range(n_threads)]:
         done.result()
+
+
+@cache
+def _openmp_parallel() -> Callable[..., None] | None:
+    """Return GNU OpenMP's entry point for a parallel region, if PyTorch brings that library."""
+    for path in sorted((Path(torch.__file__).parent / "lib").glob("libgomp*.so*")):
+        parallel = ctypes.CDLL(str(path)).GOMP_parallel
+        parallel.argtypes = [_OUTLINED, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint]
+        parallel.restype = None
+        return parallel
+    return None
+
+
+def _pool(n_threads: int) -> ThreadPoolExecutor:
+    """Return a pool of this process: threads do not survive a fork."""
+    key = (os.getpid(), n_threads)
+    if key not in _pools:
+        _pools[key] = ThreadPoolExecutor(n_threads, thread_name_prefix="chainrule")
+    return _pools[key]
