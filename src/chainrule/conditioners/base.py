@@ -108,7 +108,7 @@ class Conditioner(nn.Module, ABC):
         """Take in the codes (n,) of variable d, whose params were asked for last."""
 
     def plan(self, member: int) -> Any:
-        """Return what the compiled sampler must know of a member, made anew only when a weight has changed."""
+        """Return what the compiled sampler must know of a member, made anew where a weight has changed."""
         version = (member, *((p.data_ptr(), p._version) for p in self.parameters()))
         if _plans.get(self, (None, None))[0] != version:
             with torch.no_grad():

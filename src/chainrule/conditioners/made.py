@@ -401,7 +401,9 @@ class MADEConditioner(Conditioner):
         n_units = max(len(rows) for rows in network.rows)
         width = n_units + -n_units % LANES
         squares = [_filled(weight, width, width) for weight in between]
-        direct = self.output.weight[:0, :0] if network.direct_weight is None else network.direct_weight[:, unsort]
+        direct = (
+            self.output.weight[:0, :0] if network.direct_weight is None else network.direct_weight[:, unsort]
+        )
         plan = MADEPlan(
             first=_filled(first[:, unsort].T, len(unsort), width),
             bias=np.stack([_filled(bias, width) for bias in network.biases]),

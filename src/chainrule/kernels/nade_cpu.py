@@ -47,10 +47,10 @@ def _forward(  # pragma: no cover
     saved: Array,
     outputs: Array,
 ) -> None:
-    """Walk forward over the strip of hidden units that begins at `strip`, adding their part to outputs (D, P, n).
+    """Walk forward over one strip of hidden units, which begins at `strip`.
 
-    `pre` (n, H) holds the first states and ends as the last ones; `saved` receives the states at every
-    `spacing`-th position.
+    Its part is added to outputs (D, P, n). `pre` (n, H) holds the first states and ends as the last ones;
+    `saved` receives the states at every `spacing`-th position.
     """
     n_positions, n = row.shape
     n_outputs, width = output_weight.shape[1], pre.shape[1]
@@ -128,7 +128,7 @@ def _backward(  # pragma: no cover
     d_start: Array,
     d_output_weight: Array,
 ) -> None:
-    """Walk in reverse over the strip of hidden units that begins at `strip`.
+    """Walk in reverse over one strip of hidden units, which begins at `strip`.
 
     `pre` (n, H) holds the last states; `gradient` (D, P, n) is that of the outputs. The three last arguments
     receive the gradients of weight, of the first states and of output_weight.
@@ -227,9 +227,7 @@ class CompiledNADE(torch.autograd.Function):
 
         def walk(low: int, high: int) -> None:
             for k in range(low, high):
-                _backward(
-                    *walked, w, v, k * LANES, code, spacing, pre, saved, gradient, d_w, d_start, d_v
-                )
+                _backward(*walked, w, v, k * LANES, code, spacing, pre, saved, gradient, d_w, d_start, d_v)
 
         run_ranges(walk, pre.shape[1] // LANES, 1)
         d_weight, d_first, d_output_weight = (

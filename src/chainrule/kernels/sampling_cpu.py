@@ -15,7 +15,7 @@ import torch
 from numba import njit
 
 from chainrule.kernels.threads import run_ranges
-from chainrule.kernels.vector_activations import INLINE, VECTOR_ACTIVATIONS, activation_code, advance
+from chainrule.kernels.vector_activations import INLINE, advance
 from chainrule.kernels.vectors import LANES, add_totals, load, splat, store
 
 __all__ = [
@@ -38,6 +38,8 @@ SAMPLER_ACTIVATIONS = {
 # The most rows that walk together, and how many of them one pass over a weight serves.
 _MOST_ROWS = 32
 _GROUP = 4
+# A cache line of zeros after each row's states: rows a power of two apart would evict each other.
+_GAP = 16
 
 _COMPILE: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
 
@@ -114,7 +116,7 @@ class MADEPlan:
 
 @dataclass(frozen=True)
 class NADEPlan:
-    """A NADE, hidden units filled up to a width W: weight (F, W), output (n_outputs, W), output_bias (n_outputs,).
+    """A NADE, its hidden units filled up with zeros to a width W: weight (F, W), output (n_outputs, W).
 
     `activation` is one of `SAMPLER_ACTIVATIONS`, `vector_activation` its code on vectors or -1.
     """
@@ -166,8 +168,8 @@ def sample_nade(plan: NADEPlan, row: RowPlan, start: Array, output_start: Array,
 
     def walk(low: int, high: int) -> None:
         _walk_nade(
-            *row.arrays(), plan.weight, plan.output, plan.output_bias, plan.activation, plan.vector_activation,
-            start, output_start, draws.uniforms, draws.quantiles, low, high, rows,
+            *row.arrays(), plan.weight, plan.output, plan.output_bias, plan.activation,
+            plan.vector_activation, start, output_start, draws.uniforms, draws.quantiles, low, high, rows,
         )  # fmt: skip
 
     run_ranges(walk, len(rows), _rows_per_walk(len(rows)))
@@ -233,9 +235,7 @@ def _draw(  # pragma: no cover
     uniform: float,
     quantile: float,
 ) -> float:
-    """Return one value drawn from the params of row b."""
-    if family == 0:
-        return 1.0 if uniform < params[0, b] else 0.0
+    """Return one value drawn from the params of row b; binary variables are drawn elsewhere."""
     if family == 1:
         return float(_choose(params, b, width, uniform))
     m = width // 3
@@ -246,6 +246,32 @@ def _draw(  # pragma: no cover
     half = 1.0 / max(levels - 1, 1)
     level = math.floor((value + 1) / (2 * half) + 0.5)
     return min(max(level, 0.0), levels - 1.0)
+
+
+@njit(**INLINE)
+def _draw_variable(  # pragma: no cover
+    family: int,
+    params: Array,
+    width: int,
+    levels: int,
+    least_scale: float,
+    uniforms: Array,
+    quantiles: Array,
+    d: int,
+    low: int,
+    high: int,
+    rows: Array,
+) -> None:
+    """Draw variable d of the rows from low to high, whose params stand in columns."""
+    if family == 0:
+        for b in range(high - low):
+            rows[low + b, d] = uniforms[low + b, d] < params[0, b]
+        return
+    has_quantiles = quantiles.shape == uniforms.shape
+    for b in range(high - low):
+        quantile = quantiles[low + b, d] if has_quantiles else 0.0
+        uniform = uniforms[low + b, d]
+        rows[low + b, d] = _draw(family, params, b, width, levels, least_scale, uniform, quantile)
 
 
 @njit(**INLINE)
@@ -290,15 +316,15 @@ def _walk_made(  # pragma: no cover
     n_layers, n_rows = len(complete), high - low
     padded = n_rows + -n_rows % _GROUP
     size, n_direct = bias.shape[1], direct.shape[1]
+    stride = size + _GAP
     dtype = uniforms.dtype
-    z = np.zeros((n_layers, padded, size), dtype)
-    h = np.zeros((n_layers, padded, size), dtype)
+    z = np.zeros((n_layers, padded, stride), dtype)
+    h = np.zeros((n_layers, padded, stride), dtype)
     unit_sums = np.zeros((1, padded), dtype)
     sums = np.zeros((width.max(), padded), dtype)
     accumulated = np.zeros((padded, n_direct), dtype)
-    # A single row of starts or quantiles stands for all rows: its index is multiplied by 0.
+    # A single row of starts stands for all rows: its index is multiplied by 0.
     own_first, own_output = int(len(first_start) > 1), int(len(output_start) > 1)
-    own_quantile = int(quantiles.shape == uniforms.shape)
     for b in range(n_rows):
         for j in range(size):
             z[0, b, j] = bias[0, j] + first_start[(low + b) * own_first, j]
@@ -313,8 +339,8 @@ def _walk_made(  # pragma: no cover
                         unit_sums[0, b] = bias[layer, unit]
                         if residual:
                             unit_sums[0, b] += z[layer - 1, b, unit]
-                    w, at = ((layer - 1) * size + unit) * size, (layer - 1) * padded * size
-                    _add_dots(between, w, h, at, size, below, padded, unit_sums, 0)
+                    w, at = ((layer - 1) * size + unit) * size, (layer - 1) * padded * stride
+                    _add_dots(between, w, h, at, stride, below, padded, unit_sums, 0)
                     for b in range(n_rows):
                         z[layer, b, unit] = unit_sums[0, b]
                 for b in range(n_rows):
@@ -325,18 +351,25 @@ def _walk_made(  # pragma: no cover
                 sums[p, b] = output_bias[o] + output_start[(low + b) * own_output, o]
                 if n_direct:
                     sums[p, b] += accumulated[b, o]
-            _add_dots(output, o * size, h, (n_layers - 1) * padded * size, size, known, padded, sums, p * padded)
+            at = (n_layers - 1) * padded * stride
+            _add_dots(output, o * size, h, at, stride, known, padded, sums, p * padded)
         # The first layer's units that are complete have no weight from later features.
         open_from = complete[0, r] // LANES * LANES
+        _draw_variable(
+            family[d], sums, width[d], n_levels[d], least_scale[d], uniforms, quantiles, d, low, high, rows
+        )
+        is_onehot, first_feature, slope, offset = (
+            onehot[d],
+            feature[d],
+            dtype.type(factor[d]),
+            dtype.type(shift[d]),
+        )
         for b in range(n_rows):
-            uniform = uniforms[low + b, d]
-            quantile = quantiles[(low + b) * own_quantile, d * own_quantile]
-            x = _draw(family[d], sums, b, width[d], n_levels[d], least_scale[d], uniform, quantile)
-            rows[low + b, d] = x
-            f = feature[d] + int(x) if onehot[d] else feature[d]
-            value = dtype.type(1.0 if onehot[d] else factor[d] * x + shift[d])
+            x = rows[low + b, d]
+            f = first_feature + int(x) if is_onehot else first_feature
+            value = dtype.type(1) if is_onehot else slope * x + offset
             if value != 0 and r + 1 < len(order):
-                _add_scaled(z, b * size + open_from, value, first, f * size + open_from, size - open_from)
+                _add_scaled(z, b * stride + open_from, value, first, f * size + open_from, size - open_from)
                 if n_direct:
                     _add_scaled(accumulated, b * n_direct, value, direct, f * n_direct, n_direct)
 
@@ -350,14 +383,14 @@ def _walk_nade(  # pragma: no cover
     rows: Array,
 ) -> None:  # fmt: skip
     n_rows, size = high - low, weight.shape[1]
+    stride = size + _GAP
     padded = n_rows + -n_rows % _GROUP
     dtype = uniforms.dtype
-    z = np.zeros((padded, size), dtype)
-    h = np.zeros((padded, size), dtype)
+    z = np.zeros((padded, stride), dtype)
+    h = np.zeros((padded, stride), dtype)
     sums = np.zeros((width.max(), padded), dtype)
-    # A single row of starts or quantiles stands for all rows: its index is multiplied by 0.
+    # A single row of starts stands for all rows: its index is multiplied by 0.
     own_first, own_output = int(len(first_start) > 1), int(len(output_start) > 1)
-    own_quantile = int(quantiles.shape == uniforms.shape)
     for b in range(n_rows):
         for j in range(size):
             z[b, j] = first_start[(low + b) * own_first, j]
@@ -368,20 +401,26 @@ def _walk_nade(  # pragma: no cover
             o = start[d] + p
             for b in range(n_rows):
                 sums[p, b] = output_bias[o] + output_start[(low + b) * own_output, o]
-            _add_dots(output, o * size, h, 0, size, size, padded, sums, p * padded)
+            _add_dots(output, o * size, h, 0, stride, size, padded, sums, p * padded)
+        _draw_variable(
+            family[d], sums, width[d], n_levels[d], least_scale[d], uniforms, quantiles, d, low, high, rows
+        )
+        is_onehot, first_feature, slope, offset = (
+            onehot[d],
+            feature[d],
+            dtype.type(factor[d]),
+            dtype.type(shift[d]),
+        )
         for b in range(n_rows):
-            uniform = uniforms[low + b, d]
-            quantile = quantiles[(low + b) * own_quantile, d * own_quantile]
-            x = _draw(family[d], sums, b, width[d], n_levels[d], least_scale[d], uniform, quantile)
-            rows[low + b, d] = x
-            f = feature[d] + int(x) if onehot[d] else feature[d]
-            value = dtype.type(1.0 if onehot[d] else factor[d] * x + shift[d])
+            x = rows[low + b, d]
+            f = first_feature + int(x) if is_onehot else first_feature
+            value = dtype.type(1) if is_onehot else slope * x + offset
             if value != 0:
                 if vector_activation >= 0:
                     for j in range(0, size, LANES):
-                        at = b * size + j
+                        at = b * stride + j
                         store(h, at, advance(z, at, value, weight, f * size + j, vector_activation))
                 else:
-                    _add_scaled(z, b * size, value, weight, f * size, size)
+                    _add_scaled(z, b * stride, value, weight, f * size, size)
                     for j in range(size):
                         h[b, j] = _activate(z[b, j], activation)

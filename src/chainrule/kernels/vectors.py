@@ -20,12 +20,25 @@ from numba import types
 from numba.extending import intrinsic, models, overload, register_model
 from torch import Tensor
 
-__all__ = ["LANES", "add_totals", "exp", "load", "maximum", "minimum", "splat", "store", "whole_vectors", "where_positive"]
+__all__ = [
+    "LANES",
+    "add_totals",
+    "exp",
+    "load",
+    "maximum",
+    "minimum",
+    "splat",
+    "store",
+    "whole_vectors",
+    "where_positive",
+]
 
 LANES = 32
 # Products and sums may be fused, and sums reordered.
 _FLAGS = ("contract", "reassoc", "nsz", "arcp")
 _INDEX = ir.IntType(32)
+# Of an intrinsic's own arguments the first, the typing context, is not one of its caller's.
+_intrinsic: Any = intrinsic
 
 
 def whole_vectors(tensor: Tensor) -> np.ndarray:
@@ -67,7 +80,7 @@ def _load(builder: Any, pointer: Any, dtype: Any) -> Any:
     return loaded
 
 
-@intrinsic
+@_intrinsic
 def load(typing: Any, array: Any, offset: Any) -> Any:
     """Return the vector that begins at a flat position of an array."""
     if not (_is_array(array) and isinstance(offset, types.Integer)):
@@ -79,7 +92,7 @@ def load(typing: Any, array: Any, offset: Any) -> Any:
     return VectorType(array.dtype)(array, offset), generate
 
 
-@intrinsic
+@_intrinsic
 def store(typing: Any, array: Any, offset: Any, vector: Any) -> Any:
     """Write a vector to a flat position of an array."""
     if not (_is_array(array) and vector == VectorType(array.dtype)):
@@ -93,7 +106,7 @@ def store(typing: Any, array: Any, offset: Any, vector: Any) -> Any:
     return types.void(array, offset, vector), generate
 
 
-@intrinsic
+@_intrinsic
 def splat(typing: Any, number: Any, like: Any) -> Any:
     """Return a vector of the type of another that holds one number in every lane."""
     if not (isinstance(number, types.Number) and isinstance(like, VectorType)):
@@ -115,7 +128,7 @@ def _lanes(numbers: list[int]) -> Any:
 def _lane_by_lane(instruction: str) -> Any:
     """Return the intrinsic of an arithmetic instruction on two vectors."""
 
-    @intrinsic
+    @_intrinsic
     def combine(typing: Any, a: Any, b: Any) -> Any:
         if not (isinstance(a, VectorType) and a == b):
             return None
@@ -152,9 +165,9 @@ for _function, _instruction in (
 
 
 def _chosen(relation: str) -> Any:
-    """Return the intrinsic that takes from each lane of a or b the one that stands in a relation to the other."""
+    """Return the intrinsic that takes from each lane the number that stands in a relation to the other."""
 
-    @intrinsic
+    @_intrinsic
     def choose(typing: Any, a: Any, b: Any) -> Any:
         if not (isinstance(a, VectorType) and a == b):
             return None
@@ -172,7 +185,7 @@ maximum = _chosen(">")
 minimum = _chosen("<")
 
 
-@intrinsic
+@_intrinsic
 def where_positive(typing: Any, condition: Any, vector: Any) -> Any:
     """Return the lanes of a vector where the condition is above zero, and zero elsewhere."""
     if not (isinstance(vector, VectorType) and condition == vector):
@@ -185,7 +198,7 @@ def where_positive(typing: Any, condition: Any, vector: Any) -> Any:
     return vector(condition, vector), generate
 
 
-@intrinsic
+@_intrinsic
 def exp(typing: Any, vector: Any) -> Any:
     """Return the exponential of each lane, by the library's function for one number."""
     if not isinstance(vector, VectorType):
@@ -221,9 +234,9 @@ def _neighbours_added(builder: Any, a: Any, b: Any) -> Any:
     return builder.fadd(first, second, flags=_FLAGS)
 
 
-@intrinsic
+@_intrinsic
 def add_totals(typing: Any, array: Any, offset: Any, a: Any, b: Any, c: Any, d: Any) -> Any:
-    """Add the sum over the lanes of each of four vectors to four numbers of an array, from a flat position on."""
+    """Add the lanes of each of four vectors to one of four numbers of an array, from a flat position on."""
     if not (_is_array(array) and a == VectorType(array.dtype) and a == b == c == d):
         return None
 
