@@ -146,7 +146,7 @@ def _trainer(model: AutoregressiveModel, x: Tensor) -> Trainer:
 
 def _scoring(runs: int) -> Timing:
     model, x = made(784, (500,)), rows(4096, 784)
-    first, second = (layer.weight.detach() for layer in model.conditioner.layers)
+    first, second = (weight.detach() for weight, _ in model.conditioner.effective(0))
 
     def products() -> Tensor:
         return x @ first.T @ second.T

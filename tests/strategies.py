@@ -13,6 +13,7 @@ from torch import Tensor
 
 from chainrule.conditionals import MIXTURES, Conditionals
 from chainrule.conditioners import ENCODINGS, InputEncoding, MADEConditioner, NADEConditioner
+from chainrule.conditioners.masked import StaircaseLinear
 from chainrule.masks import even_degrees, layer_degrees, uniform_degrees
 from chainrule.model import AutoregressiveModel
 from chainrule.orders import natural_order, random_orders
@@ -139,9 +140,13 @@ def degrees_of(spec: Spec, generator: torch.Generator) -> list[Tensor]:
 
 def randomize(model: AutoregressiveModel, generator: torch.Generator, scale: float = 1.0) -> None:
     """Draw every weight anew."""
+    n_inputs = {
+        id(layer.packed): layer.n_in for layer in model.modules() if isinstance(layer, StaircaseLinear)
+    }
     with torch.no_grad():
         for weight in model.parameters():
-            weight.normal_(generator=generator).mul_(scale / math.sqrt(max(weight.shape[-1] / 2, 1)))
+            wide = n_inputs.get(id(weight), weight.shape[-1])
+            weight.normal_(generator=generator).mul_(scale / math.sqrt(max(wide / 2, 1)))
     if isinstance(model.conditioner, MADEConditioner):
         model.conditioner.fix_masks()
 

@@ -260,7 +260,9 @@ def test_7_a_single_order_comes_with_its_masks():
     model, other = build(spec), build(Spec(**{**vars(spec), "seed": 2}))
     other.load_state_dict(model.state_dict())
     for layer, expected in zip(other.conditioner.layers, model.conditioner.layers, strict=True):
-        assert torch.equal(layer.mask, expected.mask)
+        assert torch.equal(layer.prefix, expected.prefix)
+    x = random_rows(spec, 5)
+    assert torch.equal(other.log_prob(x), model.log_prob(x))
 
 
 # ---------------------------------------------------------------- 8

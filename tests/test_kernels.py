@@ -10,12 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chainrule.conditioners.dropout import dropout
-from chainrule.conditioners.made import MaskedLinear
+from chainrule.conditioners.masked import MaskedLinear, StaircaseLinear
 from chainrule.kernels.activations import ACTIVATIONS
 from chainrule.kernels.nade import nade_outputs, nade_outputs_reference
 from chainrule.kernels.nade_cpu import CompiledNADE
-from chainrule.kernels.vector_activations import VECTOR_ACTIVATIONS
+from chainrule.kernels.staircase import staircase_product_reference
 from chainrule.kernels.threads import run_ranges
+from chainrule.kernels.vector_activations import VECTOR_ACTIVATIONS
 
 
 def nade_arguments(n, width, n_params, levels, seed, dtype=torch.float64):
@@ -174,48 +175,56 @@ def test_backward_twice_gives_the_same_gradients():
 # ---------------------------------------------------------------- the masked product
 
 
-def masked_layer(n_in, n_out, bias, seed):
-    generator = torch.Generator().manual_seed(seed)
-    layer = MaskedLinear(n_in, n_out, bias=bias, mask_weight=False).double()
-    with torch.no_grad():
-        for weight in layer.parameters():
-            weight.normal_(generator=generator)
-    mask = torch.rand(n_out, n_in, generator=generator) < 0.5
-    layer.fix_mask(mask)
+@st.composite
+def staircases(draw):
+    """Return a layer under a staircase of a mask, in blocks where it is large, and rows for it."""
+    n_in, n_out = draw(st.integers(1, 30)), draw(st.sampled_from([1, 2, 3, 7, 300]))
+    prefix = torch.tensor(sorted(draw(st.lists(st.integers(0, n_in), min_size=n_out, max_size=n_out))))
+    mask = torch.arange(n_in) < prefix[:, None]
+    layer = StaircaseLinear(mask, bias=draw(st.booleans())).double()
+    generator = torch.Generator().manual_seed(draw(st.integers(0, 10**6)))
+    layer.set_dense(torch.randn(mask.shape, generator=generator, dtype=torch.float64))
+    if layer.bias is not None:
+        torch.nn.init.normal_(layer.bias, generator=generator)
     return layer, mask, torch.randn(4, n_in, generator=generator, dtype=torch.float64)
 
 
-@given(st.integers(1, 6), st.integers(1, 6), st.booleans(), st.integers(0, 10**6))
-def test_masked_product_equals_the_plain_one(n_in, n_out, bias, seed):
+@given(staircases())
+@settings(max_examples=50)
+def test_staircase_product_equals_the_masked_one(case):
     """Values, and gradients of inputs, allowed weights and bias; forbidden weights get none."""
-    layer, mask, x = masked_layer(n_in, n_out, bias, seed)
-    plain = layer.weight.detach().clone().requires_grad_()
-    offset = layer.bias.detach().clone().requires_grad_() if bias else None
+    layer, mask, x = case
+    plain = layer.dense().detach().requires_grad_()
+    assert not plain[~mask].any()
+    assert plain[mask].all()
     x_a, x_b = x.clone().requires_grad_(), x.clone().requires_grad_()
-    got, expected = layer(x_a), torch.nn.functional.linear(x_b, plain * mask, offset)
-    assert torch.equal(got, expected)
+    got, expected = layer(x_a), torch.nn.functional.linear(x_b, plain * mask, layer.offset().detach())
+    reference = staircase_product_reference(x, layer.packed, layer.bias, layer.blocks)
+    torch.testing.assert_close(got, expected)
+    torch.testing.assert_close(reference, expected)
     upstream = torch.randn(got.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     got.backward(upstream)
     expected.backward(upstream)
     torch.testing.assert_close(x_a.grad, x_b.grad)
-    torch.testing.assert_close(layer.weight.grad, plain.grad)
-    assert not layer.weight.grad[~mask].any()
-    if bias:
-        torch.testing.assert_close(layer.bias.grad, offset.grad)
+    dense = torch.zeros_like(plain)
+    for block in layer.blocks:
+        dense[block.rows, : block.width] = block.of(layer.packed.grad)
+    torch.testing.assert_close(dense, plain.grad)
+    assert not dense[~mask].any()
+    if layer.bias is not None:
+        torch.testing.assert_close(layer.bias.grad, upstream.sum(0))
 
 
-@pytest.mark.parametrize("bias", [True, False])
-def test_gradients_of_the_masked_product(bias):
-    """Forbidden weights are zero and stay so: the check walks along the allowed ones."""
-    layer, mask, x = masked_layer(3, 4, bias, seed=2)
+def test_blocks_save_nearly_half():
+    layer = StaircaseLinear(torch.ones(2000, 2000).tril().bool(), bias=False)
+    assert layer.packed.numel() < 0.57 * 2000 * 2000
+    assert layer.n_free() == 2000 * 2001 // 2
 
-    def product(x, *learned):
-        layer_weight, *layer_bias = learned
-        values = dict(zip(["weight", "bias"], [layer_weight * mask, *layer_bias], strict=False))
-        return torch.func.functional_call(layer, values, (x,))
 
-    learned = [p.detach().clone().requires_grad_() for p in layer.parameters()]
-    assert torch.autograd.gradcheck(product, (x.requires_grad_(), *learned))
+@pytest.mark.parametrize("mask", [[[0, 1]], [[1, 1], [1, 0]]])
+def test_what_is_no_staircase_is_refused(mask):
+    with pytest.raises(ValueError, match="no staircase"):
+        StaircaseLinear(torch.tensor(mask).bool(), bias=False)
 
 
 def test_a_mask_given_in_the_call_acts_without_changing_the_weights():

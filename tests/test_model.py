@@ -434,6 +434,6 @@ def test_masks_of_a_fixed_member_are_in_the_weights_and_stay_there():
         optimizer.zero_grad()
         (-model.log_prob(rows).mean()).backward()
         optimizer.step()
-    for layer, mask in zip(conditioner.layers, conditioner.masks(0), strict=True):
-        assert not layer.weight[~mask].any()
-        assert layer.weight[mask].all()
+    for (weight, _), mask in zip(conditioner.effective(0), conditioner.masks(0), strict=True):
+        assert not weight[~mask].any()
+        assert weight[mask].all()

@@ -372,11 +372,13 @@ def test_members_take_turns_and_each_step_trains_one(name, monkeypatch):
     assert seen == [step // 2 % fit.model.n_members for step in range(10)]
 
 
-def test_weight_decay_pulls_matrices_only():
+def test_weight_decay_spares_biases():
     fit = trainer("made", weight_decay=0.5)
     decay = {id(p): group["weight_decay"] for group in fit.optimizer.param_groups for p in group["params"]}
-    for weight in fit.model.parameters():
-        assert decay[id(weight)] == (0.5 if weight.ndim > 1 else 0.0)
+    layers = fit.model.conditioner.layers
+    assert [decay[id(layer.packed)] for layer in layers] == [0.5] * len(layers)
+    assert [decay[id(layer.bias)] for layer in layers if layer.bias is not None] == [0.0] * 3
+    assert len(decay) == len(list(fit.model.parameters()))
 
 
 def test_a_fit_draws_from_its_own_generators_alone():

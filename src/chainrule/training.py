@@ -182,11 +182,12 @@ class Trainer:
         self.average_every = max(1, min(10, self.steps_per_epoch // 10))
 
     def _parameter_groups(self) -> list[dict[str, Any]]:
-        """Decay matrices only: biases hold the margins of the data and need no pull towards zero."""
-        matrices = [p for p in self.model.parameters() if p.ndim > 1]
-        vectors = [p for p in self.model.parameters() if p.ndim <= 1]
+        """Decay weights only: biases hold the margins of the data and need no pull towards zero."""
+        named = list(self.model.named_parameters())
+        weights = [p for name, p in named if not name.endswith("bias")]
+        biases = [p for name, p in named if name.endswith("bias")]
         decay = self.options.weight_decay
-        return [{"params": matrices, "weight_decay": decay}, {"params": vectors, "weight_decay": 0.0}]
+        return [{"params": weights, "weight_decay": decay}, {"params": biases, "weight_decay": 0.0}]
 
     def run(self, on_epoch: Callable[[Epoch], None] | None = None, checkpoint: Path | None = None) -> History:
         """Fit until validation stops improving or `max_epochs` are over; leave the best weights in the model.

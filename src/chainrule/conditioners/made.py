@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,86 +15,13 @@ from torch import Tensor, nn
 from chainrule.conditioners.base import Conditioner, Walk, activation_gain, context_layer
 from chainrule.conditioners.dropout import dropout
 from chainrule.conditioners.encoding import InputEncoding
+from chainrule.conditioners.masked import MaskedLinear, Permuted, StaircaseLinear
 from chainrule.kernels.sampling_cpu import SAMPLER_ACTIVATIONS, Draws, MADEPlan, RowPlan, sample_made
 from chainrule.kernels.vectors import LANES, whole_vectors
 from chainrule.masks import direct_mask, hidden_mask, input_mask, lost_dependencies, output_mask
 from chainrule.orders import rank_of
 
-__all__ = ["MADEConditioner", "MaskedLinear"]
-
-
-class _ProductWithMaskedGradient(torch.autograd.Function):
-    """x W^T + b for weights that are already masked: only the gradient of W needs the mask."""
-
-    @staticmethod
-    def forward(x: Tensor, weight: Tensor, bias: Tensor | None, mask: Tensor) -> Tensor:
-        return F.linear(x, weight, bias)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        x, weight, bias, mask = inputs
-        ctx.save_for_backward(x, weight, mask)
-        ctx.has_bias = bias is not None
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Any) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
-        gradient = gradients[0]
-        x, weight, mask = ctx.saved_tensors
-        needs_x, needs_weight, needs_bias, _ = ctx.needs_input_grad
-        return (
-            gradient @ weight if needs_x else None,
-            (gradient.T @ x).mul_(mask) if needs_weight else None,
-            gradient.sum(0) if ctx.has_bias and needs_bias else None,
-            None,
-        )
-
-
-class MaskedLinear(nn.Module):
-    """A linear layer of which a mask forbids some weights.
-
-    With one fixed mask the forbidden weights are zero and stay zero, so that the forward pass is one plain
-    matrix product. Masks that change from call to call are multiplied in, and `mask_weight` (if any) tells
-    each unit how many inputs it has (Germain et al. 2015, sec. 4.4: connectivity weights).
-    """
-
-    def __init__(self, n_in: int, n_out: int, *, bias: bool, mask_weight: bool) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.zeros(n_out, n_in))
-        self.bias = nn.Parameter(torch.zeros(n_out)) if bias else None
-        self.mask_weight = nn.Parameter(torch.zeros(n_out, n_in)) if mask_weight else None
-        self.register_buffer("mask", None, persistent=False)
-
-    def fix_mask(self, mask: Tensor) -> None:
-        """Use one mask for good, and clear the weights it forbids."""
-        self.register_buffer("mask", mask.to(self.weight.dtype), persistent=False)
-        with torch.no_grad():
-            self.weight.mul_(mask)
-
-    def reset(self, typical_mask: Tensor, gain: float, generator: torch.Generator) -> None:
-        """Draw the weights with variance gain^2 / (number of connected inputs).
-
-        None is left at zero: where masks change, one that this mask forbids may belong to another.
-        """
-        fan_in = typical_mask.sum(1, keepdim=True).clamp(min=1)
-        with torch.no_grad():
-            self.weight.normal_(generator=generator).mul_(gain / fan_in.sqrt())
-
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Return x W^T + b under the fixed mask, or under the one given."""
-        if mask is None:
-            return _ProductWithMaskedGradient.apply(x, self.weight, self.bias, self.mask)
-        weight, bias = self.effective(mask)
-        return F.linear(x, weight, bias)
-
-    def effective(self, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Return weights and bias as they act under a mask."""
-        bias = self.weight.new_zeros(len(self.weight)) if self.bias is None else self.bias
-        if mask is None:
-            return self.weight, bias
-        mask = mask.to(self.weight.dtype)
-        if self.mask_weight is not None:
-            bias = bias + (self.mask_weight * mask).sum(1)
-        return self.weight * mask, bias
+__all__ = ["MADEConditioner"]
 
 
 @dataclass(frozen=True)
@@ -146,7 +74,10 @@ class MADEConditioner(Conditioner):
         C, the number of context features.
     """
 
-    degrees: list[Tensor]
+    feature_by_position: Tensor
+    feature_place: Tensor
+    output_by_position: Tensor
+    output_place: Tensor
 
     def __init__(
         self,
@@ -173,26 +104,36 @@ class MADEConditioner(Conditioner):
         self.residual = residual
         self.dropout = dropout
         self.n_masks = len(degrees[0])
+        self.n_layers = len(degrees)
+        self.is_direct = direct
         for layer, degree in enumerate(degrees):
-            self.register_buffer(f"degrees_{layer}", degree)
-        changing = self.n_members > 1
-        sizes = [encoding.n_features, *widths]
-        self.hidden = nn.ModuleList(
-            MaskedLinear(n_in, n_out, bias=True, mask_weight=changing)
-            for n_in, n_out in zip(sizes[:-1], sizes[1:], strict=True)
-        )
-        self.output = MaskedLinear(sizes[-1], self.n_outputs, bias=True, mask_weight=changing)
-        self.direct = (
-            MaskedLinear(encoding.n_features, self.n_outputs, bias=False, mask_weight=False)
-            if direct
-            else None
-        )
+            # Units are exchangeable: those of a fixed network stand in the order of their degrees.
+            self.register_buffer(f"degrees_{layer}", degree if self.n_members > 1 else degree.sort().values)
+        self._sort_variables()
+        masks = self._first_masks()
+        self.hidden = nn.ModuleList(self._new_layer(mask, bias=True) for mask in masks[: self.n_layers])
+        self.output = self._new_layer(masks[self.n_layers], bias=True)
+        self.direct = self._new_layer(masks[-1], bias=False) if direct else None
         self.first_context = context_layer(n_context, widths[0])
         self.output_context = context_layer(n_context, self.n_outputs)
         self._reset(generator)
-        self.fix_masks()
-        # Masks follow from orders and degrees, which may have changed with the weights.
-        self.register_load_state_dict_post_hook(_fix_masks)
+        # Which weights there are follows from orders and degrees, which may change with them.
+        self.register_load_state_dict_pre_hook(_take_orders_and_degrees)
+
+    def _new_layer(self, mask: Tensor, *, bias: bool) -> MaskedLinear | StaircaseLinear:
+        if self.n_members == 1:
+            return StaircaseLinear(mask, bias=bias)
+        n_out, n_in = mask.shape
+        return MaskedLinear(n_in, n_out, bias=bias, mask_weight=bias)
+
+    def _sort_variables(self) -> None:
+        """Note where features and outputs stand in a network of one member: in its order."""
+        rank = rank_of(self.order(0)) if self.n_members == 1 else torch.arange(self.n_variables)
+        for name, variable in (("feature", self.encoding.feature_variable), ("output", self.output_variable)):
+            by_position = torch.argsort(rank.to(variable.device)[variable], stable=True)
+            self.register_buffer(f"{name}_by_position", by_position, persistent=False)
+            self.register_buffer(f"{name}_place", torch.argsort(by_position), persistent=False)
+        self._is_natural = bool((rank.diff() > 0).all())
 
     @property
     def n_members(self) -> int:
@@ -200,14 +141,14 @@ class MADEConditioner(Conditioner):
         return max(len(self.orders), self.n_masks)
 
     @property
-    def layers(self) -> list[MaskedLinear]:
+    def layers(self) -> list[MaskedLinear | StaircaseLinear]:
         """The masked layers in the order in which `masks` lists their masks."""
-        hidden = [layer for layer in self.hidden if isinstance(layer, MaskedLinear)]
-        return [*hidden, self.output] + ([] if self.direct is None else [self.direct])
+        layers = [*self.hidden, self.output] + ([] if self.direct is None else [self.direct])
+        return [layer for layer in layers if isinstance(layer, MaskedLinear | StaircaseLinear)]
 
     def degrees_of(self, member: int) -> list[Tensor]:
         """Return the degrees of a member's hidden layers, (H_l,) each."""
-        return [self.get_buffer(f"degrees_{n}")[member % self.n_masks] for n in range(len(self.hidden))]
+        return [self.get_buffer(f"degrees_{n}")[member % self.n_masks] for n in range(self.n_layers)]
 
     def masks(self, member: int) -> list[Tensor]:
         """Return the bool masks of a member: hidden layers, output, direct connections."""
@@ -217,32 +158,43 @@ class MADEConditioner(Conditioner):
         masks = [input_mask(rank_of_feature, degrees[0])]
         masks += [hidden_mask(below, above) for below, above in zip(degrees[:-1], degrees[1:], strict=True)]
         masks.append(output_mask(degrees[-1], rank_of_output))
-        if self.direct is not None:
+        if self.is_direct:
             masks.append(direct_mask(rank_of_feature, rank_of_output))
         return masks
 
+    def _first_masks(self) -> list[Tensor]:
+        """Return the first member's masks, features and outputs standing where the layers have them."""
+        masks = self.masks(0)
+        masks[0] = masks[0][:, self.feature_by_position]
+        masks[self.n_layers] = masks[self.n_layers][self.output_by_position]
+        if self.is_direct:
+            masks[-1] = masks[-1][self.output_by_position][:, self.feature_by_position]
+        return masks
+
     def fix_masks(self) -> None:
-        """Write the masks into the weights, if there is only one set of them."""
+        """Give the layers of a single member the masks of its order and degrees."""
         if self.n_members == 1:
-            for layer, mask in zip(self.layers, self.masks(0), strict=True):
-                layer.fix_mask(mask)
+            self._sort_variables()
+            for layer, mask in zip(self.layers, self._first_masks(), strict=True):
+                if isinstance(layer, StaircaseLinear):
+                    layer.fix_mask(mask)
 
     def lost_dependencies(self) -> int:
         """Return how many dependencies the worst member of the ensemble cannot represent."""
         return max(
-            lost_dependencies(rank_of(self.order(k)), self.degrees_of(k), self.direct is not None)
+            lost_dependencies(rank_of(self.order(k)), self.degrees_of(k), self.is_direct)
             for k in range(self.n_members)
         )
 
     def _reset(self, generator: torch.Generator) -> None:
         gain = activation_gain(self.activation)
-        *hidden, output = self.masks(0)[: len(self.hidden) + 1]
-        for number, (layer, mask) in enumerate(zip(self.layers, hidden, strict=False)):
+        *hidden, output = zip(self.layers, self._first_masks()[: self.n_layers + 1], strict=False)
+        for number, (layer, mask) in enumerate(hidden):
             # Residual branches start small, so that depth does not inflate the sum of layers.
-            branch = len(hidden) ** -0.5 if self.residual and number else 1.0
+            branch = self.n_layers**-0.5 if self.residual and number else 1.0
             layer.reset(mask, (gain if number else 1.0) * branch, generator)
         # Nearly constant outputs: training starts from the margins that the output bias holds.
-        self.output.reset(output, 0.1, generator)
+        output[0].reset(output[1], 0.1, generator)
         for context in (self.first_context, self.output_context):
             if context is not None:
                 with torch.no_grad():
@@ -254,39 +206,50 @@ class MADEConditioner(Conditioner):
 
     def n_free_parameters(self) -> int:
         """Return how many weights the masks leave free."""
-        total = super().n_free_parameters()
-        if self.n_members > 1:
-            return total
-        return total - sum(int((layer.get_buffer("mask") == 0).sum()) for layer in self.layers)
+        fixed = [layer for layer in self.layers if isinstance(layer, StaircaseLinear)]
+        return super().n_free_parameters() - sum(layer.packed.numel() - layer.n_free() for layer in fixed)
+
+    def numbers_per_row(self) -> int:
+        """Return about how many numbers the widest step of `forward` holds for one row."""
+        return max(self.encoding.n_features, self.n_outputs, *(len(degree) for degree in self.degrees_of(0)))
 
     def set_output_bias(self, bias: Tensor) -> None:
         """Let the outputs start from the given values, (n_outputs,)."""
         if self.output.bias is not None:
             with torch.no_grad():
-                self.output.bias.copy_(bias)
+                self.output.bias.copy_(bias[self.output_by_position.to(bias.device)])
 
     def forward(self, x: Tensor, member: int = 0, context: Tensor | None = None) -> Tensor:
         """Return the outputs (n, n_outputs) for codes x (n, D) and context features (n, C)."""
         features = self.encoding(x)
-        masks: list[Tensor | None] = (
-            [None] * len(self.layers) if self.n_members == 1 else [*self.masks(member)]
-        )
-        last = self.hidden_activations(features, masks, context)
-        outputs: Tensor = self.output(last, masks[len(self.hidden)])
+        if not self._is_natural:
+            features = features.index_select(1, self.feature_by_position)
+        products = self._products(member)
+        outputs = products[self.n_layers](self._last_hidden(features, products, context))
         if self.direct is not None:
-            outputs = outputs + self.direct(features, masks[-1])
+            outputs = outputs + products[-1](features)
+        if not self._is_natural:
+            outputs = Permuted.apply(outputs, self.output_place, self.output_by_position)
         if self.output_context is not None:
             outputs = outputs + self.output_context(context)
         return outputs
 
-    def hidden_activations(
-        self, features: Tensor, masks: Sequence[Tensor | None], context: Tensor | None
+    def _products(self, member: int) -> list[Callable[[Tensor], Tensor]]:
+        """Return what the layers do for a member."""
+        if self.n_members == 1:
+            return [*self.layers]
+        return [
+            partial(layer, mask=mask) for layer, mask in zip(self.layers, self.masks(member), strict=True)
+        ]
+
+    def _last_hidden(
+        self, features: Tensor, products: Sequence[Callable[[Tensor], Tensor]], context: Tensor | None
     ) -> Tensor:
         """Return the activations of the last hidden layer, (n, H_L)."""
         h, z = features, None
-        for number, layer in enumerate(self.hidden):
+        for number, product in enumerate(products[: self.n_layers]):
             below = z
-            z = layer(h, masks[number])
+            z = product(h)
             if number == 0 and self.first_context is not None:
                 z = z + self.first_context(context)
             if self.residual and below is not None:
@@ -296,34 +259,47 @@ class MADEConditioner(Conditioner):
                 h = dropout(h, self.dropout, self.generator)
         return h
 
+    def effective(self, member: int) -> list[tuple[Tensor, Tensor]]:
+        """Return weights and biases of `layers` as they act for a member.
+
+        Features and outputs stand where codes and params have them, forbidden weights are zero.
+        """
+        if self.n_members > 1:
+            masks = self.masks(member)
+            changing = [layer for layer in self.layers if isinstance(layer, MaskedLinear)]
+            return [layer.under(mask) for layer, mask in zip(changing, masks, strict=True)]
+        fixed = [layer for layer in self.layers if isinstance(layer, StaircaseLinear)]
+        pairs = [(layer.dense(), layer.offset()) for layer in fixed]
+        pairs[0] = (pairs[0][0][:, self.feature_place], pairs[0][1])
+        output, *direct = pairs[self.n_layers :]
+        pairs[self.n_layers] = (output[0][self.output_place], output[1][self.output_place])
+        if direct:
+            pairs[-1] = (direct[0][0][self.output_place][:, self.feature_place], direct[0][1])
+        return pairs
+
     def sorted_network(self, member: int) -> _SortedNetwork:
         """Return the member's network with every layer sorted by degree."""
         order = self.order(member)
-        masks = self._changing_masks(member)
+        layers = self.effective(member)
         positions = torch.arange(self.n_variables, device=order.device)
         columns = torch.argsort(rank_of(order)[self.encoding.feature_variable], stable=True)
         below, rows, weights, biases, complete = columns, [], [], [], []
-        for number, degree in enumerate(self.degrees_of(member)):
-            weight, bias = self.layers[number].effective(masks[number])
+        for (weight, bias), degree in zip(layers, self.degrees_of(member), strict=False):
             rows.append(torch.argsort(degree, stable=True))
             weights.append(weight[rows[-1]][:, below])
             biases.append(bias[rows[-1]])
             complete.append(torch.searchsorted(degree[rows[-1]], positions, right=True).tolist())
             below = rows[-1]
-        output_weight, output_bias = self.output.effective(masks[len(self.hidden)])
-        direct = None if self.direct is None else self.direct.effective(masks[-1])[0][:, columns]
+        output_weight, output_bias = layers[self.n_layers]
+        direct = layers[-1][0][:, columns] if self.is_direct else None
         return _SortedNetwork(
             columns, rows, weights, biases, complete, output_weight[:, below], output_bias, direct
         )
 
-    def _changing_masks(self, member: int) -> list[Tensor | None]:
-        """Return the masks to multiply in, or None for each layer where one set of them is fixed."""
-        return [None] * len(self.layers) if self.n_members == 1 else [*self.masks(member)]
-
     def begin(self, n: int, member: int = 0, context: Tensor | None = None) -> _MADEWalk:
         """Return a walk in which each hidden unit will be evaluated once, when its last input is known."""
         network = self.sorted_network(member)
-        features = self.output.weight.new_zeros(n, self.encoding.n_features)
+        features = network.output_weight.new_zeros(n, self.encoding.n_features)
         hidden = [features.new_zeros(n, len(rows)) for rows in network.rows]
         return _MADEWalk(
             member=member,
@@ -402,7 +378,9 @@ class MADEConditioner(Conditioner):
         width = n_units + -n_units % LANES
         squares = [_filled(weight, width, width) for weight in between]
         direct = (
-            self.output.weight[:0, :0] if network.direct_weight is None else network.direct_weight[:, unsort]
+            network.output_weight[:0, :0]
+            if network.direct_weight is None
+            else network.direct_weight[:, unsort]
         )
         plan = MADEPlan(
             first=_filled(first[:, unsort].T, len(unsort), width),
@@ -425,6 +403,11 @@ def _filled(tensor: Tensor, *shape: int) -> np.ndarray:
     return F.pad(tensor, padding).contiguous().numpy()
 
 
-def _fix_masks(module: nn.Module, _: Any) -> None:
+def _take_orders_and_degrees(module: nn.Module, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
+    """Give a network the shape of the state that it is about to load."""
     if isinstance(module, MADEConditioner):
+        for name in ("orders", "ranks", *(f"degrees_{n}" for n in range(module.n_layers))):
+            buffer, saved = module.get_buffer(name), state.get(prefix + name)
+            if saved is not None and saved.shape == buffer.shape:
+                buffer.copy_(saved)
         module.fix_masks()
