@@ -27,12 +27,15 @@ _SHORTEST = 0.01
 
 @dataclass(frozen=True)
 class Size:
-    """Of which size model and work are."""
+    """Of which size model and work are, where they do not vary."""
 
     D: int = 784
     H: int = 500
     n: int = 100
     orders: int = 1
+
+    def __str__(self) -> str:
+        return f"{self.D}-{self.H}, n {self.n}, {self.orders} order"
 
 
 # Along which quantity, and over which sizes; those of n are multiples of the work's own number of rows.
@@ -46,14 +49,15 @@ _ALONG: dict[str, tuple[float, ...]] = {
 
 @dataclass(frozen=True)
 class Slope:
-    """Median seconds of one kind of work at several sizes."""
+    """Median seconds of one kind of work at several sizes along one quantity, the others as in `base`."""
 
     work: str
+    base: Size
     along: str
     sizes: list[int]
     seconds: list[float]
 
-    heading = f"{'work':<38} {'along':<7} {'slope':>6} {'last':>6}  points: size (ms)"
+    heading = f"{'work':<26} {'around':<24} {'along':<7} {'slope':>6} {'last':>6}  points: size (ms)"
 
     @property
     def slope(self) -> float:
@@ -68,7 +72,8 @@ class Slope:
     def line(self) -> str:
         """Return the row of the table."""
         points = ", ".join(f"{n} ({s * 1e3:.3g})" for n, s in zip(self.sizes, self.seconds, strict=True))
-        return f"{self.work:<38} {self.along:<7} {self.slope:>6.2f} {self.last_slope:>6.2f}  {points}"
+        slopes = f"{self.slope:>6.2f} {self.last_slope:>6.2f}"
+        return f"{self.work:<26} {self.base!s:<24} {self.along:<7} {slopes}  {points}"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the points and both slopes."""
@@ -79,12 +84,12 @@ def scaling(runs: int) -> Iterator[Slope]:
     """Yield the slopes of training, scoring and sampling of MADE and NADE."""
     for family, model in (("MADE", _made), ("NADE", _nade)):
         for work, (n, prepare) in _WORKS.items():
+            base = Size(n=n)
             for along in _ALONG:
-                sizes = _sizes(Size(n=n), along)
+                sizes = _sizes(base, along)
                 calls = [prepare(model(size), size.n) for size in sizes]
-                yield Slope(
-                    f"{family} {work}", along, [getattr(size, along) for size in sizes], _medians(calls, runs)
-                )
+                values = [getattr(size, along) for size in sizes]
+                yield Slope(f"{family} {work}", base, along, values, _medians(calls, runs))
 
 
 def _made(size: Size) -> AutoregressiveModel:
@@ -117,9 +122,9 @@ def _sample(model: AutoregressiveModel, n: int) -> Callable[[], object]:
 
 
 _WORKS: dict[str, tuple[int, Callable[[AutoregressiveModel, int], Callable[[], object]]]] = {
-    "training step, batch 100": (100, _training_step),
-    "log_prob of 400 rows": (400, _log_prob),
-    "100 samples": (100, _sample),
+    "training step, batch n": (100, _training_step),
+    "log_prob of n rows": (400, _log_prob),
+    "n samples": (100, _sample),
 }
 
 
