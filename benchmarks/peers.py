@@ -115,22 +115,21 @@ def _compare(
     generator = torch.Generator().manual_seed(0)
     against = f"{name} {version(name)}, {weights}"
     x = gaussian_rows(1000, n_variables)
-    with torch.no_grad():
-        yield in_turn(
-            f"{title}: 100 samples",
-            lambda: model.sample(100, generator),
-            lambda: peer.sample(100),
-            other_name=against,
-            runs=runs,
-            repeat=10,
-        )
-        yield in_turn(
-            f"{title}: log_prob of 1000 rows",
-            lambda: model.log_prob(x),
-            lambda: peer.log_prob(x),
-            other_name=against,
-            runs=4 * runs,
-        )
+    yield in_turn(
+        f"{title}: 100 samples",
+        lambda: model.sample(100, generator),
+        torch.no_grad()(lambda: peer.sample(100)),
+        other_name=against,
+        runs=runs,
+        repeat=10,
+    )
+    yield in_turn(
+        f"{title}: log_prob of 1000 rows",
+        torch.no_grad()(lambda: model.log_prob(x)),
+        torch.no_grad()(lambda: peer.log_prob(x)),
+        other_name=against,
+        runs=4 * runs,
+    )
     ours, batch = trainer(model, x), Rows(x[:100])
     adam = torch.optim.Adam(peer.network.parameters(), lr=1e-3)
     yield in_turn(

@@ -44,15 +44,14 @@ def _against_d_passes(sizes: tuple[int, ...], n: int, goal: Goal, runs: int) -> 
 def _against_log_prob(n_variables: int, n: int, goal: Goal, runs: int) -> Timing:
     model, x = made(n_variables, (500,)), binary_rows(n, n_variables)
     generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        return in_turn(
-            f"MADE {_name(n_variables, (500,))}: {n} samples",
-            lambda: model.sample(n, generator),
-            lambda: model.log_prob(x),
-            other_name=f"one log_prob of {n} rows",
-            goal=goal,
-            runs=runs,
-        )
+    return in_turn(
+        f"MADE {_name(n_variables, (500,))}: {n} samples",
+        lambda: model.sample(n, generator),
+        torch.no_grad()(lambda: model.log_prob(x)),
+        other_name=f"one log_prob of {n} rows",
+        goal=goal,
+        runs=runs,
+    )
 
 
 def training(runs: int) -> Iterator[Timing]:
@@ -98,15 +97,14 @@ def scoring(runs: int) -> Iterator[Timing]:
     model, x = made(784, (500,)), binary_rows(4096, 784)
     generator = torch.Generator().manual_seed(0)
     first, second = (torch.randn(shape, generator=generator) for shape in ((784, 500), (500, 784)))
-    with torch.no_grad():
-        yield in_turn(
-            f"MADE {_name(784, (500,))}: log_prob of 4096 rows",
-            lambda: model.log_prob(x),
-            lambda: x @ first @ second,
-            other_name="its bare matrix products",
-            goal=Goal(0.7, 0.9),
-            runs=4 * runs,
-        )
+    yield in_turn(
+        f"MADE {_name(784, (500,))}: log_prob of 4096 rows",
+        torch.no_grad()(lambda: model.log_prob(x)),
+        lambda: x @ first @ second,
+        other_name="its bare matrix products",
+        goal=Goal(0.7, 0.9),
+        runs=4 * runs,
+    )
 
 
 def start_up(runs: int) -> Iterator[Timing]:
