@@ -20,6 +20,17 @@ from benchmarks.works import sampling, scoring, start_up, training
 
 _SEED = 0
 
+_GROUPS: dict[str, Callable[[argparse.Namespace], Iterator[Row]]] = {
+    "sampling": lambda arguments: sampling(arguments.runs),
+    "training": lambda arguments: training(arguments.runs),
+    "scoring": lambda arguments: scoring(arguments.runs),
+    "peers": lambda arguments: peers(arguments.runs),
+    "memory": lambda arguments: memory(),
+    "scaling": lambda arguments: scaling(arguments.runs),
+    "mnist": lambda arguments: mnist(arguments.checkpoint),
+    "start-up": lambda arguments: start_up(arguments.runs),
+}
+
 
 def main() -> None:
     """Print tables with medians and ratios, and write JSON if asked to."""
@@ -29,28 +40,13 @@ def main() -> None:
     facts = {**machine.facts(), "runs": arguments.runs, "seed": _SEED}
     print(", ".join(f"{name} {value}" for name, value in facts.items()))
     document: dict[str, Any] = {"machine": facts}
-    groups = _groups(arguments)
-    for name in arguments.groups or groups:
+    for name in arguments.groups or _GROUPS:
         rows = document[name] = []
-        for row in _printed(name, groups[name]()):
+        for row in _printed(name, _GROUPS[name](arguments)):
             rows.append(row.to_dict())
             # After each row, so that a long run that is stopped leaves what it has measured.
             if arguments.json:
                 arguments.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-
-
-def _groups(arguments: argparse.Namespace) -> dict[str, Callable[[], Iterator[Row]]]:
-    runs = arguments.runs
-    return {
-        "sampling": lambda: sampling(runs),
-        "training": lambda: training(runs),
-        "scoring": lambda: scoring(runs),
-        "peers": lambda: peers(runs),
-        "memory": memory,
-        "scaling": lambda: scaling(runs),
-        "mnist": lambda: mnist(arguments.checkpoint),
-        "start-up": lambda: start_up(runs),
-    }
 
 
 def _printed(name: str, rows: Iterator[Row]) -> Iterator[Row]:
@@ -67,17 +63,19 @@ def _printed(name: str, rows: Iterator[Row]) -> Iterator[Row]:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("groups", nargs="*", metavar="GROUP", help="all if none is named")
+    names = ", ".join(_GROUPS)
+    parser.add_argument("groups", nargs="*", metavar="GROUP", help=f"of {names}; all if none is named")
     parser.add_argument("--runs", type=int, default=5, help="turns per measurement")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures here")
     parser.add_argument(
         "--checkpoint", type=Path, metavar="DIR", help="where mnist keeps the textbook's fit, to go on from"
     )
     arguments = parser.parse_args()
-    known = list(_groups(arguments))
-    unknown = [group for group in arguments.groups if group not in known]
+    unknown = [group for group in arguments.groups if group not in _GROUPS]
     if unknown:
-        parser.error(f"no group {unknown[0]!r}; there are {', '.join(known)}")
+        parser.error(f"no group {unknown[0]!r}; there are {names}")
+    if arguments.runs < 1:
+        parser.error(f"--runs must be at least 1, got {arguments.runs}")
     return arguments
 
 

@@ -19,6 +19,9 @@ def facts() -> dict[str, Any]:
     return {
         "cpu": _cpu_name(),
         "cores": os.cpu_count(),
+        # Of all processes, over the last minute: parallel code that shares its cores with others is slowed
+        # down out of all proportion, the textbook's many short operations most of all.
+        "load": round(os.getloadavg()[0], 2),
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),
         "torch": torch.__version__,
