@@ -1,35 +1,82 @@
-"""Measure everything in one run: ``python -m benchmarks [--runs N] [--json FILE]``."""
+"""Measure everything in one run: ``python -m benchmarks [GROUP ...] [--runs N] [--json FILE]``."""
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
-from dataclasses import asdict
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from benchmarks.works import works
+from benchmarks import machine
+from benchmarks.memory import memory
+from benchmarks.mnist import mnist
+from benchmarks.peers import peers
+from benchmarks.scaling import scaling
+from benchmarks.tables import Row
+from benchmarks.works import sampling, scoring, start_up, training
+
+_SEED = 0
+
+_GROUPS: dict[str, Callable[[argparse.Namespace], Iterator[Row]]] = {
+    "sampling": lambda arguments: sampling(arguments.runs),
+    "training": lambda arguments: training(arguments.runs),
+    "scoring": lambda arguments: scoring(arguments.runs),
+    "peers": lambda arguments: peers(arguments.runs),
+    "memory": lambda arguments: memory(),
+    "scaling": lambda arguments: scaling(arguments.runs),
+    "mnist": lambda arguments: mnist(arguments.checkpoint),
+    "start-up": lambda arguments: start_up(arguments.runs),
+}
 
 
 def main() -> None:
-    """Print a table with medians and ratios, and write JSON if asked to."""
+    """Print tables with medians and ratios, and write JSON if asked to."""
+    arguments = _arguments()
+    # Weights and draws of the textbook and of the peers come from the global generator.
+    torch.manual_seed(_SEED)
+    facts = {**machine.facts(), "runs": arguments.runs, "seed": _SEED}
+    print(", ".join(f"{name} {value}" for name, value in facts.items()))
+    document: dict[str, Any] = {"machine": facts}
+    for name in arguments.groups or _GROUPS:
+        rows = document[name] = []
+        for row in _printed(name, _GROUPS[name](arguments)):
+            rows.append(row.to_dict())
+            # After each row, so that a long run that is stopped leaves what it has measured.
+            if arguments.json:
+                arguments.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+
+
+def _printed(name: str, rows: Iterator[Row]) -> Iterator[Row]:
+    """Pass the rows on and print each as it comes, under a heading where the kind of row changes."""
+    print(f"\n{name}", flush=True)
+    heading = ""
+    for row in rows:
+        if row.heading not in ("", heading):
+            heading = row.heading
+            print(heading)
+        print(row.line(), flush=True)
+        yield row
+
+
+def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    names = ", ".join(_GROUPS)
+    parser.add_argument("groups", nargs="*", metavar="GROUP", help=f"of {names}; all if none is named")
     parser.add_argument("--runs", type=int, default=5, help="turns per measurement")
-    parser.add_argument("--json", type=Path, help="also write the figures here")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures here")
+    parser.add_argument(
+        "--checkpoint", type=Path, metavar="DIR", help="where mnist keeps the textbook's fit, to go on from"
+    )
     arguments = parser.parse_args()
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}")
-    print(f"{'work':<68} {'ours, ms':>10} {'other, ms':>11} {'ratio':>8}  against")
-    timings = []
-    for timing in works(arguments.runs):
-        timings.append(timing)
-        row = f"{timing.ours * 1e3:>10.2f} {timing.other * 1e3:>11.2f} {timing.ratio:>8.2f}"
-        print(f"{timing.work:<68} {row}  {timing.other_name}", flush=True)
-    if arguments.json:
-        document = {"torch": torch.__version__, "timings": [asdict(t) | {"ratio": t.ratio} for t in timings]}
-        arguments.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    unknown = [group for group in arguments.groups if group not in _GROUPS]
+    if unknown:
+        parser.error(f"no group {unknown[0]!r}; there are {names}")
+    if arguments.runs < 1:
+        parser.error(f"--runs must be at least 1, got {arguments.runs}")
+    return arguments
 
 
 if __name__ == "__main__":

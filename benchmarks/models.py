@@ -1,0 +1,97 @@
+"""The untrained models that are measured, and rows to measure them on."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from chainrule.conditionals import Conditionals
+from chainrule.conditioners import InputEncoding, MADEConditioner, NADEConditioner
+from chainrule.masks import even_degrees
+from chainrule.model import AutoregressiveModel
+from chainrule.orders import natural_order, random_orders
+from chainrule.training import Rows, Trainer, TrainingOptions
+
+__all__ = ["binary_rows", "gaussian_rows", "made", "nade", "trainer"]
+
+# About the share of ink in MNIST.
+_SHARE_OF_ONES = 0.13
+_SEED = 0
+
+
+def made(
+    n_variables: int, hidden_sizes: tuple[int, ...], *, n_orders: int = 1, kind: str = "binary"
+) -> AutoregressiveModel:
+    """Return a MADE without direct connections, as the textbook has it; continuous ones of one Gaussian."""
+    conditionals = _conditionals(n_variables, kind)
+    conditioner = MADEConditioner(
+        _encoding(n_variables, kind),
+        conditionals.starts,
+        _orders(n_variables, n_orders),
+        [even_degrees(size, n_variables)[None] for size in hidden_sizes],
+        direct=False,
+        generator=torch.Generator().manual_seed(_SEED),
+    )
+    return _with_margins(AutoregressiveModel(conditioner, conditionals))
+
+
+def nade(n_variables: int, hidden_size: int, *, n_orders: int = 1) -> AutoregressiveModel:
+    """Return a NADE of binary variables with sigmoid units."""
+    conditionals = _conditionals(n_variables, "binary")
+    conditioner = NADEConditioner(
+        _encoding(n_variables, "binary"),
+        conditionals.starts,
+        _orders(n_variables, n_orders),
+        hidden_size,
+        activation="sigmoid",
+        generator=torch.Generator().manual_seed(_SEED),
+    )
+    return _with_margins(AutoregressiveModel(conditioner, conditionals))
+
+
+def trainer(model: AutoregressiveModel, x: Tensor) -> Trainer:
+    """Return a trainer with the library's options whose `train_step` is to be timed on the rows."""
+    # Rows enough for an epoch of many steps: how often weights are averaged depends on it.
+    many = x[:1].expand(100 * TrainingOptions().batch_size, -1)
+    model.train()
+    return Trainer(model, Rows(many), None, TrainingOptions(), torch.Generator().manual_seed(_SEED))
+
+
+def binary_rows(n: int, n_variables: int) -> Tensor:
+    """Return random rows with as many ones as handwritten digits have."""
+    return (torch.rand(n, n_variables, generator=torch.Generator().manual_seed(1)) < _SHARE_OF_ONES).float()
+
+
+def gaussian_rows(n: int, n_variables: int) -> Tensor:
+    """Return rows of independent standard normal variables."""
+    return torch.randn(n, n_variables, generator=torch.Generator().manual_seed(1))
+
+
+def _conditionals(n_variables: int, kind: str) -> Conditionals:
+    return Conditionals([kind] * n_variables, _levels(n_variables, kind), n_components=1)
+
+
+def _encoding(n_variables: int, kind: str) -> InputEncoding:
+    return InputEncoding([kind] * n_variables, _levels(n_variables, kind))
+
+
+def _levels(n_variables: int, kind: str) -> list[int | None]:
+    return [2 if kind == "binary" else None] * n_variables
+
+
+def _orders(n_variables: int, n_orders: int) -> Tensor:
+    """Return the natural order, and random ones after it, (n_orders, D)."""
+    orders = random_orders(n_variables, n_orders, torch.Generator().manual_seed(_SEED))
+    orders[0] = natural_order(n_variables)
+    return orders
+
+
+def _with_margins(model: AutoregressiveModel) -> AutoregressiveModel:
+    """Start from the margins of the rows above, as a fit does: samples then have as many ones."""
+    if "binary" in model.conditionals.kinds:
+        odds = torch.tensor(_SHARE_OF_ONES / (1 - _SHARE_OF_ONES))
+        margins = odds.log().expand(model.conditioner.n_outputs)
+    else:
+        margins = model.conditionals.marginal_params(gaussian_rows(1000, model.conditionals.n_variables))
+    model.conditioner.set_output_bias(margins)
+    return model.eval()
