@@ -16,8 +16,9 @@ from torch.autograd.function import once_differentiable
 
 __all__ = ["Block", "StaircaseProduct", "blocks_of", "staircase_product_reference"]
 
-# A block of fewer rows gains less from its shape than its product costs to start; many blocks gain little.
-_ROWS_PER_BLOCK = 128
+# Libraries multiply blocks of this many rows, or of multiples, about as fast per number as large matrices,
+# but not those of, say, 125 rows. Many blocks gain little over a few, and each costs calls.
+_ROWS_PER_BLOCK = 256
 _MOST_BLOCKS = 8
 
 
@@ -51,14 +52,21 @@ class Block:
 
 def blocks_of(prefix: list[int]) -> list[Block]:
     """Return the blocks of a matrix whose row i holds ``prefix[i]`` weights, the numbers ascending."""
-    n_rows = len(prefix)
-    n_blocks = max(1, min(_MOST_BLOCKS, round(n_rows / _ROWS_PER_BLOCK)))
-    edges = [n_rows * k // n_blocks for k in range(n_blocks + 1)]
+    edges = _edges(len(prefix))
     blocks: list[Block] = []
     for first, last in zip(edges[:-1], edges[1:], strict=True):
         start = blocks[-1].start + blocks[-1].size if blocks else 0
         blocks.append(Block(first, last, prefix[first], prefix[last - 1], start))
     return blocks
+
+
+def _edges(n_rows: int) -> list[int]:
+    """Return where blocks of rows begin and end; what is left over goes to the first one, the narrowest."""
+    size = _ROWS_PER_BLOCK * -(-n_rows // (_ROWS_PER_BLOCK * _MOST_BLOCKS))
+    edges = list(range(n_rows, 0, -size))
+    if len(edges) > 1 and edges[-1] < size // 2:
+        edges.pop()
+    return [0, *reversed(edges)]
 
 
 def staircase_product_reference(
