@@ -151,7 +151,7 @@ class Conditionals(nn.Module):
         least = np.zeros(self.n_variables)
         for family, variables in zip(self._families(), self._members, strict=True):
             if isinstance(family, LocationScaleMixture | DiscretizedLogistics):
-                least[variables] = family.least_scale(torch.float64).numpy()
+                least[variables] = family.least_scale(torch.float64).cpu().numpy()
         return {
             "family": np.array([FAMILIES[codes.get(kind, "mixture")] for kind in self.kinds]),
             "start": np.array(self.starts[:-1]),
@@ -162,14 +162,20 @@ class Conditionals(nn.Module):
 
     def draws(self, uniforms: Tensor) -> Draws:
         """Return the random numbers of a compiled sampler from uniforms (n, D, U) on the CPU."""
+        first, quantiles = self.uniforms_and_quantiles(uniforms)
+        unused = np.zeros((1, 1), first.numpy().dtype)
+        return Draws(first.numpy(), unused if quantiles is None else quantiles.numpy())
+
+    def uniforms_and_quantiles(self, uniforms: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return one uniform per draw, (n, D), and its standard quantile, (n, D) or None, from (n, D, U)."""
         if self.n_uniforms == 1:
-            return Draws(uniforms[..., 0].contiguous().numpy(), np.zeros((1, 1), uniforms.numpy().dtype))
+            return uniforms[..., 0].contiguous(), None
         quantiles = torch.zeros_like(uniforms[..., 1])
         for i, family in enumerate(self._families()):
             if isinstance(family, LocationScaleMixture | DiscretizedLogistics):
                 variables = self._buffer("_variables", i)
                 quantiles[:, variables] = family.standard_quantile(open_interval(uniforms[:, variables, 1]))
-        return Draws(uniforms[..., 0].contiguous().numpy(), quantiles.numpy())
+        return uniforms[..., 0].contiguous(), quantiles
 
     def marginal_params(self, x: Tensor) -> Tensor:
         """Return outputs (n_outputs,) under which each variable follows its own margin in the codes x."""

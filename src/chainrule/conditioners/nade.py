@@ -13,6 +13,7 @@ from chainrule.conditioners.base import Conditioner, Walk, context_layer
 from chainrule.conditioners.encoding import InputEncoding
 from chainrule.kernels.nade import is_compiled, nade_outputs
 from chainrule.kernels.sampling_cpu import SAMPLER_ACTIVATIONS, Draws, NADEPlan, RowPlan, sample_nade
+from chainrule.kernels.sampling_gpu import GPUNADE
 
 __all__ = ["NADEConditioner"]
 
@@ -40,6 +41,8 @@ class NADEConditioner(Conditioner):
     n_context : int
         C, the number of context features.
     """
+
+    has_gpu_network = True
 
     def __init__(
         self,
@@ -155,6 +158,17 @@ class NADEConditioner(Conditioner):
         n = 1 if context is None else len(context)
         start = self._start(n, context).detach().contiguous().numpy()
         return sample_nade(plan, row, start, self.context_outputs(context), draws)
+
+    @torch.no_grad()
+    def gpu_network(self, member: int = 0, context: Tensor | None = None) -> GPUNADE:
+        """Return what the sampler on the GPU must know; all members share it, as each row has its order."""
+        return GPUNADE(
+            weight=self.weight.detach(),
+            start=self._start(1 if context is None else len(context), context).contiguous(),
+            output=self.output_weight.detach(),
+            output_start=self.output_start(self.output_bias, context),
+            activation=SAMPLER_ACTIVATIONS[self.activation],
+        )
 
     def observe(self, state: _NADEWalk, d: int, value: Tensor) -> None:
         """Take in the codes (n,) of variable d, whose params were asked for last."""

@@ -19,10 +19,10 @@ import triton.language as tl
 from torch import Tensor
 
 from chainrule.kernels.functions_triton import activated, slope
+from chainrule.kernels.nade_cpu import COMPILED_ACTIVATIONS
 
-__all__ = ["TRITON_ACTIVATIONS", "TritonNADE"]
+__all__ = ["TritonNADE"]
 
-TRITON_ACTIVATIONS = {"relu": 0, "sigmoid": 1, "tanh": 2}
 _N_SEGMENTS = 16
 # As many warps as rows: each row has a warp of its own, which sums over hidden units without the others.
 _ROWS = 4
@@ -131,7 +131,7 @@ class TritonNADE(torch.autograd.Function):
     ) -> Tensor:
         """Return the outputs (n, D, P)."""
         (n, n_variables), (_, n_params, width) = row.shape, output_weight.shape
-        code = TRITON_ACTIVATIONS[activation]
+        code = COMPILED_ACTIVATIONS[activation]
         spacing = -(-n_variables // _N_SEGMENTS)
         n_segments = -(-n_variables // spacing)
         row, value = row.T[order].contiguous(), value.T[order].contiguous()

@@ -25,8 +25,8 @@ class GPUMADE:
         Weights (H_l, H_{l-1}) of the further layers, flattened, one after the other.
     bias : Tensor, (sum of H_l,)
         Biases of all layers, one after the other; those of the first are not read again.
-    complete : Tensor, (L, D)
-        How many units of a layer have all their inputs at each position.
+    complete : Tensor, int64 (L, D + 1)
+        How many units of a layer have all their inputs at each position, after a column of zeros.
     sizes : tuple of int, length L
     output : Tensor, (n_outputs, H_L)
     output_start : Tensor, (n or 1, n_outputs)

@@ -159,7 +159,7 @@ def _walk_made(
     """Walk one block of rows; `pre` and `hidden` (n, units of all layers) are written and read on the way.
 
     `layers` (3, L) holds size, first unit and first weight of each layer; `complete` (L, D + 1) how many units
-    were known before each position. Barriers stand wherever threads read what others may have written.
+    are known before each position and after the last. Barriers stand wherever threads read what others may have written.
     """
     b = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
     is_row = b < n
@@ -242,8 +242,7 @@ def sample_made(network: GPUMADE, row: RowPlan, uniforms: Tensor, quantiles: Ten
         _walk_made[(-(-n // n_rows),)](
             integers, numbers, uniforms, uniforms if quantiles is None else quantiles, rows,
             network.first, network.between, network.bias, _layers(network.sizes).to(device),
-            torch.nn.functional.pad(network.complete, (1, 0)).contiguous(), network.output,
-            network.output_start, direct, pre, hidden, features, values,
+            network.complete, network.output, network.output_start, direct, pre, hidden, features, values,
             n, n_variables, len(network.first), n_units, len(network.sizes), _row_stride(network.output_start),
             ACTIVATION=network.activation, RESIDUAL=network.residual, DIRECT=network.direct is not None,
             FAMILY=int(row.family.max()), ROWS=n_rows, UNITS=min(_units(max(network.sizes)), _MOST_UNITS),
