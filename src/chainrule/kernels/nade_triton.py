@@ -69,7 +69,7 @@ def _forward(
                 pre += x[:, None] * added
             saved_rows = tl.cast(segment, tl.int64) * n + b
             tl.store(saved + saved_rows[:, None] * width + j[None, :], pre, mask=mask)
-        # No other program adds to these sums: blocks that wait for each other add in the same order each time.
+        # No other program adds to these sums, and blocks that wait for each other add in one order.
         tl.debug_barrier()
 
 

@@ -1,8 +1,8 @@
 """Ancestral sampling on the GPU: each program walks a few rows through all positions in one launch.
 
-Each hidden unit of a row is evaluated once, when its last input is known; what a drawn value adds to the units
-that may see it is added at once, and nothing is added for a zero. NADE keeps its state in registers, MADE
-in memory of its own, O(n) times the number of hidden units.
+What a drawn value adds to the hidden units that may see it is added at once, and nothing is added for a zero.
+A MADE evaluates each unit of a row once, when its last input is known, and keeps pre-activations and
+activations in two arrays of (n, units); a NADE keeps its running sum in registers.
 """
 
 from __future__ import annotations
@@ -66,6 +66,7 @@ def _walk_nade(
     ACTIVATION: tl.constexpr, FAMILY: tl.constexpr, ROWS: tl.constexpr, UNITS: tl.constexpr,
     PARAMS: tl.constexpr,
 ) -> None:  # fmt: skip
+    """Walk one block of rows, all `width` hidden units in registers."""
     b = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
     j = tl.arange(0, UNITS)
     is_row, is_unit = b < n, j < width
@@ -158,8 +159,9 @@ def _walk_made(
 ) -> None:  # fmt: skip
     """Walk one block of rows; `pre` and `hidden` (n, units of all layers) are written and read on the way.
 
-    `layers` (3, L) holds size, first unit and first weight of each layer; `complete` (L, D + 1) how many units
-    are known before each position and after the last. Barriers stand wherever threads read what others may have written.
+    `layers` (3, L) holds size, first unit and first weight of each layer; `complete` (L, D + 1) how many
+    units are known before each position and after the last. A barrier stands wherever threads read what
+    others may have written.
     """
     b = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
     is_row = b < n
@@ -243,7 +245,8 @@ def sample_made(network: GPUMADE, row: RowPlan, uniforms: Tensor, quantiles: Ten
             integers, numbers, uniforms, uniforms if quantiles is None else quantiles, rows,
             network.first, network.between, network.bias, _layers(network.sizes).to(device),
             network.complete, network.output, network.output_start, direct, pre, hidden, features, values,
-            n, n_variables, len(network.first), n_units, len(network.sizes), _row_stride(network.output_start),
+            n, n_variables, len(network.first), n_units, len(network.sizes),
+            _row_stride(network.output_start),
             ACTIVATION=network.activation, RESIDUAL=network.residual, DIRECT=network.direct is not None,
             FAMILY=int(row.family.max()), ROWS=n_rows, UNITS=min(_units(max(network.sizes)), _MOST_UNITS),
             PARAMS=triton.next_power_of_2(int(row.width.max())), num_warps=4,
