@@ -32,6 +32,20 @@ _N_PROGRAMS = 512
 
 
 @triton.jit
+def _variable(
+    row: tl.tensor, value: tl.tensor, order: tl.tensor, r: tl.tensor, b: tl.tensor, is_row: tl.tensor, n: int
+) -> tuple[tl.tensor, tl.tensor, tl.tensor]:  # fmt: skip
+    """Return the rows of weight, the values and the number of the variable at position r.
+
+    Walks ask for them one position ahead, so that loads which need them do not wait.
+    """
+    at = tl.cast(r, tl.int64) * n + b
+    f = tl.load(row + at, mask=is_row, other=0)
+    x = tl.load(value + at, mask=is_row, other=0.0)
+    return f, x, tl.load(order + r)
+
+
+@triton.jit
 def _forward(
     row: tl.tensor, value: tl.tensor, order: tl.tensor, weight: tl.tensor, output_weight: tl.tensor,
     start: tl.tensor, saved: tl.tensor, sums: tl.tensor,
@@ -51,22 +65,22 @@ def _forward(
         is_unit = j < width
         mask = is_row[:, None] & is_unit[None, :]
         pre = tl.load(start + b[:, None] * width + j[None, :], mask=mask, other=0.0)
+        f, x, d = _variable(row, value, order, 0, b, is_row, n)
         for segment in range(n_segments):
             first = segment * spacing
             for r in range(first, tl.minimum(first + spacing, n_variables)):
-                at = tl.cast(r, tl.int64) * n + b
-                x = tl.load(value + at, mask=is_row, other=0.0)
                 used = mask & (x != 0)[:, None]
-                w = tl.load(row + at, mask=is_row, other=0)
-                added = tl.load(weight + w[:, None] * width + j[None, :], mask=used, other=0.0)
+                added = tl.load(weight + f[:, None] * width + j[None, :], mask=used, other=0.0)
+                following = tl.minimum(r + 1, n_variables - 1)
+                f_next, x_next, d_next = _variable(row, value, order, following, b, is_row, n)
                 h = activated(pre, ACTIVATION)
-                d = tl.load(order + r)
                 for p in range(n_params):
                     v = tl.load(output_weight + (d * n_params + p) * width + j, mask=is_unit, other=0.0)
                     total = tl.sum(h * v[None, :], axis=1)
                     to = sums + ((part * n_variables + d) * n_params + p) * n + b
                     tl.atomic_add(to, total, mask=is_row)
                 pre += x[:, None] * added
+                f, x, d = f_next, x_next, d_next
             saved_rows = tl.cast(segment, tl.int64) * n + b
             tl.store(saved + saved_rows[:, None] * width + j[None, :], pre, mask=mask)
         # No other program adds to these sums, and blocks that wait for each other add in one order.
@@ -87,6 +101,7 @@ def _backward(
     is_row, is_unit = b < n, j < width
     mask = is_row[:, None] & is_unit[None, :]
     d_pre = tl.zeros((ROWS, UNITS), dtype=weight.dtype.element_ty)
+    f, x, d = _variable(row, value, order, n_variables - 1, b, is_row, n)
     for k in range(n_segments):
         segment = n_segments - 1 - k
         first = segment * spacing
@@ -95,15 +110,14 @@ def _backward(
         pre = tl.load(saved + saved_rows[:, None] * width + j[None, :], mask=mask, other=0.0)
         for i in range(last - first + 1):
             r = last - i
-            at = tl.cast(r, tl.int64) * n + b
-            x = tl.load(value + at, mask=is_row, other=0.0)
             used = mask & (x != 0)[:, None]
-            w = tl.load(row + at, mask=is_row, other=0)
-            weights = w[:, None] * width + j[None, :]
-            pre -= x[:, None] * tl.load(weight + weights, mask=used, other=0.0)
+            weights = f[:, None] * width + j[None, :]
+            added = tl.load(weight + weights, mask=used, other=0.0)
+            following = tl.maximum(r - 1, 0)
+            f_next, x_next, d_next = _variable(row, value, order, following, b, is_row, n)
             tl.atomic_add(d_weight + weights, x[:, None] * d_pre, mask=used)
+            pre -= x[:, None] * added
             h = activated(pre, ACTIVATION)
-            d = tl.load(order + r)
             upstream = tl.zeros((ROWS, UNITS), dtype=weight.dtype.element_ty)
             for p in range(n_params):
                 g = tl.load(gradient + (d * n_params + p) * n + b, mask=is_row, other=0.0)
@@ -112,6 +126,7 @@ def _backward(
                 upstream += g[:, None] * v[None, :]
                 tl.atomic_add(d_output_weight + outgoing, tl.sum(g[:, None] * h, axis=0), mask=is_unit)
             d_pre += upstream * slope(h, ACTIVATION)
+            f, x, d = f_next, x_next, d_next
     tl.store(d_start + b[:, None] * width + j[None, :], d_pre, mask=mask)
 
 
