@@ -149,12 +149,13 @@ def test_backward_twice_gives_the_same_gradients():
 
 
 @torch.no_grad()
-def assert_samples_equal_step_by_step(model, n, context, members=None):
+def assert_samples_equal_step_by_step(model, n, context, uniforms=None):
     """Draw by the GPU kernel and step by step from the same uniforms."""
-    shape = (n, model.conditionals.n_variables, model.conditionals.n_uniforms)
-    uniforms = torch.rand(shape, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    if uniforms is None:
+        shape = (n, model.conditionals.n_variables, model.conditionals.n_uniforms)
+        uniforms = torch.rand(shape, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
     discrete = [kind != "continuous" for kind in model.conditionals.kinds]
-    for member in range(members or model.n_members):
+    for member in range(model.n_members):
         expected = model.cpu().sample_step_by_step(member, uniforms, context)
         there = None if context is None else context.to(DEVICE)
         rows = model.to(DEVICE).sample_on_gpu(member, uniforms.to(DEVICE), there).cpu()
@@ -178,6 +179,12 @@ def test_scales_of_any_size_are_those_of_the_conditional(family, mixture):
     """Wide weights make raw scales from far below zero to far above the threshold of softplus."""
     spec = Spec(family=family, hidden=(6,), mixture=mixture, **MIXED)
     assert_samples_equal_step_by_step(build(spec, scale=30), 12, random_context(spec, 12))
+
+
+@pytest.mark.parametrize("uniform", [0.0, 1.0])
+def test_the_lowest_and_the_highest_uniform_number_choose_levels_that_exist(uniform):
+    model = build(Spec(family="nade", kinds=("categorical",) * 3, n_levels=(3, 4, 5), hidden=(4,)))
+    assert_samples_equal_step_by_step(model, 2, None, torch.full((2, 3, 1), uniform, dtype=torch.float64))
 
 
 @pytest.mark.parametrize("n_rows", [2, 4])
