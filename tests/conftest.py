@@ -12,6 +12,9 @@ import torch
 # The models here are tiny: a second thread would only wait for the first.
 torch.set_num_threads(1)
 
+# A program of its own; imported here, it would bring in Triton before `test_triton` can have it interpreted.
+collect_ignore = ["compile_kernels.py"]
+
 hypothesis.settings.register_profile("default", deadline=None)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "default")

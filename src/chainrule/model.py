@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from chainrule.conditionals import Conditionals
 from chainrule.conditioners import Conditioner
 from chainrule.kernels.sampling_cpu import RowPlan
+from chainrule.kernels.sampling_gpu import sample_on_gpu
 
 __all__ = ["AutoregressiveModel"]
 
@@ -59,14 +60,22 @@ class AutoregressiveModel(nn.Module):
 
     def sample_member(self, member: int, uniforms: Tensor, context: Tensor | None = None) -> Tensor:
         """Return rows (n, D) of one member, a function of uniforms (n, D, U) alone."""
-        if self.conditioner.is_sampled_compiled():
-            draws = self.conditionals.draws(uniforms)
-            rows = self.conditioner.sample_compiled(self._row_plan(member), draws, member, context)
-            return torch.from_numpy(rows)
-        return self.sample_step_by_step(member, uniforms, context)
+        if not self.conditioner.is_sampled_compiled():
+            return self.sample_step_by_step(member, uniforms, context)
+        if uniforms.is_cuda:
+            return self.sample_on_gpu(member, uniforms, context)
+        draws = self.conditionals.draws(uniforms)
+        rows = self.conditioner.sample_compiled(self._row_plan(member), draws, member, context)
+        return torch.from_numpy(rows)
+
+    def sample_on_gpu(self, member: int, uniforms: Tensor, context: Tensor | None = None) -> Tensor:
+        """Return what `sample_member` does, in one walk on the GPU."""
+        network = self.conditioner.gpu_network(member, context)
+        draws = self.conditionals.uniforms_and_quantiles(uniforms)
+        return sample_on_gpu(network, self._row_plan(member), *draws)
 
     def _row_plan(self, member: int) -> RowPlan:
-        order = self.conditioner.order(member).numpy()
+        order = self.conditioner.order(member).cpu().numpy()
         features = self.conditioner.encoding.feature_table()
         return RowPlan(order=order, **self.conditionals.draw_table(), **features)
 

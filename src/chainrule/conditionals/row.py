@@ -151,7 +151,7 @@ class Conditionals(nn.Module):
         least = np.zeros(self.n_variables)
         for family, variables in zip(self._families(), self._members, strict=True):
             if isinstance(family, LocationScaleMixture | DiscretizedLogistics):
-                least[variables] = family.least_scale(torch.float64).numpy()
+                least[variables] = family.least_scale(torch.float64).cpu().numpy()
         return {
             "family": np.array([FAMILIES[codes.get(kind, "mixture")] for kind in self.kinds]),
             "start": np.array(self.starts[:-1]),
@@ -162,15 +162,21 @@ class Conditionals(nn.Module):
 
     def draws(self, uniforms: Tensor) -> Draws:
         """Return the random numbers of a compiled sampler from uniforms (n, D, U) on the CPU."""
+        first, quantiles = self.uniforms_and_quantiles(uniforms)
+        unused = uniforms.new_zeros(1, 1)
+        return Draws(first.numpy(), (unused if quantiles is None else quantiles).numpy())
+
+    def uniforms_and_quantiles(self, uniforms: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return what a sampler draws with, from uniforms (n, D, U): see `Draws`; None where unused."""
         first = uniforms[..., 0].clone(memory_format=torch.contiguous_format)
-        quantiles = uniforms.new_zeros(1, 1) if self.n_uniforms == 1 else torch.zeros_like(first)
+        quantiles = None if self.n_uniforms == 1 else torch.zeros_like(first)
         for i, family in enumerate(self._families()):
             variables = slice(None) if self._contiguous else self._buffer("_variables", i)
             if isinstance(family, Bernoulli):
                 first[:, variables] = first[:, variables].logit()
-            elif isinstance(family, LocationScaleMixture | DiscretizedLogistics):
+            elif quantiles is not None and isinstance(family, LocationScaleMixture | DiscretizedLogistics):
                 quantiles[:, variables] = family.standard_quantile(open_interval(uniforms[:, variables, 1]))
-        return Draws(first.numpy(), quantiles.numpy())
+        return first, quantiles
 
     def marginal_params(self, x: Tensor) -> Tensor:
         """Return outputs (n_outputs,) under which each variable follows its own margin in the codes x."""

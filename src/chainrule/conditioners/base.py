@@ -14,7 +14,9 @@ from torch import Tensor, nn
 
 from chainrule.conditioners.encoding import InputEncoding
 from chainrule.kernels.activations import ACTIVATIONS
+from chainrule.kernels.gpu import runs_triton
 from chainrule.kernels.sampling_cpu import SAMPLER_ACTIVATIONS, Draws, RowPlan
+from chainrule.kernels.sampling_gpu import GPUMADE, GPUNADE
 from chainrule.orders import rank_of
 
 __all__ = ["ACTIVATIONS", "Conditioner", "activation_gain", "context_layer"]
@@ -57,6 +59,8 @@ class Conditioner(nn.Module, ABC):
     ranks: Tensor
     output_variable: Tensor
     output_context: nn.Linear | None
+    # Whether a class offers `gpu_network`; the others are sampled step by step there.
+    has_gpu_network = False
 
     def __init__(
         self, encoding: InputEncoding, starts: Sequence[int], orders: Tensor, activation: str
@@ -120,14 +124,25 @@ class Conditioner(nn.Module, ABC):
         """Return what the compiled sampler must know of a member."""
 
     def is_sampled_compiled(self) -> bool:
-        """Return whether `sample_compiled` serves this network where it is now."""
-        return self.ranks.device.type == "cpu" and self.activation in SAMPLER_ACTIVATIONS
+        """Return whether `sample_compiled`, or a walk on the GPU, serves this network where it is now."""
+        device = self.ranks.device
+        on_gpu = self.has_gpu_network and runs_triton(device)
+        return self.activation in SAMPLER_ACTIVATIONS and (device.type == "cpu" or on_gpu)
+
+    def gpu_network(self, member: int = 0, context: Tensor | None = None) -> GPUMADE | GPUNADE:
+        """Return what the sampler on the GPU must know of a member, in tensors where the weights are."""
+        raise NotImplementedError
 
     @abstractmethod
     def sample_compiled(
         self, row: RowPlan, draws: Draws, member: int = 0, context: Tensor | None = None
     ) -> np.ndarray:
         """Return rows (n, D) of a member, in one compiled walk with the results of a step-by-step one."""
+
+    def output_start(self, bias: Tensor, context: Tensor | None) -> Tensor:
+        """Return the outputs before any variable is known: a bias, and the context's; (n or 1, n_outputs)."""
+        start = bias[None, :]
+        return (start if self.output_context is None else start + self.output_context(context)).contiguous()
 
     def context_outputs(self, context: Tensor | None) -> np.ndarray:
         """Return what the context adds to the outputs, (n, n_outputs), or one row of zeros without one."""

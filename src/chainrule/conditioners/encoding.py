@@ -73,10 +73,10 @@ class InputEncoding(nn.Module):
     def feature_table(self) -> dict[str, np.ndarray]:
         """Return what a compiled sampler must know of each variable's features; see `RowPlan`."""
         return {
-            "feature": self._buffer("_first").numpy(),
-            "onehot": self._buffer("_onehot").numpy(),
-            "factor": self._buffer("_factor").double().numpy(),
-            "shift": self._buffer("_shift").double().numpy(),
+            "feature": self._buffer("_first").cpu().numpy(),
+            "onehot": self._buffer("_onehot").cpu().numpy(),
+            "factor": self._buffer("_factor").cpu().double().numpy(),
+            "shift": self._buffer("_shift").cpu().double().numpy(),
         }
 
     def of_variable(self, d: int, value: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from chainrule.conditioners.dropout import dropout
 from chainrule.conditioners.encoding import InputEncoding
 from chainrule.conditioners.masked import MaskedLinear, Permuted, StaircaseLinear
 from chainrule.kernels.sampling_cpu import SAMPLER_ACTIVATIONS, Draws, MADEPlan, RowPlan, sample_made
+from chainrule.kernels.sampling_gpu import GPUMADE
 from chainrule.kernels.vectors import LANES, whole_vectors
 from chainrule.masks import direct_mask, hidden_mask, input_mask, lost_dependencies, output_mask
 from chainrule.orders import rank_of
@@ -74,6 +75,7 @@ class MADEConditioner(Conditioner):
         C, the number of context features.
     """
 
+    has_gpu_network = True
     feature_by_position: Tensor
     feature_place: Tensor
     output_by_position: Tensor
@@ -369,6 +371,30 @@ class MADEConditioner(Conditioner):
         if self.first_context is not None:
             first_start = whole_vectors(self.first_context(context)[:, rows])
         return sample_made(plan, row, first_start, self.context_outputs(context), draws)
+
+    @torch.no_grad()
+    def gpu_network(self, member: int = 0, context: Tensor | None = None) -> GPUMADE:
+        """Return what the sampler on the GPU must know of a member, in tensors where the weights are."""
+        network = self.sorted_network(member)
+        unsort = torch.argsort(network.columns)
+        start = network.biases[0][None, :]
+        if self.first_context is not None:
+            start = start + self.first_context(context)[:, network.rows[0]]
+        between = [w.flatten() for w in network.weights[1:]]
+        direct = network.direct_weight
+        return GPUMADE(
+            first=network.weights[0][:, unsort].T.contiguous(),
+            start=start,
+            between=torch.cat(between) if between else start.new_empty(0),
+            bias=torch.cat(network.biases),
+            complete=F.pad(torch.tensor(network.complete, device=start.device), (1, 0)),
+            sizes=tuple(len(rows) for rows in network.rows),
+            output=network.output_weight.contiguous(),
+            output_start=self.output_start(network.output_bias, context),
+            direct=None if direct is None else direct[:, unsort].contiguous(),
+            activation=SAMPLER_ACTIVATIONS[self.activation],
+            residual=self.residual,
+        )
 
     def _new_plan(self, member: int) -> tuple[MADEPlan, Tensor]:
         network = self.sorted_network(member)

@@ -13,6 +13,7 @@ from chainrule.conditioners.base import Conditioner, Walk, context_layer
 from chainrule.conditioners.encoding import InputEncoding
 from chainrule.kernels.nade import is_compiled, nade_outputs
 from chainrule.kernels.sampling_cpu import SAMPLER_ACTIVATIONS, Draws, NADEPlan, RowPlan, sample_nade
+from chainrule.kernels.sampling_gpu import GPUNADE
 from chainrule.kernels.vector_activations import VECTOR_ACTIVATIONS, activation_code
 from chainrule.kernels.vectors import whole_vectors
 
@@ -42,6 +43,8 @@ class NADEConditioner(Conditioner):
     n_context : int
         C, the number of context features.
     """
+
+    has_gpu_network = True
 
     def __init__(
         self,
@@ -160,6 +163,17 @@ class NADEConditioner(Conditioner):
             output_bias=self.output_bias.detach().numpy(),
             activation=SAMPLER_ACTIVATIONS[self.activation],
             vector_activation=activation_code(self.activation, self.weight.dtype) if is_vectors else -1,
+        )
+
+    @torch.no_grad()
+    def gpu_network(self, member: int = 0, context: Tensor | None = None) -> GPUNADE:
+        """Return what the sampler on the GPU must know; all members share it, as each row has its order."""
+        return GPUNADE(
+            weight=self.weight.detach(),
+            start=self._start(1 if context is None else len(context), context).contiguous(),
+            output=self.output_weight.detach(),
+            output_start=self.output_start(self.output_bias, context),
+            activation=SAMPLER_ACTIVATIONS[self.activation],
         )
 
     def observe(self, state: _NADEWalk, d: int, value: Tensor) -> None:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from chainrule.kernels.activations import ACTIVATIONS
+from chainrule.kernels.gpu import runs_triton
 from chainrule.kernels.nade_cpu import CompiledNADE
 from chainrule.kernels.vector_activations import VECTOR_ACTIVATIONS
 
@@ -48,8 +49,8 @@ def nade_outputs_reference(
 
 
 def is_compiled(activation: str, device: torch.device) -> bool:
-    """Return whether the compiled walk serves this activation on this device."""
-    return device.type == "cpu" and activation in VECTOR_ACTIVATIONS
+    """Return whether a compiled walk, on the CPU or on a GPU, serves this activation on this device."""
+    return activation in VECTOR_ACTIVATIONS and (device.type == "cpu" or runs_triton(device))
 
 
 def nade_outputs(
@@ -63,9 +64,13 @@ def nade_outputs(
 ) -> Tensor:
     """Return NADE's outputs by the fastest way there is; see `nade_outputs_reference`.
 
-    The compiled walk on the CPU needs a common activation and data that no gradient is wanted for.
+    The compiled walks need a common activation and data that no gradient is wanted for.
     """
     arguments = (row, value, order, weight, start, output_weight)
-    if is_compiled(activation, weight.device) and not value.requires_grad:
-        return CompiledNADE.apply(*arguments, activation)
-    return nade_outputs_reference(*arguments, ACTIVATIONS[activation])
+    if value.requires_grad or not is_compiled(activation, weight.device):
+        return nade_outputs_reference(*arguments, ACTIVATIONS[activation])
+    if weight.is_cuda:
+        from chainrule.kernels.nade_triton import TritonNADE
+
+        return TritonNADE.apply(*arguments, activation)
+    return CompiledNADE.apply(*arguments, activation)
