@@ -66,6 +66,8 @@ class LocationScaleMixture(Conditional):
         """Return the log-density of x."""
         logits, locations, scales = self.components(params)
         density = self.standard_log_density((x[..., None] - locations) / scales) - scales.log()
+        if self.n_components == 1:
+            return density.squeeze(-1)
         return torch.logsumexp(logits.log_softmax(-1) + density, dim=-1)
 
     def sample(self, params: Tensor, uniforms: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -113,11 +113,14 @@ class Conditioner(nn.Module, ABC):
 
     def plan(self, member: int) -> Any:
         """Return what the compiled sampler must know of a member, made anew where a weight has changed."""
-        version = (member, *((p.data_ptr(), p._version) for p in self.parameters()))
-        if _plans.get(self, (None, None))[0] != version:
+        version = [(p.data_ptr(), p._version) for p in self.parameters()]
+        plans = _plans.get(self)
+        if plans is None or plans.version != version:
+            plans = _plans[self] = _Plans(version)
+        if member not in plans.of_member:
             with torch.no_grad():
-                _plans[self] = (version, self._new_plan(member))
-        return _plans[self][1]
+                plans.of_member[member] = self._new_plan(member)
+        return plans.of_member[member]
 
     @abstractmethod
     def _new_plan(self, member: int) -> Any:
@@ -168,5 +171,13 @@ class Conditioner(nn.Module, ABC):
         return sum(p.numel() for p in self.parameters())
 
 
+@dataclass(frozen=True)
+class _Plans:
+    """The compiled sampler's views of some members, and the state of the weights they were made from."""
+
+    version: list[tuple[int, int]]
+    of_member: dict[int, Any] = field(default_factory=dict)
+
+
 # Beside the modules, so that copies and pickles of them stay small.
-_plans: WeakKeyDictionary[Conditioner, tuple[Any, Any]] = WeakKeyDictionary()
+_plans: WeakKeyDictionary[Conditioner, _Plans] = WeakKeyDictionary()

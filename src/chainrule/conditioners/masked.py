@@ -64,14 +64,14 @@ class StaircaseLinear(nn.Module):
         self.register_buffer("prefix", prefix, persistent=False)
         self.blocks = blocks_of(prefix.tolist())
         for number, block in enumerate(self.blocks):
-            stair = mask[block.rows, block.full : block.width].to(self.packed.dtype)
+            stair = mask[block.rows][block.stairs].to(self.packed.dtype)
             self.register_buffer(f"_stair_{number}", stair, persistent=False)
         size = self.blocks[-1].start + self.blocks[-1].size
         if self.packed.numel() != size:
             self.packed = nn.Parameter(self.packed.new_zeros(size))
         with torch.no_grad():
             for block, stair in zip(self.blocks, self._stairs(), strict=True):
-                block.of(self.packed)[:, block.full :].mul_(stair)
+                block.of(self.packed)[block.stairs].mul_(stair)
 
     def _stairs(self) -> list[Tensor]:
         return [self.get_buffer(f"_stair_{number}") for number in range(len(self.blocks))]
@@ -84,7 +84,7 @@ class StaircaseLinear(nn.Module):
         """Return the weights with zeros where the mask forbids them, (n_out, n_in)."""
         weight = self.packed.new_zeros(len(self.prefix), self.n_in)
         for block in self.blocks:
-            weight[block.rows, : block.width] = block.of(self.packed)
+            weight[block.rows, block.columns] = block.of(self.packed)
         return weight
 
     def set_dense(self, weight: Tensor) -> None:
@@ -92,7 +92,7 @@ class StaircaseLinear(nn.Module):
         with torch.no_grad():
             weight = weight * self.allowed()
             for block in self.blocks:
-                block.of(self.packed).copy_(weight[block.rows, : block.width])
+                block.of(self.packed).copy_(weight[block.rows, block.columns])
 
     def offset(self) -> Tensor:
         """Return the bias, zeros where there is none, (n_out,)."""

@@ -153,9 +153,9 @@ class NADEConditioner(Conditioner):
         """Return rows (n, D) of a member, in one compiled walk with the results of a step-by-step one."""
         n = 1 if context is None else len(context)
         start = whole_vectors(self._start(n, context))
-        return sample_nade(self.plan(member), row, start, self.context_outputs(context), draws)
+        return sample_nade(self.plan(0), row, start, self.context_outputs(context), draws)
 
-    def _new_plan(self, member: int) -> NADEPlan:
+    def _new_plan(self, member: int) -> NADEPlan:  # members differ in nothing but the order
         is_vectors = self.activation in VECTOR_ACTIVATIONS
         return NADEPlan(
             weight=whole_vectors(self.weight),

@@ -8,6 +8,7 @@ as its longest row, it needs little more than the other half, in memory and in p
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -35,19 +36,30 @@ class Block:
     width: int
     start: int
 
-    @property
+    # Looked up in every step of a fit, and therefore made once.
+    @cached_property
     def rows(self) -> slice:
         """The rows of the matrix."""
         return slice(self.first, self.last)
 
-    @property
+    @cached_property
+    def columns(self) -> slice:
+        """The columns that are kept."""
+        return slice(self.width)
+
+    @cached_property
+    def stairs(self) -> tuple[slice, slice]:
+        """The part of the block in which rows end."""
+        return slice(None), slice(self.full, self.width)
+
+    @cached_property
     def size(self) -> int:
         """How many numbers are kept."""
         return (self.last - self.first) * self.width
 
     def of(self, packed: Tensor) -> Tensor:
         """Return the block of a packed matrix as a view, (last - first, width)."""
-        return packed[self.start : self.start + self.size].view(self.last - self.first, self.width)
+        return packed.as_strided((self.last - self.first, self.width), (self.width, 1), self.start)
 
 
 def blocks_of(prefix: list[int]) -> list[Block]:
@@ -73,7 +85,7 @@ def staircase_product_reference(
     x: Tensor, packed: Tensor, bias: Tensor | None, blocks: list[Block]
 ) -> Tensor:
     """Return ``x W^T + bias`` (n, n_rows) for x (n, n_columns) and the packed blocks of W."""
-    product = torch.cat([x[:, : block.width] @ block.of(packed).T for block in blocks], dim=1)
+    product = torch.cat([x[:, block.columns] @ block.of(packed).T for block in blocks], dim=1)
     return product if bias is None else product + bias
 
 
@@ -90,7 +102,7 @@ class StaircaseProduct(torch.autograd.Function):
         """Return the product, (n, n_rows)."""
         product = x.new_empty(len(x), blocks[-1].last)
         for block in blocks:
-            part, weight = x[:, : block.width], block.of(packed)
+            part, weight = x[:, block.columns], block.of(packed)
             if bias is None:
                 torch.mm(part, weight.T, out=product[:, block.rows])
             else:
@@ -118,10 +130,11 @@ class StaircaseProduct(torch.autograd.Function):
 def _gradient_of_x(gradient: Tensor, packed: Tensor, blocks: list[Block], n_columns: int) -> Tensor:
     d_x = gradient.new_empty(len(gradient), n_columns)
     widest = blocks[-1]
-    torch.mm(gradient[:, widest.rows], widest.of(packed), out=d_x[:, : widest.width])
-    d_x[:, widest.width :] = 0
+    torch.mm(gradient[:, widest.rows], widest.of(packed), out=d_x[:, widest.columns])
+    if widest.width < n_columns:
+        d_x[:, widest.width :] = 0
     for block in blocks[:-1]:
-        d_x[:, : block.width].addmm_(gradient[:, block.rows], block.of(packed))
+        d_x[:, block.columns].addmm_(gradient[:, block.rows], block.of(packed))
     return d_x
 
 
@@ -131,6 +144,6 @@ def _gradient_of_weights(
     d_packed = torch.empty_like(packed)
     for block, stair in zip(blocks, stairs, strict=True):
         d_block = block.of(d_packed)
-        torch.mm(gradient[:, block.rows].T, x[:, : block.width], out=d_block)
-        d_block[:, block.full :].mul_(stair)
+        torch.mm(gradient[:, block.rows].T, x[:, block.columns], out=d_block)
+        d_block[block.stairs].mul_(stair)
     return d_packed
