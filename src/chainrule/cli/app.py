@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from chainrule import __version__
+from chainrule.cli.experiment import experiment
 from chainrule.cli.fitting import compare, fit
 from chainrule.cli.output import say
 from chainrule.cli.using import datasets, sample, score
@@ -49,7 +50,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode="rich",
 )
-for command in (compare, fit, score, sample, datasets):
+for command in (compare, fit, score, sample, experiment, datasets):
     app.command()(command)
 
 

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from chainrule.report import plots, sample_plots
 from chainrule.report.mask_plot import mask_picture
 from chainrule.report.numbers import count, decimals_for, number, seconds, with_error
+from chainrule.report.pages import render_page
 from chainrule.report.rows import TextTable, plot_values, take_rows, text_table
 from chainrule.report.style import INK, Picture, drawing, model_colours
 from chainrule.report.words import conclusion, is_lower_bound
@@ -117,14 +117,7 @@ def render_report(comparison: Comparison) -> str:
             "extremes": _extremes(comparison, colours) if ranked else [],
             "masks": mask_picture(),
         }
-    environment = Environment(
-        loader=PackageLoader("chainrule.report", package_path=""),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("template.html.j2").render(page)
+    return render_page("template.html.j2", page)
 
 
 def _facts(comparison: Comparison) -> list[tuple[str, str]]:
