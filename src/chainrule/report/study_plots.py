@@ -1,0 +1,144 @@
+"""Figures that several studies share: lines with error bars, learning curves, sheets of images."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from chainrule.report.style import MUTED, RULE, Picture, figure, pixel_picture, ticks, vector_picture
+
+__all__ = ["COLOURS", "Line", "bar_picture", "image_sheet", "line_picture"]
+
+# Strong colours that colour-blind readers can tell apart (Okabe and Ito), in the order of their use.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#AA4499", "#C9980B", "#332288", "#56B4E9", "#8C8C6B")
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a figure: points, and the standard errors of the upper coordinate where they have one."""
+
+    name: str
+    x: Sequence[float]
+    y: Sequence[float]
+    colour: str
+    errors: Sequence[float] = field(default_factory=list)
+    dashed: bool = False
+    markers: bool = False
+
+
+def line_picture(
+    title: str,
+    lines: Sequence[Line],
+    *,
+    xlabel: str,
+    ylabel: str,
+    alt: str,
+    names: Sequence[str] = (),
+    log: bool = False,
+    reference: tuple[str, float] | None = None,
+    limits: tuple[float, float] | None = None,
+    width: float = 4.6,
+    **words: Any,
+) -> Picture:
+    """Return lines over a parameter or over epochs, with bars of two standard errors where they have any.
+
+    Parameters
+    ----------
+    title, xlabel, ylabel, alt : str
+    lines : sequence of Line
+    names : sequence of str
+        Names of the places 0, 1, ... for a parameter that is no number.
+    log : bool
+        Whether the lower axis is logarithmic to base 2; the places are those of the points.
+    reference : tuple of str and float, optional
+        A level to draw across, such as the entropy, and its name.
+    limits : tuple of float, optional
+        Of the upper axis.
+    width : float
+        In inches.
+    **words
+        Further words of the `Picture`, such as its caption.
+    """
+    canvas, axes = figure(width, 2.9)
+    if reference is not None:
+        axes.axhline(reference[1], color=MUTED, linewidth=1, linestyle=(0, (1, 2)), label=reference[0])
+    for line in lines:
+        look: dict[str, Any] = {"color": line.colour, "label": line.name, "markersize": 5}
+        look["linestyle"] = (0, (4, 2)) if line.dashed else "-"
+        look["marker"] = "o" if line.markers or len(line.x) < 3 else None
+        if len(line.errors):
+            bars = 2 * np.nan_to_num(np.asarray(line.errors, dtype=np.float64))
+            axes.errorbar(line.x, line.y, yerr=bars, capsize=3, elinewidth=1, **look)
+        else:
+            axes.plot(line.x, line.y, **look)
+    if names:
+        axes.set_xticks(range(len(names)), names)
+        axes.set_xlim(-0.4, len(names) - 0.6)
+    elif log:
+        places = sorted({x for line in lines for x in line.x})
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(places, [f"{place:g}" for place in places])
+        axes.minorticks_off()
+    else:
+        axes.xaxis.set_major_locator(ticks(6))
+    axes.yaxis.set_major_locator(ticks(5))
+    if limits is not None:
+        axes.set_ylim(*limits)
+    axes.grid(axis="y")
+    axes.set_xlabel(xlabel)
+    axes.set_ylabel(ylabel)
+    if len(lines) + (reference is not None) > 1:
+        axes.legend(loc="best")
+    return vector_picture(canvas, alt, title=title, **words)
+
+
+def bar_picture(
+    title: str,
+    names: Sequence[str],
+    means: Sequence[float],
+    errors: Sequence[float],
+    *,
+    xlabel: str,
+    alt: str,
+    colours: Sequence[str] = (),
+    zero: bool = True,
+    **words: Any,
+) -> Picture:
+    """Return one point per name, with a bar of two standard errors either way, the names downwards.
+
+    `zero` draws a line at zero, as differences need one.
+    """
+    canvas, axes = figure(4.8, max(2.2, 0.8 + 0.34 * len(names)))
+    if zero:
+        axes.axvline(0, color=MUTED, linewidth=0.8)
+    for place, (mean, error) in enumerate(zip(means, errors, strict=True)):
+        colour = colours[place] if colours else COLOURS[0]
+        bar = 2 * error if math.isfinite(error) else 0.0
+        axes.axhline(place, color=RULE, linewidth=0.6, zorder=0)
+        axes.errorbar(mean, place, xerr=bar, fmt="o", markersize=6, capsize=3, color=colour)
+    axes.set_yticks(range(len(names)), list(names))
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+    axes.xaxis.set_major_locator(ticks(5))
+    axes.set_xlabel(xlabel)
+    return vector_picture(canvas, alt, title=title, **words)
+
+
+def image_sheet(
+    shades: np.ndarray, shape: tuple[int, int], n_columns: int, alt: str, *, width: int = 340, **words: Any
+) -> Picture:
+    """Return all images of `shades` (n, D), 0 black to 1 white, in lines of `n_columns` with thin gaps."""
+    height, breadth = shape
+    gap = max(1, round(min(shape) / 14))
+    n_lines = math.ceil(len(shades) / n_columns)
+    sheet = np.full((n_lines * (height + gap) + gap, n_columns * (breadth + gap) + gap), 0.5)
+    for place, image in enumerate(shades):
+        top = gap + place // n_columns * (height + gap)
+        left = gap + place % n_columns * (breadth + gap)
+        sheet[top : top + height, left : left + breadth] = np.reshape(image, shape)
+    return pixel_picture(sheet, alt, max(1, math.ceil(width / sheet.shape[1])), width=width, **words)
