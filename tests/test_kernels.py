@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 
 import pytest
 import torch
@@ -290,5 +291,22 @@ def test_an_error_in_a_thread_is_not_swallowed():
         torch.set_num_threads(2)
         with pytest.raises(ZeroDivisionError):
             run_ranges(fail, 4, 1)
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork a process")
+def test_a_forked_process_can_share_out_work():
+    """The threads that its parent used are not there any more."""
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        run_ranges(lambda start, stop: None, 4, 1)
+        child = os.fork()
+        if child == 0:
+            seen = []
+            run_ranges(lambda start, stop: seen.append(start), 4, 1)
+            os._exit(0 if sorted(seen) == [0, 1, 2, 3] else 1)
+        assert os.waitpid(child, 0)[1] == 0
     finally:
         torch.set_num_threads(before)
