@@ -159,7 +159,7 @@ def test_discretised_logistics_take_differences_of_the_distribution_function():
     """One component, against the plain formula with open tails."""
     n_levels, location, raw = 6, 0.2, -0.5
     family = DiscretizedLogistics(1, torch.tensor([n_levels]))
-    params = torch.tensor([[[0.7, location, raw]]], dtype=torch.float64)
+    params = torch.tensor([[[location, raw]]], dtype=torch.float64)
     scale = math.log1p(math.exp(raw)) + 0.05 / (n_levels - 1)
     edges = [(2 * k - 1) / (n_levels - 1) - 1 for k in range(1, n_levels)]
     below = [0.0, *(1 / (1 + math.exp(-(edge - location) / scale)) for edge in edges), 1.0]
@@ -227,7 +227,7 @@ def test_draws_follow_the_distribution_function(mixture, seed, n_components):
 def test_density_and_sampler_share_the_scale_where_it_is_smallest(mixture, raw_scale):
     """A scale clipped in one of the two only would show as draws in the wrong places."""
     family = MIXTURES[mixture](1)
-    params = torch.tensor([[[0.0, 0.3, raw_scale]]], dtype=torch.float64).expand(4000, -1, -1)
+    params = torch.tensor([[[0.3, raw_scale]]], dtype=torch.float64).expand(4000, -1, -1)
     uniforms = torch.rand(4000, 1, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     drawn = family.sample(params, uniforms)
     scale = math.log1p(math.exp(raw_scale)) + family.min_scale

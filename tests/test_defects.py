@@ -169,7 +169,7 @@ def test_5_the_sampler_has_the_scales_of_the_density(family, mixture):
     bias = model.conditioner.output_bias if family == "nade" else model.conditioner.output.bias
     with torch.no_grad():
         for d, raw_scale in enumerate((-100.0, -4.0, 6.0)):
-            bias[starts[d] + 2] = raw_scale
+            bias[starts[d] + 1] = raw_scale
         rows = model.sample(4000, torch.Generator().manual_seed(0))
         outputs = model.conditioner(rows)
         for d in range(3):

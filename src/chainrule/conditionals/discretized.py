@@ -11,7 +11,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from chainrule.conditionals.base import Conditional, choose_index
-from chainrule.conditionals.mixtures import evenly_spread_components, open_interval
+from chainrule.conditionals.mixtures import (
+    evenly_spread_components,
+    mixture_width,
+    open_interval,
+    split_mixture,
+)
 
 __all__ = ["DiscretizedLogistics"]
 
@@ -36,7 +41,7 @@ class DiscretizedLogistics(Conditional):
     def __init__(self, n_components: int, n_levels: Tensor) -> None:
         super().__init__()
         self.n_components = n_components
-        self.n_parameters = 3 * n_components
+        self.n_parameters = mixture_width(n_components)
         self.register_buffer("n_levels", n_levels, persistent=False)
 
     def half_bin(self, dtype: torch.dtype) -> Tensor:
@@ -54,7 +59,7 @@ class DiscretizedLogistics(Conditional):
 
     def components(self, params: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return logits, locations and scales, each (..., M), on [-1, 1]."""
-        logits, locations, raw_scales = params.unflatten(-1, (3, self.n_components)).unbind(-2)
+        logits, locations, raw_scales = split_mixture(params, self.n_components)
         return logits, locations, F.softplus(raw_scales) + self.least_scale(params.dtype)[:, None]
 
     def log_prob(self, x: Tensor, params: Tensor) -> Tensor:

@@ -36,7 +36,7 @@ class LocationScaleMixture(Conditional):
         super().__init__()
         self.n_components = n_components
         self.min_scale = min_scale
-        self.n_parameters = 3 * n_components
+        self.n_parameters = mixture_width(n_components)
 
     @staticmethod
     @abstractmethod
@@ -59,7 +59,7 @@ class LocationScaleMixture(Conditional):
 
     def components(self, params: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return logits, locations and scales, each (..., M)."""
-        logits, locations, raw_scales = params.unflatten(-1, (3, self.n_components)).unbind(-2)
+        logits, locations, raw_scales = split_mixture(params, self.n_components)
         return logits, locations, F.softplus(raw_scales) + self.min_scale
 
     def log_prob(self, x: Tensor, params: Tensor) -> Tensor:
@@ -157,6 +157,19 @@ class MixtureOfLaplaces(LocationScaleMixture):
         return -centred.sign() * torch.log1p(-2 * centred.abs())
 
 
+def mixture_width(n_components: int) -> int:
+    """Return how many params a mixture has: logits, locations and raw scales; one component has no logit."""
+    return 3 * n_components if n_components > 1 else 2
+
+
+def split_mixture(params: Tensor, n_components: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return logits, locations and raw scales, each (..., M), from the params of a mixture."""
+    if n_components == 1:
+        return torch.zeros_like(params[..., :1]), params[..., :1], params[..., 1:]
+    logits, locations, raw_scales = params.unflatten(-1, (3, n_components)).unbind(-2)
+    return logits, locations, raw_scales
+
+
 def open_interval(uniforms: Tensor) -> Tensor:
     """Return uniforms moved off 0 and 1, where quantiles are infinite."""
     tiny = torch.finfo(uniforms.dtype).eps / 4
@@ -164,9 +177,10 @@ def open_interval(uniforms: Tensor) -> Tensor:
 
 
 def evenly_spread_components(x: Tensor, n_components: int, min_scale: float) -> Tensor:
-    """Return mixture params (G, 3M): equal weights, locations at quantiles of the columns of x (n, G)."""
+    """Return mixture params (G, P): equal weights, locations at quantiles of the columns of x (n, G)."""
     levels = (torch.arange(n_components, dtype=torch.float64, device=x.device) + 0.5) / n_components
     locations = torch.quantile(x.double(), levels, dim=0).T
     spread = x.double().std(0, correction=0).clamp(min=10 * min_scale)[:, None] / math.sqrt(n_components)
     raw_scales = softplus_inverse(spread - min_scale).expand_as(locations)
-    return torch.cat([torch.zeros_like(locations), locations, raw_scales], dim=1).to(x.dtype)
+    logits = [torch.zeros_like(locations)] if n_components > 1 else []
+    return torch.cat([*logits, locations, raw_scales], dim=1).to(x.dtype)

@@ -16,6 +16,7 @@ from chainrule.conditionals.mixtures import (
     MixtureOfGaussians,
     MixtureOfLaplaces,
     MixtureOfLogistics,
+    mixture_width,
     open_interval,
 )
 from chainrule.kernels.sampling_cpu import FAMILIES, Draws
@@ -80,7 +81,7 @@ class Conditionals(nn.Module):
             return 1
         if self.kinds[d] == "categorical":
             return self._levels(d)
-        return 3 * self.n_components
+        return mixture_width(self.n_components)
 
     def _levels(self, d: int) -> int:
         levels = self.n_levels[d]

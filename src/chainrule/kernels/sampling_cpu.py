@@ -238,9 +238,10 @@ def _draw(  # pragma: no cover
     """Return one value drawn from the params of row b; binary variables are drawn elsewhere."""
     if family == 1:
         return float(_choose(params, b, width, uniform))
-    m = width // 3
+    # One component has a location and a scale, but no logit.
+    m = width // 3 if width > 2 else 1
     k = _choose(params, b, m, uniform)
-    value = params[m + k, b] + (_softplus(params[2 * m + k, b]) + least_scale) * quantile
+    value = params[width - 2 * m + k, b] + (_softplus(params[width - m + k, b]) + least_scale) * quantile
     if family == 2:
         return value
     half = 1.0 / max(levels - 1, 1)

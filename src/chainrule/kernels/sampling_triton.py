@@ -39,7 +39,8 @@ def _drawn(
     x = (uniform < logit).to(params.dtype)
     if FAMILY > 0:
         if family > 0:
-            choices = tl.where(family == 1, width, width // 3)
+            # One component has a location and a scale, but no logit.
+            choices = tl.where(family == 1, width, tl.where(width > 2, width // 3, 1))
             highest = tl.max(tl.where(k < choices, params, float("-inf")), axis=1)
             odds = tl.where(k < choices, tl.exp(params - highest[:, None]), 0.0)
             cumulative = tl.cumsum(odds, axis=1)
@@ -49,8 +50,10 @@ def _drawn(
             x = chosen.to(params.dtype)
             if FAMILY > 1:
                 if family > 1:
-                    location = tl.sum(tl.where(k == choices + chosen[:, None], params, 0.0), axis=1)
-                    raw_scale = tl.sum(tl.where(k == 2 * choices + chosen[:, None], params, 0.0), axis=1)
+                    location = tl.sum(
+                        tl.where(k == width - 2 * choices + chosen[:, None], params, 0.0), axis=1
+                    )
+                    raw_scale = tl.sum(tl.where(k == width - choices + chosen[:, None], params, 0.0), axis=1)
                     value = location + (softplus(raw_scale) + least_scale) * quantile
                     top = levels.to(params.dtype) - 1.0
                     level = tl.floor((value + 1.0) * tl.maximum(top, 1.0) * 0.5 + 0.5)
