@@ -76,8 +76,8 @@ class AutoregressiveModel(nn.Module):
 
     def _row_plan(self, member: int) -> RowPlan:
         order = self.conditioner.order(member).cpu().numpy()
-        features = self.conditioner.encoding.feature_table()
-        return RowPlan(order=order, **self.conditionals.draw_table(), **features)
+        features = self.conditioner.encoding.feature_table
+        return RowPlan(order=order, **self.conditionals.draw_table, **features)
 
     def sample_step_by_step(self, member: int, uniforms: Tensor, context: Tensor | None = None) -> Tensor:
         """Return what `sample_member` does, one variable after the other on any device."""

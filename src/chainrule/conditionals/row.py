@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -145,8 +146,9 @@ class Conditionals(nn.Module):
         """Return draws of variable d, (n,), from its params (n, P_d) and uniforms (n, U)."""
         return self.of_variable(d).sample(params[:, None], uniforms[:, None]).squeeze(1)
 
+    @cached_property
     def draw_table(self) -> dict[str, np.ndarray]:
-        """Return what a compiled sampler must know of each variable; see `RowPlan`."""
+        """What a compiled sampler must know of each variable; see `RowPlan`."""
         codes = {"binary": "bernoulli", "categorical": "categorical", "ordinal": "discretized"}
         levels = np.array([n or 0 for n in self.n_levels])
         least = np.zeros(self.n_variables)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -70,8 +71,9 @@ class InputEncoding(nn.Module):
         scaled = x * self._buffer("_factor").to(x.dtype) + self._buffer("_shift").to(x.dtype)
         return row, torch.where(self._buffer("_onehot"), 1.0, scaled)
 
+    @cached_property
     def feature_table(self) -> dict[str, np.ndarray]:
-        """Return what a compiled sampler must know of each variable's features; see `RowPlan`."""
+        """What a compiled sampler must know of each variable's features; see `RowPlan`."""
         return {
             "feature": self._buffer("_first").cpu().numpy(),
             "onehot": self._buffer("_onehot").cpu().numpy(),
