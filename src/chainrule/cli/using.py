@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -24,6 +25,12 @@ from chainrule.cli.output import (
     write_json,
     write_rows,
 )
+from chainrule.errors import DataError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from chainrule.estimators import DensityEstimator
 
 __all__ = ["datasets", "sample", "score"]
 
@@ -55,10 +62,9 @@ def score(
         # With another seed the test rows would be rows that the model was trained on.
         fitted = estimator.get_params()["random_state"]
         seed = fitted if isinstance(fitted, int) else 0
-    rows = _rows(data, split, seed, parse_image_size(image_size))
     from chainrule.evaluation import summarize
 
-    log_likelihoods = estimator.score_samples(rows)
+    log_likelihoods = _scores(estimator, _rows(data, split, seed, parse_image_size(image_size)))
     if out is not None:
         _write_scores(log_likelihoods, out)
     summary = summarize(log_likelihoods)
@@ -129,12 +135,29 @@ def datasets(json_file: JsonOption = None) -> None:
     write_json({"datasets": [{key: getattr(info, key) for key in keys} for info in facts]}, json_file)
 
 
-def _rows(data: str, split: str, seed: int, image_size: tuple[int, int] | None) -> Any:
-    from chainrule.datasets import load_dataset, load_rows
+def _rows(data: str, split: str, seed: int, image_size: tuple[int, int] | None) -> Iterator[Any]:
+    """Yield the rows of a split, those of a large file that is not split in parts."""
+    from chainrule.datasets import load_dataset, stream_rows
 
     if split == "all":
-        return load_rows(data, random_state=seed, image_size=image_size)
-    return getattr(load_dataset(data, random_state=seed, image_size=image_size), split)
+        yield from stream_rows(data, random_state=seed, image_size=image_size)
+    else:
+        yield getattr(load_dataset(data, random_state=seed, image_size=image_size), split)
+
+
+def _scores(estimator: DensityEstimator, parts: Iterable[Any]) -> np.ndarray:
+    import numpy as np
+
+    scores: list[np.ndarray] = []
+    for rows in parts:
+        before = sum(map(len, scores))
+        try:
+            scores.append(estimator.score_samples(rows))
+        except DataError as error:
+            raise DataError(
+                f"{error} (rows counted from row {before + 1})" if before else str(error)
+            ) from error
+    return np.concatenate(scores)
 
 
 def _write_scores(log_likelihoods: Any, out: Path) -> None:

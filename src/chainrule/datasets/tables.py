@@ -15,7 +15,7 @@ from chainrule.errors import DataError
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["read_parquet", "read_text"]
+__all__ = ["numbers_as_such", "read_parquet", "read_text", "scan_text"]
 
 _SEPARATORS = (",", ";", "\t")
 
@@ -46,7 +46,24 @@ def read_text(path: Path) -> Parts:
         raise DataError(f"{path} has a header but no rows")
     if table.null_count().sum_horizontal().item():
         _check_widths(content, separator, len(fields), path)
-    return Parts(_numbers_as_such(table))
+    return Parts(numbers_as_such(table))
+
+
+def scan_text(path: Path) -> pl.LazyFrame:
+    """Return what `read_text` reads from an unpacked file, still to be read."""
+    import polars as pl
+
+    with path.open("rb") as file:
+        first = _first_line(file.readline().removeprefix(b"\xef\xbb\xbf"), path)
+    separator = "\t" if ".tsv" in path.name.lower() else _guess_separator(first)
+    fields = next(csv.reader([first], delimiter=separator))
+    if all(_is_number(field) for field in fields):
+        names = [f"x{number}" for number in range(1, len(fields) + 1)]
+        return pl.scan_csv(
+            path, separator=separator, has_header=False, new_columns=names, infer_schema_length=None
+        )
+    _check_header(fields, path)
+    return pl.scan_csv(path, separator=separator, infer_schema_length=None)
 
 
 def _first_line(content: bytes, path: Path) -> str:
@@ -95,7 +112,7 @@ def _check_widths(content: bytes, separator: str, n_columns: int, path: Path) ->
             )
 
 
-def _numbers_as_such(table: pl.DataFrame) -> pl.DataFrame:
+def numbers_as_such(table: pl.DataFrame) -> pl.DataFrame:
     """Return the table with 128-bit integers, which polars uses for very long numbers, as floats."""
     import polars as pl
 
