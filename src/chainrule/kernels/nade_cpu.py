@@ -199,6 +199,8 @@ class CompiledNADE(torch.autograd.Function):
         code = activation_code(activation, weight.dtype)
         spacing = -(-n_variables // _N_SAVED)
         walked = (_by_position(row, order), _by_position(value, order), _array(order))
+        # Nothing sees the last variable, whatever its value.
+        walked[1][-1] = 0
         w, v = whole_vectors(weight), whole_vectors(output_weight)
         pre = _array(F.pad(start, (0, -start.shape[1] % LANES, 0, -n % _ROWS))).copy()
         saved = np.empty((-(-n_variables // spacing), *pre.shape), pre.dtype)
