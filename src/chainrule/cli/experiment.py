@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from chainrule.cli.options import JsonOption, SeedOption
-from chainrule.cli.output import check_file, console_for, new_folder, on_terminal, say, write_json
+from chainrule.cli.output import check_file, console_for, new_folder, on_terminal, write_json
 
 __all__ = ["experiment"]
 
@@ -34,7 +34,7 @@ def experiment(
     json_file: JsonOption = None,
 ) -> None:
     """Run a complete study, from data to a report; after Ctrl-C the same command goes on."""
-    from chainrule.experiments.registry import STUDIES, load_study
+    from chainrule.experiments.registry import load_study
 
     if name is None:
         _list_studies()
@@ -45,8 +45,6 @@ def experiment(
     from chainrule.experiments.study import run_study
 
     folder = out or Path("runs", name + ("-quick" if quick else ""))
-    entry = STUDIES[name]
-    say(f"{name}: {_duration(entry.quick_minutes if quick else entry.minutes)} on two cores, into {folder}")
     with new_folder(folder):
         try:
             result = run_study(
@@ -79,14 +77,5 @@ def _list_studies() -> None:
     for heading in ("study", "what it asks", "time", "--quick"):
         table.add_column(heading)
     for name, entry in STUDIES.items():
-        table.add_row(name, entry.description, _duration(entry.minutes), _duration(entry.quick_minutes))
+        table.add_row(name, entry.description, entry.duration(False), entry.duration(True))
     console_for(None).print(table)
-
-
-def _duration(minutes: float) -> str:
-    """Return about how long something takes."""
-    if minutes < 1:
-        return "less than a minute"
-    if minutes < 90:
-        return f"about {minutes:.0f} minute{'' if round(minutes) == 1 else 's'}"
-    return f"about {minutes / 60:.1f} hours"

@@ -15,7 +15,7 @@ from chainrule.datasets.core import DatasetInfo, Parts
 from chainrule.datasets.sources import RemoteFile, fetch, github
 from chainrule.datasets.synthetic import TWO_GAUSSIANS, sample_table, table_entropy
 
-__all__ = ["NAMED", "NamedSet"]
+__all__ = ["NAMED", "NamedSet", "cs294_table"]
 
 
 @dataclass(frozen=True)
@@ -100,16 +100,17 @@ def _cs294() -> NamedSet:
         "github.com/mindis/berkeley-ul-hw-2019",
         "none stated",
     )
-    return NamedSet(info, _read_cs294, entropy=lambda: table_entropy(_cs294_table()))
+    return NamedSet(info, _read_cs294, entropy=lambda: table_entropy(cs294_table()))
 
 
-def _cs294_table() -> np.ndarray:
+def cs294_table() -> np.ndarray:
+    """Return the 200 x 200 probabilities from which `cs294-2d` is drawn, float64."""
     path = _fetch(_CS294, _CS294_ADDRESS)
     return arrays.read_npy(path).train.astype(np.float64)
 
 
 def _read_cs294(random_state: int) -> Parts:
-    cells = sample_table(_cs294_table(), _CS294_ROWS, np.random.default_rng(random_state))
+    cells = sample_table(cs294_table(), _CS294_ROWS, np.random.default_rng(random_state))
     return Parts(cells.astype(np.uint8), kinds="categorical")
 
 

@@ -27,8 +27,31 @@ class StudyEntry(NamedTuple):
     quick_minutes: float
     options: frozenset[str] = frozenset()
 
+    def duration(self, quick: bool) -> str:
+        """Return in words about how long it takes."""
+        minutes = self.quick_minutes if quick else self.minutes
+        if minutes < 1:
+            return "less than a minute"
+        if minutes < 90:
+            return f"about {minutes:.0f} minute{'' if round(minutes) == 1 else 's'}"
+        return f"about {minutes / 60:.1f} hours"
 
-STUDIES: dict[str, StudyEntry] = {}
+
+STUDIES: dict[str, StudyEntry] = {
+    "two-gaussians": StudyEntry(
+        "chainrule.experiments.two_gaussians",
+        "NADE, MADE and a GMM on two Gaussians of known density; what the settings of a MADE do",
+        10,
+        1,
+        frozenset({"n"}),
+    ),
+    "categorical-2d": StudyEntry(
+        "chainrule.experiments.categorical_2d",
+        "raw, normalised and one-hot inputs of a MADE on two categorical variables of known probabilities",
+        6,
+        1,
+    ),
+}
 
 
 def load_study(name: str, options: Iterable[str] = ()) -> Study:

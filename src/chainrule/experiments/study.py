@@ -20,7 +20,7 @@ import numpy as np
 
 from chainrule import __version__
 from chainrule.errors import ChainruleError, DataError
-from chainrule.experiments.registry import load_study
+from chainrule.experiments.registry import STUDIES, load_study
 from chainrule.report.numbers import seconds
 from chainrule.report.study_page import Section, write_study_page
 from chainrule.report.style import drawing
@@ -165,6 +165,8 @@ class Study:
         "synthetic", or the data that it needs.
     run : callable
         Does the study. Figures may be drawn at any time in it; it should use the steps of the `StudyRun`.
+    check : callable, optional
+        Given the options, raises a ChainruleError if data or packages are missing, before anything is done.
     """
 
     name: str
@@ -172,6 +174,7 @@ class Study:
     description: str
     data: str
     run: Callable[[StudyRun], StudyResult]
+    check: Callable[[Mapping[str, Any]], None] | None = None
 
 
 def run_study(
@@ -215,10 +218,13 @@ def run_study(
     """
     options = {key: value for key, value in (options or {}).items() if value is not None}
     study = load_study(name, options)
+    if study.check is not None:
+        study.check(options)
     folder = Path(folder)
     settings = {"quick": quick, "random_state": random_state, "options": options}
     _claim(folder, {"study": name, **settings, "version": __version__})
     run = StudyRun(folder, quick=quick, random_state=random_state, options=options, progress=progress)
+    run.say(f"{name}: {STUDIES[name].duration(quick)} on two cores, into {folder}")
     try:
         with drawing():
             result = study.run(run)

@@ -92,7 +92,7 @@ def line_picture(
     axes.set_xlabel(xlabel)
     axes.set_ylabel(ylabel)
     if len(lines) + (reference is not None) > 1:
-        axes.legend(loc="best")
+        canvas.legend(loc="outside upper left", ncols=3, columnspacing=1.2)
     return vector_picture(canvas, alt, title=title, **words)
 
 
