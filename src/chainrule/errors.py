@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-__all__ = ["ChainruleError", "DataError", "FitInterrupted", "KindError", "ParameterError", "StorageError"]
+__all__ = [
+    "ChainruleError",
+    "DataError",
+    "FitInterrupted",
+    "KindError",
+    "MissingPackageError",
+    "ParameterError",
+    "StorageError",
+]
 
 
 class ChainruleError(Exception):
@@ -19,6 +27,10 @@ class KindError(DataError):
 
 class ParameterError(ChainruleError, ValueError):
     """A constructor argument that is out of its range or of the wrong type."""
+
+
+class MissingPackageError(ChainruleError, ImportError):
+    """An optional package that is not installed; the message says which one, and how to install it."""
 
 
 class StorageError(ChainruleError, ValueError):

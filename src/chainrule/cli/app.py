@@ -16,6 +16,7 @@ from chainrule import __version__
 from chainrule.cli.experiment import experiment
 from chainrule.cli.fitting import compare, fit
 from chainrule.cli.output import say
+from chainrule.cli.sweep import sweep
 from chainrule.cli.using import datasets, sample, score
 from chainrule.errors import ChainruleError
 
@@ -50,7 +51,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode="rich",
 )
-for command in (compare, fit, score, sample, experiment, datasets):
+for command in (compare, fit, score, sample, sweep, experiment, datasets):
     app.command()(command)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from numbers import Integral, Real
 from pathlib import Path
@@ -26,7 +26,7 @@ from chainrule.estimators.base import DensityEstimator
 from chainrule.model import AutoregressiveModel
 from chainrule.orders import given_order, natural_order, random_orders
 from chainrule.progress import FitProgress
-from chainrule.training import History, Rows, Trainer, TrainingOptions, evaluation_batch
+from chainrule.training import Epoch, History, Rows, Trainer, TrainingOptions, evaluation_batch
 
 __all__ = ["COUNT", "AutoregressiveEstimator"]
 
@@ -43,6 +43,9 @@ class AutoregressiveEstimator(DensityEstimator):
 
     model_: AutoregressiveModel
     history_: History
+
+    # Told of each epoch of a fit. No constructor argument: it is neither cloned nor saved.
+    on_epoch: Callable[[Epoch], None] | None = None
 
     activation: str
     ordering: str | Sequence[int]
@@ -166,8 +169,9 @@ class AutoregressiveEstimator(DensityEstimator):
         trainer = Trainer(self.model_, train, valid, self._options(), torch_generator)
         bar = FitProgress(type(self).__name__, self.max_epochs) if self.verbose else nullcontext(None)
         try:
-            with bar as on_epoch:
-                trainer.run(on_epoch, None if self.checkpoint is None else Path(self.checkpoint))
+            with bar as show:
+                listeners = [listener for listener in (show, self.on_epoch) if listener is not None]
+                trainer.run(_tell_all(listeners), None if self.checkpoint is None else Path(self.checkpoint))
         finally:
             self.history_ = trainer.history
 
@@ -206,6 +210,14 @@ class AutoregressiveEstimator(DensityEstimator):
         self.model_ = model.to(self._device()).eval()
         self.n_parameters_ = int(facts["n_parameters"])
         self.history_ = History(**facts["history"])
+
+
+def _tell_all(listeners: Sequence[Callable[[Epoch], None]]) -> Callable[[Epoch], None]:
+    def tell(epoch: Epoch) -> None:
+        for listener in listeners:
+            listener(epoch)
+
+    return tell
 
 
 def _is_available(device: str) -> bool:

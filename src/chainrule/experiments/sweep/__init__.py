@@ -1,0 +1,9 @@
+"""Sweeps: many settings of one model, chosen by the validation rows."""
+
+from __future__ import annotations
+
+from chainrule.experiments.sweep.records import Effect, Fit, SweepResult, Trial
+from chainrule.experiments.sweep.run import sweep
+from chainrule.experiments.sweep.space import Choices, Range, Space, parse_grid
+
+__all__ = ["Choices", "Effect", "Fit", "Range", "Space", "SweepResult", "Trial", "parse_grid", "sweep"]

@@ -1,0 +1,301 @@
+"""A sweep from data to report."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from chainrule.datasets import Dataset
+from chainrule.errors import DataError, ParameterError
+from chainrule.evaluation import paired_difference, summarize
+from chainrule.experiments.compare import MODELS
+from chainrule.experiments.sweep.fitting import Fitter
+from chainrule.experiments.sweep.page import write_sweep_page
+from chainrule.experiments.sweep.pool import run_workers
+from chainrule.experiments.sweep.progress import SweepProgress
+from chainrule.experiments.sweep.records import Fit, SweepResult, Trial
+from chainrule.experiments.sweep.space import Space, default_space, grid_space
+from chainrule.experiments.sweep.storage import (
+    COURSE,
+    FAILED,
+    FITS,
+    add_missing,
+    counted,
+    embedded,
+    need_optuna,
+    open_study,
+    quiet,
+)
+from chainrule.experiments.sweep.worker import Job
+from chainrule.schema import Schema
+from chainrule.storage import write_bytes
+
+if TYPE_CHECKING:
+    import optuna
+
+__all__ = ["SAMPLERS", "sweep"]
+
+SAMPLERS = ("tpe", "random")
+# With fewer trials, importances are noise.
+_FEWEST_FOR_IMPORTANCES = 8
+
+
+def sweep(
+    dataset: Dataset,
+    model: str = "made",
+    *,
+    grid: Mapping[str, Sequence[Any]] | None = None,
+    n_trials: int | None = None,
+    sampler: str | None = None,
+    seeds: int = 1,
+    max_epochs: int | None = None,
+    prune: bool | None = None,
+    workers: int = 1,
+    random_state: int = 0,
+    out: str | Path | None = None,
+    storage: str | None = None,
+    name: str | None = None,
+    progress: bool = False,
+) -> SweepResult:
+    """Fit many settings of a model, choose by the validation rows, test the best one once.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    model : str
+        A name from `chainrule.experiments.compare.MODELS`.
+    grid : mapping of str to sequence, optional
+        Values of constructor parameters. Without `n_trials` every combination is fitted; with it the search
+        draws from these values. Without a grid the search covers the model's default space.
+    n_trials : int, optional
+        How many settings a search tries; more of them go on with an earlier search.
+    sampler : {"tpe", "random"}, optional
+        How a search draws settings; by default a tree-structured Parzen estimator.
+    seeds : int
+        Fit each setting with so many seeds, and judge it by the mean.
+    max_epochs : int, optional
+        Upper limit for models that are trained in epochs.
+    prune : bool, optional
+        End fits that are worse than half of the others were at the same epoch. By default a search prunes,
+        and a grid, which is there to show effects, does not.
+    workers : int
+        Processes of this machine.
+    random_state : int
+        The first seed of the fits, and the seed of the sampler.
+    out : path, optional
+        The run folder. A sweep that finds itself there goes on. It gets ``sweep.db``, ``fits``, ``model``,
+        ``results.json`` and ``report.html``. Without it nothing is kept, and the result's `path` is gone.
+    storage : str, optional
+        Keep the trials in this database instead: ``postgresql://...``, ``mysql://...`` or ``sqlite:///...``.
+        The same call on several machines shares the trials.
+    name : str, optional
+        Of the sweep in that database; by default data set and model.
+    progress : bool
+        Show a progress bar on standard error.
+
+    Returns
+    -------
+    SweepResult
+
+    Raises
+    ------
+    ParameterError
+        If the model, a parameter or a value is unknown, or grid and trials do not go together.
+    DataError
+        If rows or the storage cannot be used, the folder holds a sweep with other settings, or no setting
+        could be fitted.
+    MissingPackageError
+        If Optuna or the driver of the database is not installed.
+    KeyboardInterrupt
+        After Ctrl-C; the same call with the same `out` goes on.
+
+    Examples
+    --------
+    >>> from chainrule.datasets import load_dataset
+    >>> found = sweep(load_dataset("digits"), "mixture", grid={"n_components": [1, 4]})
+    >>> found.best.parameters
+    {'n_components': 4}
+    """
+    schema = Schema.infer(dataset.train, dataset.kinds)
+    space, sampler = _plan(model, schema, grid, n_trials, sampler)
+    _check_counts(n_trials=n_trials, seeds=seeds, workers=workers)
+    need_optuna()
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch if out is None else out)
+        folder.mkdir(parents=True, exist_ok=True)
+        identity = _identity(schema, dataset)
+        job = Job(
+            address=storage or embedded(folder),
+            name=name or f"{dataset.name}-{model}",
+            fitter=Fitter(dataset, model, space, max_epochs, identity, folder),
+            seeds=list(range(random_state, random_state + seeds)),
+            sampler=sampler,
+            n_trials=n_trials,
+            prune=(n_trials is not None) if prune is None else prune,
+            random_state=random_state,
+        )
+        with quiet():
+            study = _run(job, workers, progress)
+            result = _conclude(job, study)
+        if out is not None:
+            _write(result, dataset, folder)
+    return result
+
+
+def _plan(
+    model: str,
+    schema: Schema,
+    grid: Mapping[str, Sequence[Any]] | None,
+    n_trials: int | None,
+    sampler: str | None,
+) -> tuple[Space, str]:
+    """Return the space and the sampler that the arguments ask for."""
+    if model not in MODELS:
+        raise ParameterError(f"there is no model {model!r}; choose from {', '.join(MODELS)}")
+    if sampler is not None and sampler not in SAMPLERS:
+        raise ParameterError(f"there is no sampler {sampler!r}; choose from {', '.join(SAMPLERS)}")
+    if sampler is not None and n_trials is None:
+        raise ParameterError(f"the sampler {sampler} needs a number of trials")
+    if grid is not None:
+        space = grid_space(model, grid)
+    elif n_trials is not None:
+        space = default_space(model, schema.kinds)
+    else:
+        raise ParameterError("nothing to sweep: give a grid of values, or a number of trials to search")
+    return space, "grid" if n_trials is None else sampler or "tpe"
+
+
+def _check_counts(**counts: int | None) -> None:
+    for name, value in counts.items():
+        if value is not None and value < 1:
+            raise ParameterError(f"{name} must be a whole number of at least 1, got {value!r}")
+
+
+def _identity(schema: Schema, dataset: Dataset) -> str:
+    """Return a fingerprint of the rows, as all workers must have the same."""
+    digest = hashlib.sha256(json.dumps(schema.to_dict(), sort_keys=True, default=str).encode())
+    for rows in (dataset.train, dataset.valid, dataset.test):
+        digest.update(np.ascontiguousarray(schema.encode(rows)).tobytes())
+    return digest.hexdigest()
+
+
+def _run(job: Job, workers: int, progress: bool) -> optuna.Study:
+    """Do the trials that are not done yet."""
+    settings = {
+        "rows": job.fitter.identity,
+        "model": job.fitter.model,
+        "space": job.space.to_dict(),
+        "sampler": job.sampler,
+        "seeds": job.seeds,
+        "max_epochs": job.fitter.max_epochs,
+        "prune": job.prune,
+    }
+    study = open_study(job.address, job.name, settings)
+    add_missing(study, job.space, job.n_trials)
+    with SweepProgress(MODELS[job.fitter.model].title, job.n_wanted, progress) as bar:
+        show = _showing(study, bar)
+        show()
+        run_workers(job, workers, show)
+    return study
+
+
+def _showing(study: optuna.Study, bar: SweepProgress) -> Callable[[], None]:
+    def show() -> None:
+        finished = [trial for trial in counted(study) if trial.state.is_finished()]
+        values = [trial.value for trial in finished if trial.state.name == "COMPLETE"]
+        bar.update(len(finished), min((value for value in values if value is not None), default=None))
+
+    return show
+
+
+def _conclude(job: Job, study: optuna.Study) -> SweepResult:
+    """Choose by the validation rows; save the best model and meet the test rows, once."""
+    trials = [_trial(job, trial) for trial in counted(study)]
+    done = sorted(
+        (trial for trial in trials if trial.state == "complete"),
+        key=lambda trial: -trial.valid_log_likelihood,
+    )
+    if not done:
+        reason = next(trial.reason for trial in trials if trial.reason)
+        raise DataError(f"none of the {len(trials)} settings could be fitted: {reason}")
+    best = done[0]
+    setting = study.trials[best.number].params
+    seed = max(best.fits, key=lambda fit: fit.valid_log_likelihood).seed
+    fitter, dataset = job.fitter, job.fitter.dataset
+    estimator = fitter.estimator(setting, seed)
+    path = fitter.folder / "model"
+    estimator.save(path)
+    fitter.forget_models(setting, seed)
+    lead, lead_error = _lead(job, study, done)
+    test = summarize(estimator.score_samples(dataset.test))
+    return SweepResult(
+        dataset=dataset.name,
+        model=MODELS[fitter.model].title,
+        sampler=job.sampler,
+        space=job.space,
+        seeds=job.seeds,
+        n_train=len(dataset.train),
+        n_valid=len(dataset.valid),
+        n_test=len(dataset.test),
+        n_variables=dataset.n_variables,
+        trials=trials,
+        best=best,
+        lead=lead,
+        lead_error=lead_error,
+        test_log_likelihood=test.mean,
+        test_standard_error=test.standard_error,
+        n_parameters=estimator.n_parameters_,
+        importances=_importances(study, len(done)),
+        path=path,
+        seconds=math.fsum(trial.seconds for trial in trials),
+    )
+
+
+def _trial(job: Job, trial: optuna.trial.FrozenTrial) -> Trial:
+    course = trial.user_attrs.get(COURSE)
+    state = {"COMPLETE": "complete", "PRUNED": "pruned"}.get(trial.state.name, "failed")
+    return Trial(
+        number=trial.number,
+        parameters=job.space.values(trial.params),
+        state=state,
+        fits=[Fit(**fit) for fit in trial.user_attrs.get(FITS, [])] if state == "complete" else [],
+        valid_nll=dict(enumerate(course, start=1)) if course else dict(trial.intermediate_values),
+        reason=trial.user_attrs.get(FAILED, ""),
+    )
+
+
+def _lead(job: Job, study: optuna.Study, done: Sequence[Trial]) -> tuple[float, float]:
+    """Return the paired difference of the first two trials over the validation rows, and its error."""
+    if len(done) < 2:
+        return math.nan, math.nan
+    first, second = (
+        job.fitter.valid_scores(study.trials[trial.number].params, job.seeds) for trial in done[:2]
+    )
+    if first is None or second is None:
+        return done[0].valid_log_likelihood - done[1].valid_log_likelihood, math.nan
+    gap = paired_difference(first, second)
+    return gap.mean, gap.standard_error
+
+
+def _importances(study: optuna.Study, n_complete: int) -> dict[str, float]:
+    import optuna
+
+    if n_complete < _FEWEST_FOR_IMPORTANCES:
+        return {}
+    shares = optuna.importance.get_param_importances(
+        study, evaluator=optuna.importance.FanovaImportanceEvaluator(seed=0)
+    )
+    return {name: float(share) for name, share in shares.items() if math.isfinite(share)}
+
+
+def _write(result: SweepResult, dataset: Dataset, folder: Path) -> None:
+    text = json.dumps(result.to_dict(), indent=1, ensure_ascii=False, allow_nan=False)
+    write_bytes(folder / "results.json", f"{text}\n".encode())
+    write_sweep_page(result, folder / "report.html", description=dataset.description)
