@@ -67,6 +67,7 @@ def _run(run: StudyRun) -> StudyResult:
             "Samples beside real rows",
             "Real test rows, 1000 draws from each model, and in the second line both over each other.",
             scatter_pictures(rows.test[:1000], samples),
+            "small",
         ),
         Section(
             "The learned density",

@@ -76,7 +76,7 @@ def density_pictures(truth: TwinGaussians, models: Mapping[str, Any]) -> list[Pi
     highest = float(maps["Truth"].max())
     pictures = []
     for name, values in maps.items():
-        canvas, axes = figure(3.1, 2.7)
+        canvas, axes = figure(3.3, 2.7)
         image = axes.pcolormesh(
             line, line, values, cmap=MAP, vmin=highest - _DEPTH, vmax=highest, shading="nearest",
             rasterized=True,

@@ -134,27 +134,30 @@ def settings_groups(quick: bool) -> list[Group]:
 def _masking(quick: bool) -> Group:
     uniform = {"degrees": "uniform"}
     settings = [
-        Setting("natural order, even degrees, 1 mask", {}, EIGHT),
-        Setting("random order, even degrees, 1 mask", {"ordering": "random"}, EIGHT),
-        Setting("natural order, uniform degrees, 1 mask", uniform, EIGHT),
-        Setting("random order, uniform degrees, 1 mask", uniform | {"ordering": "random"}, EIGHT),
+        Setting("natural order, even degrees", {}, EIGHT),
+        Setting("random order, even degrees", {"ordering": "random"}, EIGHT),
+        Setting("natural order, uniform degrees", uniform, EIGHT),
+        Setting("random order, uniform degrees", uniform | {"ordering": "random"}, EIGHT),
     ]
     for n in (4, 16):
         masks = uniform | {"n_masks": n}
         settings += [
-            Setting(f"{n} masks, changed at every step, averaged", masks, EIGHT),
-            Setting(f"{n} masks, changed at every step, one at a time", masks, EIGHT, members="one"),
-            Setting(f"{n} masks, changed every 20 steps, averaged", masks | {"resample_every": 20}, EIGHT),
-            Setting(f"{n} orders, changed at every step, averaged", {"n_orderings": n}, EIGHT),
+            Setting(f"{n} masks, each step, averaged", masks, EIGHT),
+            Setting(f"{n} masks, each step, one at a time", masks, EIGHT, members="one"),
+            Setting(f"{n} masks, every 20 steps, averaged", masks | {"resample_every": 20}, EIGHT),
+            Setting(f"{n} orders, each step, averaged", {"n_orderings": n}, EIGHT),
         ]
-    settings.append(Setting("4 fixed masks, each a model of its own, averaged", uniform, EIGHT, n_fits=4))
+    settings.append(Setting("4 models of one mask each, averaged", uniform, EIGHT, n_fits=4))
     return Group(
         "masking",
         "Masking strategy, in eight variables",
         "With two variables every hidden unit has degree 1: it may see the first variable and feeds the "
         "second, so that all masks are the same one. Masks are therefore compared on data of the same kind "
         "in eight variables: half N(−0.5·1, 0.5² I), half N(0.5·1, 0.5² I), where each variable says "
-        "a little about which half a row is from.",
+        "a little about which half a row is from.\n\n"
+        "Masks and orders of one model share its weights; “each step” and “every 20 steps” say how often "
+        "training moves on to the next. Averaged means the mean of their probabilities, one at a time "
+        "the mean of their losses. Where nothing is said, there is one fixed mask and one order.",
         "",
         [settings[place] for place in (0, 2, 4, 5)] if quick else settings,
     )
@@ -477,4 +480,4 @@ def _side(outcome: _Outcome) -> str:
     train = outcome.summary("train")
     if not train.significant:
         return "level with the truth"
-    return "underfitted" if train.mean > 0 else "overfitted: better than the truth can be"
+    return "underfitted" if train.mean > 0 else "overfitted"
