@@ -30,7 +30,7 @@ _EPS = 1e-2
 # The parts of a checkpoint.
 _STATE = {
     "options", "model", "averaged", "best_weights", "optimizer", "generator", "dropout_generator", "history",
-    "best_nll", "noticed_nll", "stale", "step",
+    "batch_nll", "best_nll", "noticed_nll", "stale", "step",
 }  # fmt: skip
 
 
@@ -172,6 +172,8 @@ class Trainer:
             fused=self.device.type in ("cpu", "cuda"),
         )
         self.history = History()
+        # Of every step so far; beside the history, because saved models should not carry as much.
+        self.batch_nll: list[float] = []
         self.best_nll = math.inf
         self.noticed_nll = math.inf
         self.best_weights: dict[str, Tensor] = {}
@@ -251,7 +253,9 @@ class Trainer:
         total = 0.0
         rows = torch.randperm(len(self.train), generator=self.generator).to(self.device)
         for index in rows.split(self.options.batch_size):
-            total += self.train_step(self.train.take(index)) * len(index)
+            nll = self.train_step(self.train.take(index))
+            self.batch_nll.append(nll)
+            total += nll * len(index)
         return total / len(self.train)
 
     def train_step(self, batch: Rows) -> float:
@@ -337,6 +341,7 @@ class Trainer:
                 "generator": self.generator.get_state(),
                 "dropout_generator": self.dropout_generator.get_state(),
                 "history": self.history.to_dict(),
+                "batch_nll": self.batch_nll,
                 "best_nll": self.best_nll,
                 "noticed_nll": self.noticed_nll,
                 "stale": self.stale,
@@ -373,6 +378,7 @@ class Trainer:
         self.generator.set_state(state["generator"].cpu())
         self.dropout_generator.set_state(state["dropout_generator"].cpu())
         self.history = History(**state["history"])
+        self.batch_nll = state["batch_nll"]
         self.best_nll, self.noticed_nll = state["best_nll"], state["noticed_nll"]
         self.stale, self.step = state["stale"], state["step"]
 

@@ -100,6 +100,10 @@ class Conditioner(nn.Module, ABC):
         """Return the outputs (n, n_outputs) for codes x (n, D) and context features (n, C)."""
 
     @abstractmethod
+    def encode(self, x: Tensor, member: int = 0, context: Tensor | None = None) -> Tensor:
+        """Return the activations of the last hidden layer, (n, H), for codes x and context features."""
+
+    @abstractmethod
     def begin(self, n: int, member: int = 0, context: Tensor | None = None) -> Any:
         """Return the state of a walk over n rows of which nothing is known yet."""
 

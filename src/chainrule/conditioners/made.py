@@ -223,9 +223,7 @@ class MADEConditioner(Conditioner):
 
     def forward(self, x: Tensor, member: int = 0, context: Tensor | None = None) -> Tensor:
         """Return the outputs (n, n_outputs) for codes x (n, D) and context features (n, C)."""
-        features = self.encoding(x)
-        if not self._is_natural:
-            features = features.index_select(1, self.feature_by_position)
+        features = self._features(x)
         products = self._products(member)
         outputs = products[self.n_layers](self._last_hidden(features, products, context))
         if self.direct is not None:
@@ -235,6 +233,15 @@ class MADEConditioner(Conditioner):
         if self.output_context is not None:
             outputs = outputs + self.output_context(context)
         return outputs
+
+    def encode(self, x: Tensor, member: int = 0, context: Tensor | None = None) -> Tensor:
+        """Return the activations of the last hidden layer, (n, H), for codes x and context features."""
+        return self._last_hidden(self._features(x), self._products(member), context)
+
+    def _features(self, x: Tensor) -> Tensor:
+        """Return the features (n, F) of codes x, standing where the layers have them."""
+        features = self.encoding(x)
+        return features if self._is_natural else features.index_select(1, self.feature_by_position)
 
     def _products(self, member: int) -> list[Callable[[Tensor], Tensor]]:
         """Return what the layers do for a member."""

@@ -110,6 +110,10 @@ class NADEConditioner(Conditioner):
         outputs = outputs + self.output_bias
         return outputs if self.output_context is None else outputs + self.output_context(context)
 
+    def encode(self, x: Tensor, member: int = 0, context: Tensor | None = None) -> Tensor:
+        """Return the hidden units (n, H) after all variables are known, which no order changes."""
+        return self.activate(self._start(len(x), context) + self.encoding(x) @ self.weight)
+
     def _output_weight_by_variable(self) -> Tensor:
         """Return the output weights as (D, P, H), rows of zeros standing in for missing params."""
         if self._alike:

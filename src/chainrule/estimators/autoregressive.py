@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from chainrule.conditionals import MIXTURES, Conditionals
@@ -43,6 +44,7 @@ class AutoregressiveEstimator(DensityEstimator):
 
     model_: AutoregressiveModel
     history_: History
+    batch_nll_: list[float]
 
     # Told of each epoch of a fit. No constructor argument: it is neither cloned nor saved.
     on_epoch: Callable[[Epoch], None] | None = None
@@ -84,6 +86,52 @@ class AutoregressiveEstimator(DensityEstimator):
         "verbose": ["verbose"],
         "random_state": ["random_state", np.random.Generator],
     }
+
+    def encode(self, X: Any, *, member: int = 0, context: Any = None) -> np.ndarray:
+        """Return the latent codes of rows: the activations of the last hidden layer.
+
+        Parameters
+        ----------
+        X : array or DataFrame, shape (n, D)
+        member : int
+            Which of the orders and masks of an ensemble to use, counted from 0. NADE's codes are those after
+            the whole row, the same for every order.
+        context : array or DataFrame, shape (n, C), optional
+            As in `score_samples`.
+
+        Returns
+        -------
+        ndarray of shape (n, H), float32
+            H is the size of the last hidden layer. A unit of MADE sees the leading variables that its degree
+            allows, so its codes never depend on the last variable of the order.
+
+        Raises
+        ------
+        ParameterError
+            If there is no such member.
+
+        Examples
+        --------
+        >>> from chainrule import MADE
+        >>> X = np.random.default_rng(0).integers(0, 2, (50, 4))
+        >>> MADE(hidden_sizes=(16, 8), max_epochs=1).fit(X).encode(X[:3]).shape
+        (3, 8)
+        """
+        check_is_fitted(self, "schema_")
+        n_members = self.model_.n_members
+        if not (isinstance(member, Integral) and 0 <= member < n_members):
+            raise ParameterError(
+                f"member must be a whole number below {n_members}, the number of orders and masks of this "
+                f"model, got {member!r}"
+            )
+        codes = self.schema_.encode(X, estimator=type(self).__name__)
+        context_codes = self._encode_fitted_context(context, len(codes))
+        with torch.no_grad():
+            parts = [
+                self.model_.conditioner.encode(rows.codes, int(member), rows.context).cpu().numpy()
+                for rows in self._rows(codes, context_codes).batches(evaluation_batch(self.model_))
+            ]
+        return np.concatenate(parts)
 
     @abstractmethod
     def _conditioner(
@@ -174,6 +222,7 @@ class AutoregressiveEstimator(DensityEstimator):
                 trainer.run(_tell_all(listeners), None if self.checkpoint is None else Path(self.checkpoint))
         finally:
             self.history_ = trainer.history
+            self.batch_nll_ = trainer.batch_nll
 
     @torch.no_grad()
     def _score_codes(self, codes: np.ndarray, context: np.ndarray | None) -> np.ndarray:

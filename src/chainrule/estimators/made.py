@@ -61,6 +61,8 @@ validation_fraction, device, checkpoint, verbose, random_state
     model_ : AutoregressiveModel
     schema_ : Schema
     history_ : History
+    batch_nll_ : list of float
+        Mean training NLL of each minibatch before its optimiser step, in nats of codes; not saved.
     n_features_in_, n_parameters_ : int
 
     Examples
