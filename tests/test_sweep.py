@@ -241,6 +241,15 @@ class TestSearch:
         assert len({str(trial.parameters) for trial in result.trials}) == 3
         assert set(result.best.parameters) >= {"hidden_size", "learning_rate", "activation"}
 
+    def test_machines_draw_different_settings(self, dataset, tmp_path, monkeypatch):
+        drawn = []
+        for owner in ("one:1", "two:1"):
+            storage = f"sqlite:///{tmp_path}/{owner[:3]}.db"
+            monkeypatch.setattr("chainrule.experiments.sweep.worker.this_owner", lambda owner=owner: owner)
+            result = sweep(dataset, "made", n_trials=1, max_epochs=1, storage=storage, sampler="random")
+            drawn.append(result.best.parameters)
+        assert drawn[0] != drawn[1]
+
     def test_hopeless_trials_are_pruned(self, dataset):
         grid = {"learning_rate": [0.01, 0.02, 0.005, 0.011, 0.012, 1e-9], "hidden_sizes": [(8,)]}
         result = sweep(dataset, "made", grid=grid, max_epochs=8, prune=True)
@@ -358,9 +367,11 @@ class TestBadInput:
         with pytest.raises(ParameterError, match=re.escape(message)):
             sweep(dataset, **arguments)
 
-    def test_an_address_that_is_no_storage(self, dataset):
-        with pytest.raises(DataError, match="foo://u@h/x is no storage; expected sqlite://"):
-            sweep(dataset, n_trials=1, storage="foo://u:secret@h/x")
+    @pytest.mark.parametrize("address", ["foo://u:secret@h/x", "runs/sweep.db", "sqlite://"])
+    def test_an_address_that_is_no_storage(self, dataset, address):
+        with pytest.raises(DataError, match="is no storage; expected sqlite:///PATH") as caught:
+            sweep(dataset, n_trials=1, storage=address)
+        assert "secret" not in str(caught.value)
 
     @pytest.mark.parametrize(
         ("address", "driver"),

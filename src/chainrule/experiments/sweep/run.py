@@ -140,6 +140,7 @@ def sweep(
             n_trials=n_trials,
             prune=(n_trials is not None) if prune is None else prune,
             random_state=random_state,
+            shared=storage is not None,
         )
         with quiet():
             study = _run(job, workers, progress)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import time
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -47,6 +48,8 @@ _DRIVERS = {
 }
 # Seconds between two signs of life of a trial, and after how many without one it counts as dead.
 _HEARTBEAT, _GRACE = 20, 120
+# To open a storage whose tables another machine makes at the same time; a second lies between them.
+_ATTEMPTS = 5
 # Seconds to wait for another worker that writes to the same SQLite file.
 _PATIENCE = 120
 
@@ -222,14 +225,12 @@ def _storage(address: str) -> optuna.storages.BaseStorage:
     import sqlalchemy
 
     scheme = address.partition(":")[0].partition("+")[0]
-    if scheme not in _SCHEMES or "://" not in address:
-        expected = ", ".join(f"{scheme}://..." for scheme in _SCHEMES)
-        raise DataError(f"{_shown(address)} is no storage; expected {expected}")
-    arguments = {"connect_args": {"timeout": _PATIENCE}} if scheme == "sqlite" else {"pool_pre_ping": True}
-    try:
-        return optuna.storages.RDBStorage(
-            address, engine_kwargs=arguments, heartbeat_interval=_HEARTBEAT, grace_period=_GRACE
+    if scheme not in _SCHEMES or not address.partition("://")[2].strip("/"):
+        raise DataError(
+            f"{_shown(address)} is no storage; expected sqlite:///PATH, postgresql://... or mysql://..."
         )
+    try:
+        return _opened(address, scheme)
     except ImportError as error:
         missing = _missing_module(error)
         raise MissingPackageError(
@@ -239,6 +240,25 @@ def _storage(address: str) -> optuna.storages.BaseStorage:
     except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
         reason = str(getattr(error, "orig", None) or error.__cause__ or error).strip().splitlines()[0]
         raise DataError(f"the storage {_shown(address)} cannot be opened: {reason}") from None
+
+
+def _opened(address: str, scheme: str) -> optuna.storages.BaseStorage:
+    """Open a storage; where another machine is just making its tables, try again."""
+    import optuna
+    import sqlalchemy
+
+    arguments = {"connect_args": {"timeout": _PATIENCE}} if scheme == "sqlite" else {"pool_pre_ping": True}
+    for attempt in range(_ATTEMPTS):
+        try:
+            return optuna.storages.RDBStorage(
+                address, engine_kwargs=arguments, heartbeat_interval=_HEARTBEAT, grace_period=_GRACE
+            )
+        except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
+            made_twice = isinstance(error, sqlalchemy.exc.IntegrityError) or "already exists" in str(error)
+            if not made_twice or attempt == _ATTEMPTS - 1:
+                raise
+            time.sleep(1)
+    raise AssertionError("the last attempt raises")
 
 
 def _missing_module(error: BaseException) -> str:
@@ -254,4 +274,4 @@ def _shown(address: str) -> str:
     """Return an address without its password."""
     scheme, _, rest = address.partition("://")
     login, at, place = rest.rpartition("@")
-    return f"{scheme}://{login.partition(':')[0]}{at}{place}"
+    return f"{scheme}://{login.partition(':')[0]}{at}{place}" if rest else address

@@ -8,6 +8,7 @@ import os
 import pickle
 import sys
 import time
+import zlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -66,6 +67,8 @@ class Job:
     prune : bool
     random_state : int
         Of the sampler.
+    shared : bool
+        Whether other machines may work on it, too.
     """
 
     address: str
@@ -76,6 +79,7 @@ class Job:
     n_trials: int | None
     prune: bool
     random_state: int
+    shared: bool
 
     @property
     def space(self) -> Space:
@@ -212,8 +216,9 @@ def _sampler(job: Job, worker: int, n_trials: int) -> optuna.samplers.BaseSample
     import numpy as np
     import optuna
 
-    # Workers, and a sweep that goes on, must not draw what was drawn before.
-    seed = int(np.random.SeedSequence([job.random_state, worker, n_trials]).generate_state(1)[0])
+    # Workers, machines, and a sweep that goes on must not draw what was drawn before.
+    machine = zlib.crc32(this_owner().encode()) if job.shared else 0
+    seed = int(np.random.SeedSequence([job.random_state, worker, n_trials, machine]).generate_state(1)[0])
     if job.sampler == "tpe":
         return optuna.samplers.TPESampler(seed=seed)
     return optuna.samplers.RandomSampler(seed=seed)
