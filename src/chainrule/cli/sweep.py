@@ -36,7 +36,7 @@ _N_SHOWN = 10
 def sweep(
     data: DataArgument,
     more: Annotated[
-        list[str] | None, typer.Argument(metavar="[NAME=VALUES]...", help="More parameters of --grid.")
+        list[str] | None, typer.Argument(metavar="NAME=VALUES", help="More parameters of --grid.")
     ] = None,
     model: Annotated[ModelName, typer.Option(help="Which model.")] = "made",
     grid: Annotated[
