@@ -165,6 +165,9 @@ class Trainer:
         self.dropout_generator = torch.Generator(self.device)
         self.dropout_generator.manual_seed(int(torch.randint(2**62, (1,), generator=generator)))
         self.averaged = copy.deepcopy(model)
+        # Looking for them in all modules would cost a tenth of a small network's step.
+        self.weights: list[Tensor] = [*model.parameters()]
+        self.averaged_weights: list[Tensor] = [*self.averaged.parameters()]
         self.optimizer = torch.optim.AdamW(
             self._parameter_groups(),
             lr=options.learning_rate,
@@ -274,8 +277,8 @@ class Trainer:
     @torch.no_grad()
     def _shorten_gradient(self) -> None:
         """Bound the norm of the gradient; most steps need only look at it."""
-        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
-        norm = float(torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients))))
+        gradients = [p.grad for p in self.weights if p.grad is not None]
+        norm = math.sqrt(torch.stack([g.flatten().dot(g.flatten()) for g in gradients]).sum())
         if norm > self.options.gradient_norm:
             torch._foreach_mul_(gradients, self.options.gradient_norm / norm)
 
@@ -284,8 +287,7 @@ class Trainer:
         """Move the averaged weights towards the current ones; the average spans about one epoch."""
         span = min(max(self.steps_per_epoch, 50), 0.1 * self.step + 1)
         share = min(1.0, self.average_every / span)
-        averaged: list[Tensor] = [*self.averaged.parameters()]
-        torch._foreach_lerp_(averaged, [*self.model.parameters()], share)
+        torch._foreach_lerp_(self.averaged_weights, self.weights, share)
 
     def _adapt_learning_rate(self, valid: float) -> None:
         """Lower the learning rate when the validation NLL has not fallen noticeably for some epochs."""
