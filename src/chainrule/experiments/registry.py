@@ -51,6 +51,12 @@ STUDIES: dict[str, StudyEntry] = {
         6,
         1,
     ),
+    "binarized-mnist": StudyEntry(
+        "chainrule.experiments.binarized_mnist",
+        "orders, connectivity masks and ensembles of MADE on binarized MNIST, and NADE",
+        240,
+        1,
+    ),
 }
 
 
