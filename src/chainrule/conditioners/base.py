@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -59,8 +59,6 @@ class Conditioner(nn.Module, ABC):
     ranks: Tensor
     output_variable: Tensor
     output_context: nn.Linear | None
-    # Whether a class offers `gpu_network`; the others are sampled step by step there.
-    has_gpu_network = False
 
     def __init__(
         self, encoding: InputEncoding, starts: Sequence[int], orders: Tensor, activation: str
@@ -117,14 +115,18 @@ class Conditioner(nn.Module, ABC):
 
     def plan(self, member: int) -> Any:
         """Return what the compiled sampler must know of a member, made anew where a weight has changed."""
+        return self._kept("plan", member, self._new_plan)
+
+    @torch.no_grad()
+    def _kept(self, what: str, member: int, make: Callable[[int], Any]) -> Any:
+        """Return what was made of a member's weights before, if they are still the same."""
         version = [(p.data_ptr(), p._version) for p in self.parameters()]
-        plans = _plans.get(self)
-        if plans is None or plans.version != version:
-            plans = _plans[self] = _Plans(version)
-        if member not in plans.of_member:
-            with torch.no_grad():
-                plans.of_member[member] = self._new_plan(member)
-        return plans.of_member[member]
+        views = _views.get(self)
+        if views is None or views.version != version:
+            views = _views[self] = _Views(version)
+        if (what, member) not in views.made:
+            views.made[what, member] = make(member)
+        return views.made[what, member]
 
     @abstractmethod
     def _new_plan(self, member: int) -> Any:
@@ -133,12 +135,11 @@ class Conditioner(nn.Module, ABC):
     def is_sampled_compiled(self) -> bool:
         """Return whether `sample_compiled`, or a walk on the GPU, serves this network where it is now."""
         device = self.ranks.device
-        on_gpu = self.has_gpu_network and runs_triton(device)
-        return self.activation in SAMPLER_ACTIVATIONS and (device.type == "cpu" or on_gpu)
+        return self.activation in SAMPLER_ACTIVATIONS and (device.type == "cpu" or runs_triton(device))
 
+    @abstractmethod
     def gpu_network(self, member: int = 0, context: Tensor | None = None) -> GPUMADE | GPUNADE:
         """Return what the sampler on the GPU must know of a member, in tensors where the weights are."""
-        raise NotImplementedError
 
     @abstractmethod
     def sample_compiled(
@@ -176,12 +177,12 @@ class Conditioner(nn.Module, ABC):
 
 
 @dataclass(frozen=True)
-class _Plans:
-    """The compiled sampler's views of some members, and the state of the weights they were made from."""
+class _Views:
+    """What samplers made of some members, and the state of the weights they made it from."""
 
     version: list[tuple[int, int]]
-    of_member: dict[int, Any] = field(default_factory=dict)
+    made: dict[tuple[str, int], Any] = field(default_factory=dict)
 
 
 # Beside the modules, so that copies and pickles of them stay small.
-_plans: WeakKeyDictionary[Conditioner, _Plans] = WeakKeyDictionary()
+_views: WeakKeyDictionary[Conditioner, _Views] = WeakKeyDictionary()

@@ -75,7 +75,6 @@ class MADEConditioner(Conditioner):
         C, the number of context features.
     """
 
-    has_gpu_network = True
     feature_by_position: Tensor
     feature_place: Tensor
     output_by_position: Tensor
@@ -382,7 +381,7 @@ class MADEConditioner(Conditioner):
     @torch.no_grad()
     def gpu_network(self, member: int = 0, context: Tensor | None = None) -> GPUMADE:
         """Return what the sampler on the GPU must know of a member, in tensors where the weights are."""
-        network = self.sorted_network(member)
+        network = self._kept("sorted network", member, self.sorted_network)
         unsort = torch.argsort(network.columns)
         start = network.biases[0][None, :]
         if self.first_context is not None:

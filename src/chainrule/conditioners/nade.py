@@ -44,8 +44,6 @@ class NADEConditioner(Conditioner):
         C, the number of context features.
     """
 
-    has_gpu_network = True
-
     def __init__(
         self,
         encoding: InputEncoding,
