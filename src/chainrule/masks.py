@@ -101,6 +101,21 @@ def dependencies(rank: Tensor, degrees: Sequence[Tensor], direct: bool) -> Tenso
 
 
 def lost_dependencies(rank: Tensor, degrees: Sequence[Tensor], direct: bool) -> int:
-    """Return how many of the D (D - 1) / 2 dependencies of the order no path of the network carries."""
-    n_variables = len(rank)
-    return n_variables * (n_variables - 1) // 2 - int(dependencies(rank, degrees, direct).sum())
+    """Return how many of the D (D - 1) / 2 dependencies of the order no path of the network carries.
+
+    A unit sees the variables of the leading positions up to some number, its reach; no D x D matrix is made.
+    """
+    if direct:
+        return 0
+    reach = degrees[0]
+    for below, above in zip(degrees[:-1], degrees[1:], strict=True):
+        reach = _furthest(below, reach, above)
+    positions = torch.arange(len(rank), device=rank.device)
+    return int((positions - _furthest(degrees[-1], reach, positions)).sum())
+
+
+def _furthest(degrees: Tensor, reach: Tensor, highest: Tensor) -> Tensor:
+    """Return the greatest reach among the units of degree at most `highest`, 0 where there is none."""
+    by_degree = torch.argsort(degrees)
+    so_far = torch.cat([reach.new_zeros(1), reach[by_degree].cummax(0).values])
+    return so_far[torch.searchsorted(degrees[by_degree], highest, right=True)]
