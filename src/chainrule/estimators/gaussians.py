@@ -227,13 +227,19 @@ def _principal_axes(centred: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]
 
 
 def fit_gaussians(
-    axes: Axes, w: np.ndarray, n_components: int, regularisation: float, generator: np.random.Generator
+    axes: Axes,
+    w: np.ndarray,
+    n_components: int,
+    regularisation: float,
+    generator: np.random.Generator,
+    max_rows: int | None = None,
 ) -> GaussianModel:
     """Fit a mixture of `n_components` full Gaussians to w (n, n_kept), rows along the kept axes.
 
-    Where there are more rows than a fit of bounded time can use, it takes a part of them.
+    Where there are more than `max_rows` rows, or without it more than a fit of bounded time can use, it takes
+    a part of them.
     """
-    n_rows = rows_in_reach(len(w), w.shape[1], n_components)
+    n_rows = rows_in_reach(len(w), w.shape[1], n_components) if max_rows is None else max_rows
     if n_rows < len(w):
         w = w[np.sort(generator.permutation(len(w))[:n_rows])]
     if len(w) < n_components:

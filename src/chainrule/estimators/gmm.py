@@ -47,6 +47,9 @@ class GMM(DensityEstimator):
         on the validation rows.
     n_draws : int
         Draws of the noise u over which the bound is taken.
+    max_rows : int, optional
+        At most so many training rows are what the mixture is fitted to. None takes as many as a fit of
+        bounded time can use, which with hundreds of axes are few.
     kinds : str or mapping, optional
         Kind of all columns, or of single ones: "binary", "ordinal" or "continuous".
     validation_fraction : float
@@ -89,6 +92,7 @@ class GMM(DensityEstimator):
         pca: str | int | float | None = "auto",
         regularisation: float | None = None,
         n_draws: int = 8,
+        max_rows: int | None = None,
         kinds: str | Mapping[Any, str] | None = None,
         validation_fraction: float = 0.1,
         verbose: bool | int = False,
@@ -98,6 +102,7 @@ class GMM(DensityEstimator):
         self.pca = pca
         self.regularisation = regularisation
         self.n_draws = n_draws
+        self.max_rows = max_rows
         self.kinds = kinds
         self.validation_fraction = validation_fraction
         self.verbose = verbose
@@ -154,7 +159,10 @@ class GMM(DensityEstimator):
             return float(model.log_prob(y).mean() - penalty - log_units)
 
         def fit(n_components: int) -> GaussianModel:
-            tried = [fit_gaussians(axes, w, n_components, extra, generator) for extra in regularisations]
+            tried = [
+                fit_gaussians(axes, w, n_components, extra, generator, self.max_rows)
+                for extra in regularisations
+            ]
             return max(tried, key=score)
 
         steps = range(1, len(w) + 1)
@@ -172,6 +180,8 @@ class GMM(DensityEstimator):
     def _check_parameters(self) -> None:
         if self.n_draws < 1:
             raise ValueError(f"n_draws must be at least 1, got {self.n_draws!r}")
+        if self.max_rows is not None and self.max_rows < 1:
+            raise ValueError(f"max_rows must be at least 1, got {self.max_rows!r}")
         if self.regularisation is not None and not self.regularisation >= 0:
             raise ValueError(f"regularisation must not be negative, got {self.regularisation!r}")
         pca = self.pca

@@ -57,6 +57,13 @@ STUDIES: dict[str, StudyEntry] = {
         240,
         1,
     ),
+    "mixture-or-chain": StudyEntry(
+        "chainrule.experiments.mixture_or_chain",
+        "NADE and MADE against mixtures on images: nats, precision and recall of samples, copies",
+        300,
+        2,
+        frozenset({"data"}),
+    ),
 }
 
 
