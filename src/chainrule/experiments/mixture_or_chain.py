@@ -100,8 +100,8 @@ def _load_mnist(run: StudyRun) -> Dataset:
 
 
 def _atari(quick: bool) -> _ImageSet:
-    frames = AtariFrames(6, 3, 4, shrink=5, most=800) if quick else AtariFrames(14, 5, 8, most=5000)
-    common: dict[str, Any] = {"kinds": "binary", "batch_size": 50, "max_epochs": 20 if quick else 60}
+    frames = AtariFrames(6, 3, 8, shrink=5, most=1000) if quick else AtariFrames(14, 5, 8, most=5000)
+    common: dict[str, Any] = {"kinds": "binary", "batch_size": 50, "max_epochs": 40 if quick else 60}
     models: dict[str, dict[str, Any]] = {
         # Of many pixels in the order of lines a narrow network sees all but the last few before each;
         # in a random order those are anywhere, and not the neighbours that matter most.
@@ -123,7 +123,7 @@ def _atari(quick: bool) -> _ImageSet:
 
 def _faces(quick: bool, path: Path) -> _ImageSet:
     size = _QUICK_FACE_SIZE if quick else _FACE_SIZE
-    common: dict[str, Any] = {"kinds": "ordinal", "n_components": 5, "max_epochs": 10 if quick else 60}
+    common: dict[str, Any] = {"kinds": "ordinal", "n_components": 5, "max_epochs": 30 if quick else 60}
     models: dict[str, dict[str, Any]] = {
         "MADE": {"hidden_sizes": (200, 200) if quick else (1000, 1000), **common},
         "NADE": {"hidden_size": 50 if quick else 200, **common},
@@ -139,7 +139,7 @@ def _faces(quick: bool, path: Path) -> _ImageSet:
 
 
 def _bernoullis(quick: bool) -> dict[str, Any]:
-    return {"n_components": (10, 30, 60) if quick else (50, 110, 200, 500)}
+    return {"n_components": (30, 110, 200) if quick else (50, 110, 200, 500)}
 
 
 def _gaussians(quick: bool) -> dict[str, Any]:

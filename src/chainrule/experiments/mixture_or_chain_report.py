@@ -194,7 +194,7 @@ def _best(result: Results) -> list[int]:
 def _model_words(name: str, model: Results) -> str:
     parts = []
     if model["n_components"]:
-        parts.append(f"{model['n_components']} components")
+        parts.append(f"{model['n_components']} component{'s' if model['n_components'] > 1 else ''}")
     if model["n_axes"]:
         parts.append(f"{model['n_axes']} axes")
     return f"{name}, {', '.join(parts)}" if parts else name

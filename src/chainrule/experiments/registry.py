@@ -61,7 +61,7 @@ STUDIES: dict[str, StudyEntry] = {
         "chainrule.experiments.mixture_or_chain",
         "NADE and MADE against mixtures on images: nats, precision and recall of samples, copies",
         300,
-        2,
+        1,
         frozenset({"data"}),
     ),
 }
