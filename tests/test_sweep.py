@@ -18,7 +18,7 @@ from chainrule.datasets import Dataset
 from chainrule.errors import DataError, MissingPackageError, ParameterError
 from chainrule.evaluation import paired_difference
 
-pytest.importorskip("optuna", reason="Optuna is not installed")
+optuna = pytest.importorskip("optuna", reason="Optuna is not installed")
 
 from chainrule.experiments.sweep import Choices, Fit, Space, SweepResult, Trial, parse_grid, sweep
 from chainrule.experiments.sweep.fitting import Fitter
@@ -114,6 +114,20 @@ class TestGrid:
         assert likelihoods(result) == likelihoods(found)
         assert result.test_log_likelihood == found.test_log_likelihood
         assert capfd.readouterr() == ("", "")
+
+    def test_a_trial_that_another_worker_finished_is_let_go(self, found, dataset, tmp_path, monkeypatch):
+        optimize, calls = optuna.Study.optimize, []
+
+        def too_late(study, *arguments, **options):
+            calls.append(len(calls))
+            if len(calls) == 2:
+                raise optuna.exceptions.UpdateFinishedTrialError
+            optimize(study, *arguments, **options)
+
+        monkeypatch.setattr(optuna.Study, "optimize", too_late)
+        result = sweep(dataset, "made", grid=GRID, max_epochs=4, out=tmp_path)
+        assert likelihoods(result) == likelihoods(found)
+        assert len(calls) == len(result.trials) + 1
 
     def test_the_folder_holds_results_and_a_report(self, found):
         folder = found.path.parent

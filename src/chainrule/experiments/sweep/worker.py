@@ -10,6 +10,7 @@ import sys
 import time
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -115,17 +116,26 @@ def work(job: Job, worker: int = 0, on_trial: Callable[[], None] | None = None) 
         add_missing(study, job.space, job.n_trials)
         trials = counted(study)
         if _has_work(job, trials):
-            study.optimize(
-                lambda trial: _objective(job, study, trial),
-                n_trials=1,
-                catch=(_NotNeeded, _CannotBeFitted),
-            )
+            _do_next(job, study)
             if on_trial is not None:
                 on_trial()
         elif any(is_running(trial) for trial in trials):
             time.sleep(_TICK)
         else:
             return
+
+
+def _do_next(job: Job, study: optuna.Study) -> None:
+    """Do the next trial that waits, or one more of a search."""
+    import optuna
+
+    # SQLite lets two workers take the same trial at the same moment; the slower one finds it finished.
+    with suppress(optuna.exceptions.UpdateFinishedTrialError):
+        study.optimize(
+            lambda trial: _objective(job, study, trial),
+            n_trials=1,
+            catch=(_NotNeeded, _CannotBeFitted),
+        )
 
 
 def main() -> int:
