@@ -18,7 +18,7 @@ from chainrule.datasets import Dataset
 from chainrule.errors import DataError, MissingPackageError, ParameterError
 from chainrule.evaluation import paired_difference
 
-optuna = pytest.importorskip("optuna", reason="Optuna is not installed")
+pytest.importorskip("optuna", reason="Optuna is not installed")
 
 from chainrule.experiments.sweep import Choices, Fit, Space, SweepResult, Trial, parse_grid, sweep
 from chainrule.experiments.sweep.fitting import Fitter
@@ -116,6 +116,8 @@ class TestGrid:
         assert capfd.readouterr() == ("", "")
 
     def test_a_trial_that_another_worker_finished_is_let_go(self, found, dataset, tmp_path, monkeypatch):
+        import optuna
+
         optimize, calls = optuna.Study.optimize, []
 
         def too_late(study, *arguments, **options):
