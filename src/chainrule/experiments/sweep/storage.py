@@ -250,15 +250,33 @@ def _opened(address: str, scheme: str) -> optuna.storages.BaseStorage:
     arguments = {"connect_args": {"timeout": _PATIENCE}} if scheme == "sqlite" else {"pool_pre_ping": True}
     for attempt in range(_ATTEMPTS):
         try:
-            return optuna.storages.RDBStorage(
+            storage = optuna.storages.RDBStorage(
                 address, engine_kwargs=arguments, heartbeat_interval=_HEARTBEAT, grace_period=_GRACE
             )
+            if scheme == "sqlite":
+                _let_one_write_at_a_time(storage.engine)
+            return storage
         except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
             made_twice = isinstance(error, sqlalchemy.exc.IntegrityError) or "already exists" in str(error)
             if not made_twice or attempt == _ATTEMPTS - 1:
                 raise
             time.sleep(1)
     raise AssertionError("the last attempt raises")
+
+
+def _let_one_write_at_a_time(engine: Any) -> None:
+    """Begin transactions of an SQLite file with its lock: else two workers can take the same trial."""
+    import sqlalchemy
+
+    @sqlalchemy.event.listens_for(engine, "connect")
+    def leave_beginning_to_us(connection: Any, _: Any) -> None:
+        connection.isolation_level = None
+
+    @sqlalchemy.event.listens_for(engine, "begin")
+    def begin(connection: Any) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    engine.dispose()  # Connections made before would go on as they began.
 
 
 def _missing_module(error: BaseException) -> str:
