@@ -345,7 +345,7 @@ def test_rows_far_down_a_big_array_are_counted_rightly():
         (pd.DataFrame({"a": [1, True, 2]}, dtype=object), "'a' mixes types .*True, bool, in row 2"),
         (pd.DataFrame({"a": [1.0, None, 2]}), "'a' holds a missing value .* in row 2"),
         (pl.DataFrame({"a": ["x", None, None]}), "'a' holds a missing value .* in row 2 .2 such"),
-        (pl.DataFrame({"a": [1.0, float("nan")]}), "'a' holds NaN in row 2"),
+        (pl.DataFrame({"a": [1.0, float("nan")]}), "'a' holds a missing value .* in row 2"),
         (pd.DataFrame({"when": pd.to_datetime(["2020-01-01"] * 3)}), "'when' holds dates or times"),
         (pl.DataFrame({"a": [[1], [2]]}), "'a' has dtype List"),
         (pd.DataFrame([[1, 2], [3, 4]], columns=["a", "a"]), "'a' appears more than once"),
@@ -372,7 +372,8 @@ def test_sparse_matrices_are_refused():
         (np.zeros((2, 3)), r"shape \(2, 3\); expected \(n, 2\)"),
         (np.array([[0, 2.0]]), "code 2 of column 'x2' in row 1 is none of 0..1"),
         (np.array([[0, 0.0], [0, 0.5]]), "code 0.5 of column 'x2' in row 2"),
-        (np.array([[np.nan, 0]]), "NaN"),
+        (np.array([[np.inf, 0]]), "infinity"),
+        (np.array([[np.nan, 0], [0, np.nan], [0, 3]]), "code 3 of column 'x2' in row 3"),
     ],
 )
 def test_codes_that_are_none(codes, message):

@@ -1,4 +1,4 @@
-"""Build the user's container from decoded columns."""
+"""Build the user's container from decoded columns, in which None stands for a missing value."""
 
 from __future__ import annotations
 
@@ -52,11 +52,20 @@ def _pandas_column(variable: Variable, values: NDArray[Any]) -> Any:
     import pandas as pd
 
     if not variable.dtype.startswith("category"):
-        return pd.Series(values.tolist() if values.dtype == object else values, dtype=variable.dtype)
-    position = {level: code for code, level in enumerate(variable.levels)}
+        listed = values.tolist() if values.dtype == object else values
+        return pd.Series(listed, dtype=_pandas_dtype(variable.dtype, values))
+    position = {level: code for code, level in enumerate(variable.levels)} | {None: -1}
     codes = [position[value] for value in values.tolist()]
     ordered = variable.dtype.endswith("[ordered]")
     return pd.Series(pd.Categorical.from_codes(codes, categories=list(variable.levels), ordered=ordered))
+
+
+def _pandas_dtype(dtype: str, values: NDArray[Any]) -> str:
+    """Return the dtype of a column, or what pandas itself makes of it where it cannot hold missing values."""
+    has_missing = values.dtype == object and any(value is None for value in values)
+    if not has_missing or not re.fullmatch(r"bool|u?int\d+", dtype):
+        return dtype
+    return "object" if dtype == "bool" else "float64"
 
 
 def _build_polars(variables: Sequence[Variable], values: Values, integer_names: bool) -> Any:

@@ -12,19 +12,30 @@ from numpy.typing import NDArray
 
 from chainrule.errors import DataError
 from chainrule.schema.tables import Column, Table
-from chainrule.schema.variables import Variable
+from chainrule.schema.variables import Variable, quoted
 
-__all__ = ["check_codes", "decode_column", "decode_matrix", "encode_table", "is_integer_dtype"]
+__all__ = [
+    "LARGEST_CODE",
+    "check_codes",
+    "decode_column",
+    "decode_matrix",
+    "encode_table",
+    "is_integer_dtype",
+]
 
 _BLOCK = 2**20  # values per block of a pass over a matrix
-_LARGEST_CODE = float(np.finfo(np.float32).max)
+LARGEST_CODE = float(np.finfo(np.float32).max)
+"""Codes are float32."""
 
 Positions = slice | NDArray[np.intp]
 Floats = NDArray[np.float64]
 
 
 def encode_table(table: Table, variables: Sequence[Variable]) -> NDArray[np.float32]:
-    """Return the codes, shape (n, D), of a table whose columns are in the order of `variables`."""
+    """Return the codes, shape (n, D), of a table whose columns are in the order of `variables`.
+
+    The code of a missing value is NaN.
+    """
     codes = np.empty((table.n_rows, len(variables)), dtype=np.float32)
     remaining = range(len(variables))
     if table.matrix is not None:
@@ -42,7 +53,10 @@ def encode_table(table: Table, variables: Sequence[Variable]) -> NDArray[np.floa
 
 
 class _Group(ABC):
-    """The variables of one numeric kind; they are coded together, block of rows by block of rows."""
+    """The variables of one numeric kind; they are coded together, block of rows by block of rows.
+
+    NaN stands for a missing value on both sides.
+    """
 
     def __init__(self, members: Sequence[tuple[int, Variable]], n_variables: int) -> None:
         self.numbers = [number for number, _ in members]
@@ -81,7 +95,7 @@ class _Group(ABC):
 
 class _ZeroOne(_Group):
     def encode(self, block: Floats, start: int) -> Floats:
-        bad = (block != 0) & (block != 1)
+        bad = _unless_nan((block != 0) & (block != 1), block)
         if bad.any():
             self.refuse(bad, block, start, "an unseen level; known levels are 0 and 1")
         return block
@@ -97,7 +111,7 @@ class _Ordinal(_Group):
         self.high = _shared(variable.high for variable in self.variables)
 
     def encode(self, block: Floats, start: int) -> Floats:
-        bad = block != np.rint(block)
+        bad = _is_broken(block)
         if bad.any():
             self.refuse(bad, block, start, "the column is ordinal, which takes integers only")
         outside = (block < self.low) | (block > self.high)
@@ -130,7 +144,7 @@ class _Continuous(_Group):
     def encode(self, block: Floats, start: int) -> Floats:
         with np.errstate(over="ignore"):
             codes = (block - self.location) / self.scale
-        bad = ~(np.abs(codes) <= _LARGEST_CODE)
+        bad = np.abs(codes) > LARGEST_CODE
         if bad.any():
             reason = "too far from the training rows (mean {variable.location:g}, sd {variable.scale:g})"
             self.refuse(bad, block, start, reason)
@@ -142,6 +156,16 @@ class _Continuous(_Group):
             if limits is not None:
                 values[:, column] = np.clip(np.rint(values[:, column]), *limits)
         return values
+
+
+def _is_broken(block: NDArray[Any]) -> NDArray[np.bool_]:
+    """Where the numbers are not whole; NaN does not count."""
+    return _unless_nan(block != np.rint(block), block)
+
+
+def _unless_nan(bad: NDArray[np.bool_], block: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return `bad` without NaN, which differs from every number."""
+    return bad & ~np.isnan(block) if bad.any() else bad
 
 
 def _shared(numbers: Iterable[int]) -> Any:
@@ -177,15 +201,19 @@ def _group_type(variable: Variable) -> type[_Group] | None:
 
 
 def _encode_column(column: Column, variable: Variable) -> NDArray[Any]:
+    """Return one code per row, NaN where the value is missing."""
+    if len(column.values) == 0:  # of no type that could be checked
+        return column.over_rows(np.empty(0))
     if variable.kind in ("ordinal", "continuous"):
         _require_numbers(column, variable)
         group = (_Ordinal if variable.kind == "ordinal" else _Continuous)([(0, variable)], 1)
-        return group.encode(column.values.astype(np.float64)[:, None], 0)[:, 0]
+        values = column.over_rows(column.values.astype(np.float64))
+        return group.encode(values[:, None], 0)[:, 0]
     codes = _level_codes(column, variable)
     unseen = codes < 0
     if unseen.any():
         _refuse_level(column, variable, unseen)
-    return codes
+    return column.over_rows(codes)
 
 
 def _require_numbers(column: Column, variable: Variable) -> None:
@@ -194,7 +222,7 @@ def _require_numbers(column: Column, variable: Variable) -> None:
     row = next((r for r, value in enumerate(column.values) if isinstance(value, str)), 0)
     raise DataError(
         f"column {variable.name!r} is {variable.kind} and takes numbers, "
-        f"but holds {column.values[row]!r} in row {row + 1}"
+        f"but holds {column.values[row]!r} in row {column.row(row)}"
     )
 
 
@@ -219,12 +247,9 @@ def _refuse_level(column: Column, variable: Variable, unseen: NDArray[np.bool_])
     row = int(np.argmax(unseen))
     value = column.values[row]
     value = value.item() if isinstance(value, np.generic) else value
-    known = ", ".join(repr(level) for level in variable.levels[:5])
-    if len(variable.levels) > 5:
-        known += f" and {len(variable.levels) - 5} more"
     raise DataError(
-        f"column {variable.name!r} holds {value!r} in row {row + 1}: an unseen level; "
-        f"known levels are {known}"
+        f"column {variable.name!r} holds {value!r} in row {column.row(row)}: an unseen level; "
+        f"known levels are {quoted(variable.levels)}"
     )
 
 
@@ -232,16 +257,16 @@ def _refuse_level(column: Column, variable: Variable, unseen: NDArray[np.bool_])
 
 
 def check_codes(codes: Any, variables: Sequence[Variable]) -> NDArray[Any]:
-    """Return codes as an array (n, D); refuse what no variable has."""
+    """Return codes as an array (n, D), NaN where a value is missing; refuse what no variable has."""
     array = np.asarray(codes)
     if array.ndim != 2 or array.shape[1] != len(variables):
         raise DataError(f"codes have shape {array.shape}; expected (n, {len(variables)})")
-    if not np.isfinite(array).all():
-        raise DataError("codes hold NaN or infinity")
+    if np.isinf(array).any():
+        raise DataError("codes hold infinity")
     top = np.array([np.inf if v.n_levels is None else v.n_levels - 1 for v in variables])
     discrete = np.isfinite(top)
     block = array if discrete.all() else array[:, discrete]
-    bad = (block < 0) | (block > top[discrete]) | (block != np.rint(block))
+    bad = (block < 0) | (block > top[discrete]) | _is_broken(block)
     if bad.any():
         column = int(np.argmax(bad.any(axis=0)))
         row = int(np.argmax(bad[:, column]))
@@ -254,7 +279,7 @@ def check_codes(codes: Any, variables: Sequence[Variable]) -> NDArray[Any]:
 
 
 def decode_matrix(codes: NDArray[Any], variables: Sequence[Variable], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Return a numeric array (n, D) of `dtype`."""
+    """Return a numeric array (n, D) of `dtype`, NaN where a value is missing."""
     values = np.empty(codes.shape, dtype=dtype)
     groups = _numeric_groups(variables)
     for group in groups:
@@ -266,7 +291,19 @@ def decode_matrix(codes: NDArray[Any], variables: Sequence[Variable], dtype: np.
 
 
 def decode_column(codes: NDArray[Any], variable: Variable) -> NDArray[Any]:
-    """Return the values of one column: numbers, or Python objects for levels that are text."""
+    """Return the values of one column: numbers, or Python objects for levels that are text.
+
+    With missing values these are Python objects, too, and None where the value is missing.
+    """
+    missing = np.isnan(codes)
+    if not missing.any():
+        return _decode_present(codes, variable)
+    values = np.full(len(codes), None, dtype=object)
+    values[~missing] = _decode_present(codes[~missing], variable)
+    return values
+
+
+def _decode_present(codes: NDArray[Any], variable: Variable) -> NDArray[Any]:
     if variable.kind in ("ordinal", "continuous"):
         group = (_Ordinal if variable.kind == "ordinal" else _Continuous)([(0, variable)], 1)
         values = group.decode(codes.astype(np.float64)[:, None], 0)[:, 0]

@@ -15,8 +15,9 @@ from chainrule.errors import DataError, StorageError
 from chainrule.schema.building import build_frame, build_object_array
 from chainrule.schema.coding import check_codes, decode_column, decode_matrix, encode_table
 from chainrule.schema.inference import infer_variables
+from chainrule.schema.lookup import column_numbers, encode_value
 from chainrule.schema.tables import Container, Table, read_table
-from chainrule.schema.variables import Kind, Variable, pack_variables, unpack_variables
+from chainrule.schema.variables import Kind, Variable, pack_variables, quoted, unpack_variables
 
 __all__ = ["Schema"]
 
@@ -52,7 +53,7 @@ class Schema:
     integer_names: bool = False
 
     @classmethod
-    def infer(cls, X: Any, kinds: str | Mapping[Any, str] | None = None) -> Schema:
+    def infer(cls, X: Any, kinds: str | Mapping[Any, str] | None = None, missing: bool = False) -> Schema:
         """Find the kind of every column from the training rows.
 
         An array of zeros and ones is binary; an array of integers is ordinal, with one range for all
@@ -66,6 +67,9 @@ class Schema:
         kinds : str or mapping, optional
             The kind of all columns, or of some of them by name or number (from 0). A declared kind
             wins over what the values suggest.
+        missing : bool, default=False
+            Whether cells may be missing (NaN, None, null). They are left out: the cells that are there
+            tell the kinds, levels, ranges and scales, and every column must have some.
 
         Raises
         ------
@@ -73,7 +77,7 @@ class Schema:
             If the rows cannot be used as they are: naming the column, the row (counted from 1), and
             what to do.
         """
-        table = read_table(X)
+        table = read_table(X, missing)
         variables = infer_variables(table, kinds)
         return cls(variables, table.container, table.dtype, table.integer_names)
 
@@ -105,6 +109,12 @@ class Schema:
         scales = [variable.scale for variable in self.variables if variable.kind == "continuous"]
         return -float(np.log(scales).sum()) if scales else 0.0
 
+    def log_det_of(self, asked: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """Return what to add to log-densities of the codes of some variables of each row, bool (n, D), in nats."""
+        scales = [variable.scale if variable.kind == "continuous" else 1.0 for variable in self.variables]
+        log_det: NDArray[np.float64] = -(asked @ np.log(scales))
+        return log_det
+
     @property
     def is_discrete(self) -> bool:
         """Whether no variable is continuous, so that the model gives probabilities."""
@@ -122,7 +132,7 @@ class Schema:
 
     # ------------------------------------------------------------ codes
 
-    def encode(self, X: Any, *, estimator: str = "Schema") -> NDArray[np.float32]:
+    def encode(self, X: Any, *, estimator: str = "Schema", missing: bool = False) -> NDArray[np.float32]:
         """Turn rows into codes.
 
         Ordinal values beyond the range of the training rows become the end levels, which stand for
@@ -134,6 +144,8 @@ class Schema:
             Columns of a DataFrame may come in any order.
         estimator : str
             Who asks, for the error message about a wrong number of columns.
+        missing : bool, default=False
+            Whether cells may be missing (NaN, None, null); their code is NaN.
 
         Returns
         -------
@@ -144,7 +156,7 @@ class Schema:
         DataError
             If columns are missing, or a value is missing, infinite, unseen or of the wrong type.
         """
-        table = read_table(X)
+        table = read_table(X, missing)
         return encode_table(self._aligned(table, estimator), self.variables)
 
     def _aligned(self, table: Table, estimator: str) -> Table:
@@ -155,7 +167,7 @@ class Schema:
             raise DataError(self._width_message(table, estimator, missing, by_name))
         if missing:
             unknown = sorted(set(table.names) - set(self.names))
-            raise DataError(f"X lacks the column(s) {_quoted(missing)} and has {_quoted(unknown)} instead")
+            raise DataError(f"X lacks the column(s) {quoted(missing)} and has {quoted(unknown)} instead")
         if not by_name or table.names == self.names:
             return table
         position = {name: d for d, name in enumerate(table.names)}
@@ -167,31 +179,100 @@ class Schema:
             f"{self.n_variables} features as input"
         )
         if missing:
-            return f"{message}: it lacks {_quoted(missing)}"
+            return f"{message}: it lacks {quoted(missing)}"
         unknown = sorted(set(table.names) - set(self.names)) if by_name else []
-        return f"{message}: drop {_quoted(unknown)}" if unknown else message
+        return f"{message}: drop {quoted(unknown)}" if unknown else message
 
     def decode(self, codes: NDArray[Any]) -> Any:
         """Turn codes into rows in the user's container, columns, dtypes and units.
 
+        A missing value is NaN in arrays of floats, None in arrays of objects, and null in DataFrames. In
+        pandas, which cannot hold it among its own integers and booleans, these columns become float64
+        and object.
+
         Parameters
         ----------
         codes : ndarray of shape (n, D)
+            NaN is the code of a missing value.
 
         Raises
         ------
         DataError
-            If the shape is wrong, or a code is none of a variable's codes.
+            If the shape is wrong, a code is none of a variable's codes, or a value is missing and the
+            container is an array of integers, booleans or text.
         """
         codes = check_codes(codes, self.variables)
         if self.container == "numpy":
             dtype = np.dtype(self.dtype)
+            if dtype.kind not in "fO":
+                self._refuse_missing(codes)
             if dtype.kind in "biuf":
                 return decode_matrix(codes, self.variables, dtype)
         values = [decode_column(codes[:, d], variable) for d, variable in enumerate(self.variables)]
         if self.container == "numpy":
             return build_object_array(values, str(self.dtype))
         return build_frame(self.container, self.variables, values, self.integer_names)
+
+    def _refuse_missing(self, codes: NDArray[Any]) -> None:
+        missing = np.isnan(codes)
+        if not missing.any():
+            return
+        column = int(np.argmax(missing.any(axis=0)))
+        row = int(np.argmax(missing[:, column])) + 1
+        raise DataError(
+            f"the value of column {self.names[column]!r} in row {row} is missing (its code is NaN), which an "
+            f"array of dtype {self.dtype} cannot hold: fit the model on an array of floats or on a DataFrame"
+        )
+
+    # ------------------------------------------------------------ what a user names
+
+    def column_numbers(self, columns: Any) -> list[int]:
+        """Return the numbers, from 0, of columns.
+
+        Parameters
+        ----------
+        columns : str, int or iterable of these
+            Names, or numbers from 0; of a pandas table with integer column names, these names. The names
+            of an array's columns are ``"x1"``, ``"x2"``, ...
+
+        Raises
+        ------
+        DataError
+            If a column is unknown or given twice.
+
+        Examples
+        --------
+        >>> Schema.infer(np.eye(3)).column_numbers(["x3", 0])
+        [2, 0]
+        """
+        return column_numbers(columns, self.names, self.integer_names)
+
+    def encode_values(self, values: Mapping[Any, Any]) -> dict[int, float]:
+        """Turn values of some columns into codes, by the columns' numbers.
+
+        Parameters
+        ----------
+        values : mapping
+            From a column, as in `column_numbers`, to its value: a level or a number, or the text that
+            spells it (``"female"``, ``"39"``, ``"1.5"``, ``"True"``).
+
+        Raises
+        ------
+        DataError
+            If a column is unknown, or its value is none of its levels, beyond its range, or not finite.
+
+        Examples
+        --------
+        >>> schema = Schema.infer([[17, "no"], [90, "yes"], [41, "yes"]])
+        >>> schema.encode_values({"x1": "39", "x2": "yes"})
+        {0: 22.0, 1: 1.0}
+        """
+        if not isinstance(values, Mapping):
+            raise DataError(f"values must be a mapping from columns to values, got {type(values).__name__}")
+        numbers = self.column_numbers(list(values))
+        return {
+            d: encode_value(values[key], self.variables[d]) for d, key in zip(numbers, values, strict=True)
+        }
 
     # ------------------------------------------------------------ storage
 
@@ -223,8 +304,3 @@ class Schema:
                 f"the stored schema is damaged (container {container!r}, {len(variables)} columns)"
             )
         return cls(variables, container, dtype, bool(integer_names))
-
-
-def _quoted(names: Sequence[str]) -> str:
-    shown = ", ".join(repr(name) for name in names[:5])
-    return f"{shown} and {len(names) - 5} more" if len(names) > 5 else shown

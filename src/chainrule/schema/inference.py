@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
 
@@ -10,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chainrule.errors import DataError
+from chainrule.schema.lookup import did_you_mean
 from chainrule.schema.tables import Column, Table
 from chainrule.schema.variables import KINDS, Kind, Variable, plain_level
 
@@ -31,9 +31,23 @@ def infer_variables(table: Table, kinds: Kinds) -> tuple[Variable, ...]:
     if table.n_rows < 2:
         raise DataError("X has 1 row (n_samples = 1); at least 2 rows are needed to fit a distribution")
     declared = _declared_kinds(kinds, table.names)
+    _refuse_empty(table)
     if table.matrix is not None:
         return _infer_matrix(table, declared, whole=isinstance(kinds, str))
     return tuple(_infer_column(table.column(d), declared.get(d)) for d in range(table.n_columns))
+
+
+def _refuse_empty(table: Table) -> None:
+    """Refuse a column whose cells are all missing."""
+    if not table.has_missing:
+        return
+    if table.matrix is not None:
+        empty = np.isnan(np.fmin.reduce(table.matrix, axis=0))
+    else:
+        empty = np.array([len(column.values) == 0 for column in table.columns])
+    if empty.any():
+        name = table.names[int(np.argmax(empty))]
+        raise DataError(f"column {name!r} holds no value in any of the {table.n_rows} rows; drop it")
 
 
 # ---------------------------------------------------------------- declared kinds
@@ -64,8 +78,7 @@ def _position(key: Any, positions: Mapping[str, int]) -> int:
         return positions[key]
     if isinstance(key, (int, np.integer)) and 0 <= key < len(positions):
         return int(key)
-    close = difflib.get_close_matches(str(key), positions, n=1)
-    hint = f"; did you mean {close[0]!r}?" if close else ""
+    hint = did_you_mean(key, positions)
     raise DataError(f"kinds names the column {key!r}, which X does not have{hint}")
 
 
@@ -96,7 +109,7 @@ def _declared_shared(matrix: NDArray[Any], kind: Kind) -> dict[str, Any] | None:
     if kind == "binary" and _is_zero_one(matrix):
         return _zero_one_facts(matrix.dtype)
     if kind == "ordinal" and matrix.dtype.kind != "b" and _is_integral(matrix):
-        low, high = int(matrix.min()), int(matrix.max())
+        low, high = map(int, _range(matrix))
         if _fits_ordinal(low, high):
             return {"kind": "ordinal", "low": low, "high": high}
     return None
@@ -108,7 +121,7 @@ def _shared_facts(matrix: NDArray[Any]) -> dict[str, Any] | None:
         return None
     if _is_zero_one(matrix):
         return _zero_one_facts(matrix.dtype)
-    low, high = matrix.min(), matrix.max()
+    low, high = _range(matrix)
     if float(high) - float(low) <= MAX_ORDINAL_RANGE and _fits_ordinal(low, high) and _is_integral(matrix):
         return {"kind": "ordinal", "low": int(low), "high": int(high)}
     return None
@@ -122,6 +135,11 @@ def _fits_ordinal(low: Any, high: Any) -> bool:
     return int(high) - int(low) < _MAX_CODE and max(abs(int(low)), abs(int(high))) <= _MAX_INTEGER
 
 
+def _range(matrix: NDArray[Any]) -> tuple[Any, Any]:
+    """Return the least and the greatest value that is not NaN."""
+    return np.fmin.reduce(matrix, axis=None), np.fmax.reduce(matrix, axis=None)
+
+
 def _row_blocks(matrix: NDArray[Any]) -> Iterable[NDArray[Any]]:
     step = max(1, _BLOCK // max(1, matrix[:1].size))
     return (matrix[start : start + step] for start in range(0, len(matrix), step))
@@ -130,13 +148,14 @@ def _row_blocks(matrix: NDArray[Any]) -> Iterable[NDArray[Any]]:
 def _is_zero_one(matrix: NDArray[Any]) -> bool:
     if matrix.dtype.kind != "f":
         return bool(matrix.min() >= 0 and matrix.max() <= 1)
-    return all(bool(((block == 0) | (block == 1)).all()) for block in _row_blocks(matrix))
+    return all(bool(((block == 0) | (block == 1) | np.isnan(block)).all()) for block in _row_blocks(matrix))
 
 
 def _is_integral(matrix: NDArray[Any]) -> bool:
     if matrix.dtype.kind != "f":
         return True
-    return all(bool((block == np.rint(block)).all()) for block in _row_blocks(matrix))
+    # this way around, NaN does not count
+    return not any(bool((np.abs(block - np.rint(block)) > 0).any()) for block in _row_blocks(matrix))
 
 
 def _infer_free(table: Table, free: Sequence[int]) -> dict[int, Variable]:
@@ -145,10 +164,13 @@ def _infer_free(table: Table, free: Sequence[int]) -> dict[int, Variable]:
     if matrix.dtype.kind != "f":
         return {d: _infer_column(table.column(d), None) for d in free}
     found: dict[int, Variable] = {}
-    step = max(1, _BLOCK // len(matrix))
+    # columns with holes are read one by one, as each has other rows
+    step = 1 if table.has_missing else max(1, _BLOCK // len(matrix))
     for start in range(0, len(free), step):
         positions = list(free[start : start + step])
         block = np.asarray(matrix[:, positions], dtype=np.float64)
+        if table.has_missing:
+            block = block[~np.isnan(block[:, 0])]
         names = [table.names[d] for d in positions]
         found |= zip(positions, _infer_float_block(block, names, str(matrix.dtype)), strict=True)
     return found
@@ -247,7 +269,7 @@ def _refuse_numbers_in_text(column: Column) -> None:
         )
     row = numeric.index(False)
     raise DataError(
-        f"column {column.name!r} holds text among numbers: {column.values[row]!r} in row {row + 1} "
+        f"column {column.name!r} holds text among numbers: {column.values[row]!r} in row {column.row(row)} "
         f"({len(numeric) - sum(numeric)} such in the column): {remedy}"
     )
 
@@ -255,10 +277,12 @@ def _refuse_numbers_in_text(column: Column) -> None:
 def _refuse_mixture(column: Column) -> None:
     first = column.values[0]
     row = next(r for r, value in enumerate(column.values) if type(value) is not type(first))
-    other = column.values[row]
+    shown = "; ".join(
+        f"{value!r}, {type(value).__name__}, in row {column.row(r)}"
+        for r, value in ((0, first), (row, column.values[row]))
+    )
     raise DataError(
-        f"column {column.name!r} mixes types ({first!r}, {type(first).__name__}, in row 1; {other!r}, "
-        f"{type(other).__name__}, in row {row + 1}): convert it to one type, or declare "
+        f"column {column.name!r} mixes types ({shown}): convert it to one type, or declare "
         f"kinds={{{column.name!r}: 'categorical'}}"
     )
 
@@ -304,7 +328,7 @@ def _declared_ordinal(column: Column) -> Variable:
         row = int(np.argmax(wrong))
         raise DataError(
             f"column {column.name!r} was declared ordinal, which needs integers, but holds "
-            f"{column.values[row]:g} in row {row + 1}: round it or declare it continuous"
+            f"{column.values[row]:g} in row {column.row(row)}: round it or declare it continuous"
         )
     low, high = column.values.min(), column.values.max()
     if not _fits_ordinal(low, high):
@@ -331,7 +355,7 @@ def _require_numbers(column: Column, kind: Kind) -> None:
     shown = ""
     if column.family in ("text", "mixed", "category"):
         row = next((r for r, value in enumerate(column.values) if not _parses_as_number(value)), 0)
-        shown = f" ({column.values[row]!r} in row {row + 1})"
+        shown = f" ({column.values[row]!r} in row {column.row(row)})"
     raise DataError(
         f"column {column.name!r} was declared {kind}, which needs numbers, but holds {column.family} values"
         f"{shown}: convert it, or declare it categorical"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal, NoReturn, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from chainrule.errors import DataError
 from chainrule.schema.variables import plain_level
 
-__all__ = ["Column", "Container", "Family", "Table", "read_table"]
+__all__ = ["Column", "Container", "Family", "Table", "is_missing", "read_table"]
 
 Container = Literal["numpy", "pandas", "polars", "pyarrow"]
 Family = Literal["boolean", "integer", "float", "text", "category", "mixed"]
@@ -23,10 +23,11 @@ _FAMILY_OF_DTYPE: dict[str, Family] = {"b": "boolean", "i": "integer", "u": "int
 
 @dataclass(frozen=True)
 class Column:
-    """One column without missing values.
+    """The values of one column, without its missing cells.
 
-    ``values`` has shape (n,): boolean, integer or float for these families, else Python objects.
+    ``values`` are boolean, integer or float numbers for these families, else Python objects.
     ``categories`` are the levels that a categorical dtype declares, in its order.
+    ``present`` says which of the n rows have a value; it is None where all have one.
     """
 
     name: str
@@ -34,16 +35,29 @@ class Column:
     family: Family
     dtype: str
     categories: tuple[Any, ...] = ()
+    present: NDArray[np.bool_] | None = None
 
     @property
     def is_numeric(self) -> bool:
         """Whether the values are integers or floats."""
         return self.family in ("integer", "float")
 
+    def row(self, index: int) -> int:
+        """Return the row, counted from 1, of value number `index`."""
+        return index + 1 if self.present is None else int(np.flatnonzero(self.present)[index]) + 1
+
+    def over_rows(self, numbers: NDArray[Any]) -> NDArray[Any]:
+        """Return one number per row from one per value: NaN where a row has no value."""
+        if self.present is None:
+            return numbers
+        filled = np.full(len(self.present), np.nan)
+        filled[self.present] = numbers
+        return filled
+
 
 @dataclass(frozen=True)
 class Table:
-    """A container's rows: either one numeric matrix (n, D), or D columns."""
+    """A container's rows: either one numeric matrix (n, D), NaN where it is missing, or D columns."""
 
     container: Container
     dtype: str | None
@@ -52,6 +66,7 @@ class Table:
     matrix: NDArray[Any] | None = None
     columns: tuple[Column, ...] = ()
     integer_names: bool = False
+    has_missing: bool = False
 
     @property
     def n_columns(self) -> int:
@@ -67,22 +82,25 @@ class Table:
         """Return column number `index`, from 0."""
         if self.matrix is None:
             return self.columns[index]
-        values = self.matrix[:, index]
-        return Column(self.names[index], values, _FAMILY_OF_DTYPE[values.dtype.kind], str(values.dtype))
+        name, values, dtype = self.names[index], self.matrix[:, index], str(self.matrix.dtype)
+        family = _FAMILY_OF_DTYPE[values.dtype.kind]
+        return _float_column(name, values, dtype) if self.has_missing else Column(name, values, family, dtype)
 
     def take_columns(self, order: Sequence[int]) -> Table:
         """Return a DataFrame's table with its columns in another order."""
         names = tuple(self.names[index] for index in order)
         columns = tuple(self.columns[index] for index in order)
-        return Table(self.container, self.dtype, names, self.n_rows, None, columns, self.integer_names)
+        return replace(self, names=names, columns=columns)
 
 
-def read_table(data: Any) -> Table:
+def read_table(data: Any, missing: bool = False) -> Table:
     """Read rows; refuse what is empty, missing, infinite or of an unsupported type.
 
     Parameters
     ----------
     data : array-like or DataFrame of shape (n, D)
+    missing : bool, default=False
+        Whether cells may be missing.
 
     Raises
     ------
@@ -91,9 +109,23 @@ def read_table(data: Any) -> Table:
     """
     if hasattr(data, "collect"):
         raise DataError(f"X is a {type(data).__name__}; expected {_SUPPORTED}: call .collect() first")
-    if hasattr(data, "columns") or hasattr(data, "column_names"):
-        return _read_frame(data)
-    return _read_array(_as_array(data))
+    is_frame = hasattr(data, "columns") or hasattr(data, "column_names")
+    table = _read_frame(data) if is_frame else _read_array(_as_array(data))
+    if table.has_missing and not missing:
+        _refuse_missing(table)
+    return table
+
+
+def _refuse_missing(table: Table) -> NoReturn:
+    found = (table.column(d) for d in range(table.n_columns))
+    column = next(column for column in found if column.present is not None)
+    absent = ~cast("NDArray[np.bool_]", column.present)
+    word = "NaN" if table.matrix is not None else "a missing value (NaN, null)"
+    raise DataError(
+        f"column {column.name!r} holds {word} in row {int(np.argmax(absent)) + 1} ({int(absent.sum())} such "
+        "in the column): fill it in, drop the row, or fit a model of any order, which takes missing values: "
+        'MADE(ordering="any") or OrderlessNADE'
+    )
 
 
 # ---------------------------------------------------------------- arrays
@@ -146,60 +178,68 @@ def _read_array(array: NDArray[Any]) -> Table:
     names = tuple(f"x{number}" for number in range(1, array.shape[1] + 1))
     dtype = str(array.dtype)
     if array.dtype.kind in _FAMILY_OF_DTYPE:
-        _check_finite_matrix(array, names)
-        return Table("numpy", dtype, names, len(array), matrix=array)
+        return Table("numpy", dtype, names, len(array), array, has_missing=_has_nan(array, names))
     if array.dtype.kind == "c":
         raise DataError("Complex data not supported: split the real and the imaginary part into columns")
     if array.dtype.kind not in "OU":
         raise DataError(f"X has dtype {dtype}, which is not supported: convert it to numbers or text")
     columns = tuple(_object_column(name, array[:, d].astype(object), dtype) for d, name in enumerate(names))
-    return Table("numpy", dtype, names, len(array), columns=columns)
+    return Table("numpy", dtype, names, len(array), columns=columns, has_missing=_any_missing(columns))
 
 
-def _check_finite_matrix(matrix: NDArray[Any], names: Sequence[str]) -> None:
+def _has_nan(matrix: NDArray[Any], names: Sequence[str]) -> bool:
+    """Whether a matrix holds NaN; refuse infinity."""
     if matrix.dtype.kind != "f" or np.isfinite(matrix).all():
-        return
-    first = int(np.flatnonzero(~np.isfinite(matrix).all(axis=0))[0])
-    _check_finite(names[first], matrix[:, first])
+        return False
+    infinite = np.isinf(matrix).any(axis=0)
+    if infinite.any():
+        first = int(np.argmax(infinite))
+        _float_column(names[first], matrix[:, first], str(matrix.dtype))
+    return True
 
 
 # ---------------------------------------------------------------- columns
 
 
-def _check_finite(name: str, values: NDArray[Any]) -> None:
-    bad = ~np.isfinite(values)
+def _any_missing(columns: Iterable[Column]) -> bool:
+    return any(column.present is not None for column in columns)
+
+
+def _without(
+    missing: NDArray[np.bool_], values: NDArray[Any]
+) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+    """Return the values that are there, and which these are (None: all)."""
+    return (values[~missing], ~missing) if missing.any() else (values, None)
+
+
+def _float_column(name: str, values: NDArray[Any], dtype: str) -> Column:
+    values, present = _without(np.isnan(values), values)
+    return _refuse_infinity(Column(name, values, "float", dtype, (), present))
+
+
+def _refuse_infinity(column: Column) -> Column:
+    """Return the column; refuse it where it holds infinity."""
+    bad = np.isinf(column.values)
     if not bad.any():
-        return
-    if np.isnan(values[np.argmax(bad)]):
-        _refuse_missing(name, np.isnan(values), "NaN")
-    row, count = int(np.argmax(bad)) + 1, int(np.isinf(values).sum())
+        return column
     raise DataError(
-        f"column {name!r} holds infinity (inf) in row {row} ({count} such in the column): "
-        "replace it by a finite number or drop the row"
-    )
-
-
-def _refuse_missing(name: str, missing: NDArray[np.bool_], word: str = "a missing value (NaN, null)") -> None:
-    row, count = int(np.argmax(missing)) + 1, int(missing.sum())
-    raise DataError(
-        f"column {name!r} holds {word} in row {row} ({count} such in the column): "
-        "missing values are not modelled yet, so drop or fill them"
+        f"column {column.name!r} holds infinity (inf) in row {column.row(int(np.argmax(bad)))} "
+        f"({int(bad.sum())} such in the column): replace it by a finite number or drop the row"
     )
 
 
 def _object_column(name: str, values: NDArray[Any], dtype: str) -> Column:
     """Make a column of Python objects numeric where all of them are numbers."""
-    missing = np.fromiter((_is_missing(value) for value in values), dtype=bool, count=len(values))
-    if missing.any():
-        _refuse_missing(name, missing)
+    missing = np.fromiter((is_missing(value) for value in values), dtype=bool, count=len(values))
+    values, present = _without(missing, values)
     family = _family_of_objects(name, values)
-    if family in ("boolean", "integer", "float"):
-        values = _as_numbers(values, family)
-        _check_finite(name, values)
-    return Column(name, values, family, dtype)
+    if family not in ("boolean", "integer", "float"):
+        return Column(name, values, family, dtype, (), present)
+    return _refuse_infinity(Column(name, _as_numbers(values, family), family, dtype, (), present))
 
 
-def _is_missing(value: Any) -> bool:
+def is_missing(value: Any) -> bool:
+    """Whether a Python object stands for a missing value: None, NaN, NA or NaT."""
     if value is None or type(value).__name__ in ("NAType", "NaTType"):
         return True
     return isinstance(value, (float, np.floating)) and bool(np.isnan(value))
@@ -256,7 +296,8 @@ def _read_frame(data: Any) -> Table:
     container = _container(frame.implementation.value)
     _check_not_empty(frame.shape)
     columns = tuple(_frame_column(frame[name]) for name in frame.columns)
-    return Table(container, None, tuple(frame.columns), len(frame), None, columns, integer_names)
+    names, has_missing = tuple(frame.columns), _any_missing(columns)
+    return Table(container, None, names, len(frame), None, columns, integer_names, has_missing)
 
 
 def _container(implementation: str) -> Container:
@@ -289,21 +330,34 @@ def _frame_column(series: Any) -> Column:
     """Read one narwhals Series."""
     import narwhals as nw
 
+    name, token = series.name, _dtype_token(series)
+    if series.dtype.is_float():  # nulls become NaN
+        return _float_column(name, series.to_numpy().astype(np.float64), token)
+    if series.dtype == nw.Object:
+        return _object_column(name, _objects(series), token)
+    if not series.null_count():
+        return _complete_column(series, token)
+    present = ~series.is_null().to_numpy().astype(bool)
+    if not present.any():
+        return Column(name, np.empty(0, dtype=object), "mixed", token, (), present)
+    return replace(_complete_column(series.drop_nulls(), token), present=present)
+
+
+def _complete_column(series: Any, token: str) -> Column:
+    """Read a Series without nulls that is neither of floats nor of Python objects."""
+    import narwhals as nw
+
     name, dtype = series.name, series.dtype
-    if series.null_count():
-        _refuse_missing(name, series.is_null().to_numpy().astype(bool))
-    token = _dtype_token(series)
     if dtype == nw.Boolean:
         return Column(name, series.to_numpy().astype(bool), "boolean", token)
-    if dtype.is_integer() or dtype.is_float():
-        return _numeric_column(series, token)
+    if dtype.is_integer():
+        kind = np.uint64 if str(dtype).startswith("U") else np.int64
+        return Column(name, series.to_numpy().astype(kind), "integer", token)
     if isinstance(dtype, (nw.Categorical, nw.Enum)):
-        return _category_column(series, token)
-    values = np.array([*series.to_list(), None], dtype=object)[:-1]  # None keeps numpy from making it 2-D
+        categories = tuple(plain_level(level, name) for level in _declared_categories(series))
+        return Column(name, _objects(series), "category", token, categories)
     if dtype == nw.String:
-        return Column(name, values, "text", token)
-    if dtype == nw.Object:
-        return _object_column(name, values, token)
+        return Column(name, _objects(series), "text", token)
     if dtype.is_temporal():
         raise DataError(
             f"column {name!r} holds dates or times ({dtype}), which are not modelled yet: "
@@ -314,20 +368,8 @@ def _frame_column(series: Any) -> Column:
     )
 
 
-def _numeric_column(series: Any, token: str) -> Column:
-    values = series.to_numpy()
-    if not series.dtype.is_float():
-        kind = np.uint64 if str(series.dtype).startswith("U") else np.int64
-        return Column(series.name, values.astype(kind), "integer", token)
-    values = values.astype(np.float64)
-    _check_finite(series.name, values)
-    return Column(series.name, values, "float", token)
-
-
-def _category_column(series: Any, token: str) -> Column:
-    values = np.array([*series.to_list(), None], dtype=object)[:-1]
-    categories = tuple(plain_level(level, series.name) for level in _declared_categories(series))
-    return Column(series.name, values, "category", token, categories)
+def _objects(series: Any) -> NDArray[Any]:
+    return np.array([*series.to_list(), None], dtype=object)[:-1]  # None keeps numpy from making it 2-D
 
 
 def _declared_categories(series: Any) -> list[Any]:

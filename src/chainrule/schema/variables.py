@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any, Literal, get_args
@@ -11,7 +11,7 @@ import numpy as np
 
 from chainrule.errors import DataError
 
-__all__ = ["KINDS", "Kind", "Variable", "pack_variables", "plain_level", "unpack_variables"]
+__all__ = ["KINDS", "Kind", "Variable", "pack_variables", "plain_level", "quoted", "unpack_variables"]
 
 Kind = Literal["binary", "categorical", "ordinal", "continuous"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -75,6 +75,16 @@ class Variable:
         if self.kind == "continuous":
             return None
         return self.high - self.low + 1 if self.kind == "ordinal" else len(self.levels)
+
+
+def quoted(values: Sequence[Any], most: int = 5) -> str:
+    """List values in a message, the first few of them.
+
+    >>> quoted(["a", "b", "c"], most=2)
+    "'a', 'b' and 1 more"
+    """
+    shown = ", ".join(repr(value) for value in values[:most])
+    return f"{shown} and {len(values) - most} more" if len(values) > most else shown
 
 
 def plain_level(value: Any, name: str) -> Any:
