@@ -10,10 +10,29 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from chainrule.datasets import load_dataset
-    from chainrule.estimators import GMM, MADE, NADE, Independent, Mixture, MixtureOfBernoullis, load
+    from chainrule.estimators import (
+        GMM,
+        MADE,
+        NADE,
+        Ensemble,
+        Independent,
+        Mixture,
+        MixtureOfBernoullis,
+        load,
+    )
 
 __version__ = "0.1.0"
-__all__ = ["GMM", "MADE", "NADE", "Independent", "Mixture", "MixtureOfBernoullis", "load", "load_dataset"]
+__all__ = [
+    "GMM",
+    "MADE",
+    "NADE",
+    "Ensemble",
+    "Independent",
+    "Mixture",
+    "MixtureOfBernoullis",
+    "load",
+    "load_dataset",
+]
 
 _HOME = dict.fromkeys(__all__, "chainrule.estimators") | {"load_dataset": "chainrule.datasets"}
 

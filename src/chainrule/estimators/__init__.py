@@ -8,11 +8,22 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from chainrule.estimators.base import DensityEstimator
     from chainrule.estimators.baselines import GMM, Independent, Mixture, MixtureOfBernoullis
+    from chainrule.estimators.ensemble import Ensemble
     from chainrule.estimators.loading import load
     from chainrule.estimators.made import MADE
     from chainrule.estimators.nade import NADE
 
-__all__ = ["GMM", "MADE", "NADE", "DensityEstimator", "Independent", "Mixture", "MixtureOfBernoullis", "load"]
+__all__ = [
+    "GMM",
+    "MADE",
+    "NADE",
+    "DensityEstimator",
+    "Ensemble",
+    "Independent",
+    "Mixture",
+    "MixtureOfBernoullis",
+    "load",
+]
 
 # The baselines need no PyTorch; each module is imported when one of its names is first used.
 _BASELINES = ["GMM", "Independent", "Mixture", "MixtureOfBernoullis"]
@@ -20,6 +31,7 @@ _HOME = {
     "MADE": "chainrule.estimators.made",
     "NADE": "chainrule.estimators.nade",
     **dict.fromkeys(_BASELINES, "chainrule.estimators.baselines"),
+    "Ensemble": "chainrule.estimators.ensemble",
     "DensityEstimator": "chainrule.estimators.base",
     "load": "chainrule.estimators.loading",
 }

@@ -92,9 +92,9 @@ class DensityEstimator(DensityMixin, BaseEstimator, ABC):
 
     def _fit(self, X: Any, context: Any, X_val: Any, context_val: Any) -> None:
         generator = make_generator(self.random_state)
-        schema = Schema.infer(X, self.kinds)
+        schema = Schema.infer(X, self._declared_kinds(), missing=self.supports_missing)
         self._check_kinds(schema)
-        codes = schema.encode(X)
+        codes = schema.encode(X, missing=self.supports_missing)
         self._check_context_use(context, context_val, X_val)
         context_schema = None if context is None else Schema.infer(_as_columns(context))
         context_codes = self._encode_context(context_schema, context, len(codes))
@@ -106,15 +106,9 @@ class DensityEstimator(DensityMixin, BaseEstimator, ABC):
             else:
                 context_codes_val = None
         else:
-            codes_val = schema.encode(X_val)
+            codes_val = schema.encode(X_val, missing=self.supports_missing)
             context_codes_val = self._encode_context(context_schema, context_val, len(codes_val))
-        self.schema_ = schema
-        self.context_schema_ = context_schema
-        self.n_features_in_ = schema.n_variables
-        if schema.named:
-            self.feature_names_in_ = np.array(schema.names, dtype=object)
-        elif hasattr(self, "feature_names_in_"):
-            del self.feature_names_in_
+        self._set_schema(schema, context_schema)
         self._fit_codes(
             codes,
             codes_val if len(codes_val) else None,
@@ -130,9 +124,9 @@ class DensityEstimator(DensityMixin, BaseEstimator, ABC):
         ones.
         """
         check_is_fitted(self, "schema_")
-        codes = self.schema_.encode(X, estimator=type(self).__name__)
+        codes = self.schema_.encode(X, estimator=type(self).__name__, missing=self.supports_missing)
         context_codes = self._encode_fitted_context(context, len(codes))
-        return self._score_codes(codes, context_codes) + self.schema_.log_det
+        return self._score_codes(codes, context_codes) + self.schema_.log_det_of(~np.isnan(codes))
 
     def score(self, X: Any, y: Any = None, context: Any = None) -> float:
         """Return the mean log-likelihood of the rows in nats."""
@@ -168,28 +162,65 @@ class DensityEstimator(DensityMixin, BaseEstimator, ABC):
     def save(self, path: str | Path) -> None:
         """Save the fitted model into a folder: `model.safetensors` and `model.json`."""
         check_is_fitted(self, "schema_")
-        state, arrays = self._get_state()
-        facts = {
-            "class": type(self).__name__,
-            "parameters": {name: _json_safe(value) for name, value in self.get_params(deep=False).items()},
+        facts, arrays = self._describe()
+        schemas = {
             "schema": self.schema_.to_dict(),
             "context_schema": None if self.context_schema_ is None else self.context_schema_.to_dict(),
-            "state": state,
         }
-        write_folder(path, facts, arrays)
+        write_folder(path, facts | schemas, arrays)
 
     @classmethod
     def restore(cls, facts: Mapping[str, Any], arrays: dict[str, np.ndarray]) -> Self:
         """Return the fitted estimator that `save` described."""
-        estimator = cls(**{name: _from_json(value) for name, value in facts["parameters"].items()})
-        estimator.schema_ = Schema.from_dict(facts["schema"])
         context_schema = facts["context_schema"]
-        estimator.context_schema_ = None if context_schema is None else Schema.from_dict(context_schema)
-        estimator.n_features_in_ = estimator.schema_.n_variables
-        if estimator.schema_.named:
-            estimator.feature_names_in_ = np.array(estimator.schema_.names, dtype=object)
+        return cls._from_description(
+            facts,
+            arrays,
+            Schema.from_dict(facts["schema"]),
+            None if context_schema is None else Schema.from_dict(context_schema),
+        )
+
+    def _describe(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """Return class, parameters and what was learned, but not the schemas: members share theirs."""
+        state, arrays = self._get_state()
+        facts = {"class": type(self).__name__, "parameters": self._parameter_facts(), "state": state}
+        return facts, arrays
+
+    @classmethod
+    def _from_description(
+        cls,
+        facts: Mapping[str, Any],
+        arrays: dict[str, np.ndarray],
+        schema: Schema,
+        context_schema: Schema | None,
+    ) -> Self:
+        """Return the fitted estimator that `_describe` described."""
+        estimator = cls._from_parameter_facts(facts["parameters"])
+        estimator._set_schema(schema, context_schema)
         estimator._set_state(facts["state"], arrays)
         return estimator
+
+    def _parameter_facts(self) -> dict[str, Any]:
+        """Return the constructor arguments as JSON can hold them."""
+        return {name: _json_safe(value) for name, value in self.get_params(deep=False).items()}
+
+    @classmethod
+    def _from_parameter_facts(cls, facts: Mapping[str, Any]) -> Self:
+        """Return the unfitted estimator whose arguments `_parameter_facts` returned."""
+        return cls(**{name: _from_json(value) for name, value in facts.items()})
+
+    def _set_schema(self, schema: Schema, context_schema: Schema | None) -> None:
+        self.schema_ = schema
+        self.context_schema_ = context_schema
+        self.n_features_in_ = schema.n_variables
+        if schema.named:
+            self.feature_names_in_ = np.array(schema.names, dtype=object)
+        elif hasattr(self, "feature_names_in_"):
+            del self.feature_names_in_
+
+    def _declared_kinds(self) -> str | Mapping[Any, str] | None:
+        """Return the kinds of columns that the user has set."""
+        return self.kinds
 
     def _check_parameters(self) -> None:
         """Hold the constructor arguments against `_parameter_constraints`, in scikit-learn's form."""
@@ -236,6 +267,11 @@ class DensityEstimator(DensityMixin, BaseEstimator, ABC):
         if len(codes) != n_rows:
             raise DataError(f"context has {len(codes)} rows, expected {n_rows}, one per row of X")
         return codes
+
+    @property
+    def supports_missing(self) -> bool:
+        """Whether rows may have missing values, in `fit` and in `score_samples`."""
+        return False
 
     @abstractmethod
     def _fit_codes(

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from chainrule.errors import StorageError
 from chainrule.estimators.base import DensityEstimator
 from chainrule.storage import read_folder
 
-__all__ = ["load"]
+__all__ = ["find_class", "load"]
 
 # Only these names may stand in a file, so that loading never imports what a file asks for.
-_CLASSES = ("GMM", "MADE", "NADE", "Independent", "Mixture", "MixtureOfBernoullis")
+_CLASSES = (
+    "Ensemble",
+    "GMM",
+    "MADE",
+    "NADE",
+    "Independent",
+    "Mixture",
+    "MixtureOfBernoullis",
+)
 
 
 def load(path: str | Path) -> DensityEstimator:
@@ -24,12 +33,26 @@ def load(path: str | Path) -> DensityEstimator:
         If the folder is no saved model, or is truncated, altered, or written by a newer version.
     """
     facts, arrays = read_folder(path)
-    name = facts.get("class")
-    if name not in _CLASSES:
-        known = ", ".join(_CLASSES)
-        raise StorageError(f"{path} holds a model of the unknown class {name!r}; known: {known}")
-    estimator_class: type[DensityEstimator] = getattr(import_module("chainrule.estimators"), name)
+    try:
+        estimator_class = find_class(facts.get("class"))
+    except StorageError as error:
+        raise StorageError(f"{path} holds {error}") from None
     try:
         return estimator_class.restore(facts, arrays)
     except (AttributeError, KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
         raise StorageError(f"{path} was altered and cannot be restored: {error}") from error
+
+
+def find_class(name: Any) -> type[DensityEstimator]:
+    """Return the estimator class that a saved model names.
+
+    Raises
+    ------
+    StorageError
+        If it is none of this library's.
+    """
+    if name not in _CLASSES:
+        known = ", ".join(_CLASSES)
+        raise StorageError(f"a model of the unknown class {name!r}; known: {known}")
+    estimator_class: type[DensityEstimator] = getattr(import_module("chainrule.estimators"), name)
+    return estimator_class

@@ -1,0 +1,235 @@
+"""Ensembles of independently fitted members: the mean of their probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.utils.validation import check_is_fitted
+
+from chainrule.estimators.autoregressive import COUNT, AutoregressiveEstimator
+from chainrule.estimators.base import DensityEstimator, make_generator
+from chainrule.estimators.loading import find_class
+from chainrule.estimators.made import MADE
+from chainrule.schema import Schema
+
+__all__ = ["Ensemble"]
+
+_SEEDS = 2**31 - 1
+
+
+class Ensemble(DensityEstimator):
+    """Several members, each fitted by itself to the same rows; the model is the mean of their probabilities.
+
+    Members differ in their seeds, so in their first weights and the order of their batches. Where `estimator`
+    takes the variables in their natural order, the first member does so too and every other one draws an
+    order of its own.
+
+    Parameters
+    ----------
+    estimator : density estimator, optional
+        What to fit: any estimator of this library, by default ``MADE()``. Each member is a clone of it, with
+        its own `random_state`; a `checkpoint` becomes one file per member. Its parameters can be set from
+        here, as in ``set_params(estimator__hidden_sizes=(50,))``.
+    n_members : int
+        How many members to fit, one after the other.
+    kinds : str or mapping, optional
+        Kind of all columns, or of single ones: "binary", "categorical", "ordinal" or "continuous". By default
+        those of `estimator`.
+    validation_fraction : float
+        Share of the training rows to validate on when `fit` is given no `X_val`; the same rows for all
+        members.
+    verbose : bool
+        Show a progress bar for each member, as ``estimator__verbose`` does.
+    random_state : int, Generator or RandomState, optional
+        Draws the validation rows and the seeds of the members.
+
+    Attributes
+    ----------
+    members_ : list of density estimators
+        The fitted members; each can score and sample by itself.
+    schema_ : Schema
+    n_parameters_ : int
+        Of all members together.
+    n_features_in_ : int
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from chainrule import Ensemble, NADE
+    >>> X = np.random.default_rng(0).integers(0, 2, (200, 3))
+    >>> nade = NADE(hidden_size=8, max_epochs=2)
+    >>> model = Ensemble(nade, n_members=3, random_state=0).fit(X)
+    >>> model.member_scores(X[:5]).shape
+    (3, 5)
+    >>> mean = np.exp(model.member_scores(X[:5])).mean(axis=0)
+    >>> np.allclose(model.score_samples(X[:5]), np.log(mean))
+    True
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "estimator": [DensityEstimator, None],
+        "n_members": [COUNT],
+        **{
+            name: AutoregressiveEstimator._parameter_constraints[name]
+            for name in ("kinds", "validation_fraction", "verbose", "random_state")
+        },
+    }
+
+    members_: list[DensityEstimator]
+
+    def __init__(
+        self,
+        estimator: DensityEstimator | None = None,
+        n_members: int = 8,
+        *,
+        kinds: str | Mapping[Any, str] | None = None,
+        validation_fraction: float = 0.1,
+        verbose: bool | int = False,
+        random_state: Any = None,
+    ) -> None:
+        self.estimator = estimator
+        self.n_members = n_members
+        self.kinds = kinds
+        self.validation_fraction = validation_fraction
+        self.verbose = verbose
+        self.random_state = random_state
+
+    def member_scores(self, X: Any, context: Any = None) -> np.ndarray:
+        """Return the log-likelihood of each row under each member, float64 of shape (n_members, n).
+
+        The first k rows of it make the scores of the ensemble of the first k members:
+        ``logsumexp(scores[:k], axis=0) - log(k)``.
+
+        Parameters
+        ----------
+        X : array or DataFrame, shape (n, D)
+        context : array or DataFrame, shape (n, C), optional
+            As in `score_samples`.
+        """
+        check_is_fitted(self, "schema_")
+        codes = self.schema_.encode(X, estimator=type(self).__name__)
+        context_codes = self._encode_fitted_context(context, len(codes))
+        scores = [member._score_codes(codes, context_codes) for member in self.members_]
+        return np.stack(scores) + self.schema_.log_det
+
+    def _template(self) -> DensityEstimator:
+        return MADE() if self.estimator is None else self.estimator
+
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        self._template()._check_parameters()
+
+    def _check_kinds(self, schema: Schema) -> None:
+        self._template()._check_kinds(schema)
+
+    def _check_context_use(self, context: Any, context_val: Any, X_val: Any) -> None:
+        self._template()._check_context_use(context, context_val, X_val)
+
+    def _declared_kinds(self) -> str | Mapping[Any, str] | None:
+        return self._template()._declared_kinds() if self.kinds is None else self.kinds
+
+    def _new_member(self, number: int, seed: int) -> DensityEstimator:
+        """Return the unfitted member of that number, counted from 0."""
+        member: DensityEstimator = clone(self._template())
+        parameters = member.get_params(deep=False)
+        changes: dict[str, Any] = {"random_state": seed, "kinds": self._declared_kinds()}
+        ordering = parameters.get("ordering")
+        # A string only: an order that the user gives, or "any", is what every member is to have.
+        if number > 0 and isinstance(ordering, str) and ordering == "natural":
+            changes["ordering"] = "random"
+        if parameters.get("checkpoint") is not None:
+            path = Path(parameters["checkpoint"])
+            changes["checkpoint"] = path.with_name(f"{path.name}.{number}")
+        if self.verbose and "verbose" in parameters:
+            changes["verbose"] = self.verbose
+        member.set_params(**changes)
+        return member
+
+    def _fit_codes(
+        self,
+        codes: np.ndarray,
+        codes_val: np.ndarray | None,
+        *,
+        generator: np.random.Generator,
+        context: np.ndarray | None,
+        context_val: np.ndarray | None,
+    ) -> None:
+        members: list[DensityEstimator] = []
+        try:
+            for number, seed in enumerate(generator.integers(_SEEDS, size=self.n_members).tolist()):
+                members.append(self._new_member(number, seed))
+                members[-1]._set_schema(self.schema_, self.context_schema_)
+                members[-1]._fit_codes(
+                    codes,
+                    codes_val,
+                    generator=make_generator(seed),
+                    context=context,
+                    context_val=context_val,
+                )
+        finally:
+            # A fit that is interrupted keeps the members that it has, the last one with its best weights.
+            fitted = [member for member in members if hasattr(member, "n_parameters_")]
+            if fitted:
+                self._keep(fitted)
+
+    def _keep(self, members: list[DensityEstimator]) -> None:
+        self.members_ = members
+        self.n_parameters_ = sum(member.n_parameters_ for member in members)
+        self.likelihood_ = members[0].likelihood_
+
+    def _score_codes(self, codes: np.ndarray, context: np.ndarray | None) -> np.ndarray:
+        total = np.full(len(codes), -np.inf)
+        for member in self.members_:
+            np.logaddexp(total, member._score_codes(codes, context), out=total)
+        return total - np.log(len(self.members_))
+
+    def _sample_codes(self, n: int, generator: np.random.Generator, context: np.ndarray | None) -> np.ndarray:
+        codes = np.empty((n, self.schema_.n_variables), dtype=np.float32)
+        drawn = generator.integers(len(self.members_), size=n)
+        for number, member in enumerate(self.members_):
+            rows = np.flatnonzero(drawn == number)
+            if len(rows):
+                given = None if context is None else context[rows]
+                codes[rows] = member._sample_codes(len(rows), generator, given)
+        return codes
+
+    def _get_state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        facts, arrays = [], {}
+        for number, member in enumerate(self.members_):
+            member_facts, member_arrays = member._describe()
+            facts.append(member_facts)
+            arrays.update({f"{number}.{name}": array for name, array in member_arrays.items()})
+        return {"members": facts}, arrays
+
+    def _set_state(self, facts: Mapping[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        arrays_of: list[dict[str, np.ndarray]] = [{} for _ in facts["members"]]
+        for name, array in arrays.items():
+            number, _, rest = name.partition(".")
+            arrays_of[int(number)][rest] = array
+        self._keep(
+            [
+                find_class(member["class"])._from_description(member, own, self.schema_, self.context_schema_)
+                for member, own in zip(facts["members"], arrays_of, strict=True)
+            ]
+        )
+
+    def _parameter_facts(self) -> dict[str, Any]:
+        facts = super()._parameter_facts()
+        if self.estimator is not None:
+            facts["estimator"] = {
+                "class": type(self.estimator).__name__,
+                "parameters": self.estimator._parameter_facts(),
+            }
+        return facts
+
+    @classmethod
+    def _from_parameter_facts(cls, facts: Mapping[str, Any]) -> Self:
+        ensemble = super()._from_parameter_facts({**facts, "estimator": None})
+        inner = facts["estimator"]
+        if inner is not None:
+            ensemble.estimator = find_class(inner["class"])._from_parameter_facts(inner["parameters"])
+        return ensemble
