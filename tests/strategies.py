@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from chainrule.conditionals import MIXTURES, Conditionals
-from chainrule.conditioners import ENCODINGS, InputEncoding, MADEConditioner, NADEConditioner
+from chainrule.conditioners import (
+    ENCODINGS,
+    AnyOrderMADEConditioner,
+    InputEncoding,
+    MADEConditioner,
+    NADEConditioner,
+    OrderlessConditioner,
+)
 from chainrule.conditioners.masked import StaircaseLinear
 from chainrule.masks import even_degrees, layer_degrees, uniform_degrees
 from chainrule.model import AutoregressiveModel
@@ -20,6 +27,8 @@ from chainrule.orders import natural_order, random_orders
 
 KINDS = ("binary", "categorical", "ordinal", "continuous")
 DISCRETE = KINDS[:3]
+FAMILIES = ("nade", "made", "made-any", "orderless")
+ANY_ORDER = FAMILIES[2:]
 # Activations with a gradient everywhere: where a path exists, its gradient is not zero by chance.
 SMOOTH = ("sigmoid", "tanh", "elu", "silu", "gelu")
 
@@ -56,7 +65,7 @@ def specs(
     max_variables: int = 4,
     max_levels: int = 3,
     activations: Sequence[str] = SMOOTH,
-    families: Sequence[str] = ("nade", "made"),
+    families: Sequence[str] = FAMILIES,
     context: bool | None = None,
     direct: bool | None = None,
     max_members: int = 3,
@@ -71,9 +80,10 @@ def specs(
         residual = draw(st.booleans())
         depth = draw(st.integers(1, 3))
         width = st.integers(1, 6)
+        family = draw(st.sampled_from(families))
         has_context = draw(st.booleans()) if context is None else context
         return Spec(
-            family=draw(st.sampled_from(families)),
+            family=family,
             kinds=row,
             n_levels=tuple(draw(levels.get(kind, st.integers(1, max_levels))) for kind in row),
             hidden=(draw(width),) * depth if residual else tuple(draw(width) for _ in range(depth)),
@@ -82,7 +92,7 @@ def specs(
             direct=draw(st.booleans()) if direct is None else direct,
             n_context=draw(st.integers(1, 2)) if has_context else 0,
             n_orderings=draw(st.integers(1, max_members)),
-            n_masks=draw(st.integers(1, max_members)),
+            n_masks=1 if family == "made-any" else draw(st.integers(1, max_members)),
             drawn_degrees=draw(st.booleans()),
             natural=draw(st.booleans()),
             n_components=draw(st.integers(1, 3)),
@@ -107,8 +117,19 @@ def build(
     common = {"activation": spec.activation, "n_context": spec.n_context, "generator": generator}
     if spec.family == "nade":
         conditioner = NADEConditioner(encoding, conditionals.starts, orders, spec.hidden[0], **common)
+    elif spec.family == "orderless":
+        conditioner = OrderlessConditioner(
+            encoding,
+            conditionals.starts,
+            orders,
+            spec.hidden,
+            residual=spec.residual,
+            dropout=dropout,
+            **common,
+        )
     else:
-        conditioner = MADEConditioner(
+        network = AnyOrderMADEConditioner if spec.family == "made-any" else MADEConditioner
+        conditioner = network(
             encoding,
             conditionals.starts,
             orders,

@@ -363,9 +363,9 @@ def test_training_lowers_the_nll():
 def test_members_take_turns_and_each_step_trains_one(name, monkeypatch):
     fit = trainer(name, max_epochs=2, resample_every=2)
     seen = []
-    inner = fit.model.log_conditionals
+    inner = fit.model.training_log_prob
     monkeypatch.setattr(
-        fit.model, "log_conditionals", lambda x, member=0, c=None: seen.append(member) or inner(x, member, c)
+        fit.model, "training_log_prob", lambda x, member=0, c=None: seen.append(member) or inner(x, member, c)
     )
     for _ in range(2):
         fit._train_epoch()

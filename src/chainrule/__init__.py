@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         Independent,
         Mixture,
         MixtureOfBernoullis,
+        OrderlessNADE,
         load,
     )
 
@@ -30,6 +31,7 @@ __all__ = [
     "Independent",
     "Mixture",
     "MixtureOfBernoullis",
+    "OrderlessNADE",
     "load",
     "load_dataset",
 ]

@@ -9,6 +9,7 @@ __all__ = [
     "KindError",
     "MissingPackageError",
     "ParameterError",
+    "QueryError",
     "StorageError",
 ]
 
@@ -27,6 +28,10 @@ class KindError(DataError):
 
 class ParameterError(ChainruleError, ValueError):
     """A constructor argument that is out of its range or of the wrong type."""
+
+
+class QueryError(DataError):
+    """A question p(these | those) that the model's order cannot answer; the message says what can."""
 
 
 class MissingPackageError(ChainruleError, ImportError):

@@ -66,13 +66,13 @@ def layer_degrees(degrees: Sequence[Tensor]) -> list[Tensor]:
 
 
 def input_mask(rank_of_feature: Tensor, degrees: Tensor) -> Tensor:
-    """Return which feature reaches which first-layer unit, bool (H, F): degree > rank.
+    """Return which feature reaches which first-layer unit, bool (..., H, F): degree > rank.
 
     >>> input_mask(torch.tensor([0, 1]), torch.tensor([0, 1])).int()
     tensor([[0, 0],
             [1, 0]], dtype=torch.int32)
     """
-    return degrees[:, None] > rank_of_feature[None, :]
+    return degrees[:, None] > rank_of_feature[..., None, :]
 
 
 def hidden_mask(below: Tensor, above: Tensor) -> Tensor:
@@ -81,13 +81,13 @@ def hidden_mask(below: Tensor, above: Tensor) -> Tensor:
 
 
 def output_mask(degrees: Tensor, rank_of_output: Tensor) -> Tensor:
-    """Return which last-layer unit reaches which output, bool (n_outputs, H): rank >= degree."""
-    return rank_of_output[:, None] >= degrees[None, :]
+    """Return which last-layer unit reaches which output, bool (..., n_outputs, H): rank >= degree."""
+    return rank_of_output[..., :, None] >= degrees
 
 
 def direct_mask(rank_of_feature: Tensor, rank_of_output: Tensor) -> Tensor:
-    """Return which feature may reach which output directly, bool (n_outputs, F): rank > rank."""
-    return rank_of_output[:, None] > rank_of_feature[None, :]
+    """Return which feature may reach which output directly, bool (..., n_outputs, F): rank > rank."""
+    return rank_of_output[..., :, None] > rank_of_feature[..., None, :]
 
 
 def dependencies(rank: Tensor, degrees: Sequence[Tensor], direct: bool) -> Tensor:

@@ -1,8 +1,21 @@
 """Networks from x to the params of all conditionals."""
 
+from chainrule.conditioners.any_order import AnyOrderConditioner
+from chainrule.conditioners.any_order_made import AnyOrderMADEConditioner
 from chainrule.conditioners.base import ACTIVATIONS, Conditioner
 from chainrule.conditioners.encoding import ENCODINGS, InputEncoding
 from chainrule.conditioners.made import MADEConditioner
 from chainrule.conditioners.nade import NADEConditioner
+from chainrule.conditioners.orderless import OrderlessConditioner
 
-__all__ = ["ACTIVATIONS", "ENCODINGS", "Conditioner", "InputEncoding", "MADEConditioner", "NADEConditioner"]
+__all__ = [
+    "ACTIVATIONS",
+    "ENCODINGS",
+    "AnyOrderConditioner",
+    "AnyOrderMADEConditioner",
+    "Conditioner",
+    "InputEncoding",
+    "MADEConditioner",
+    "NADEConditioner",
+    "OrderlessConditioner",
+]

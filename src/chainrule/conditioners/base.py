@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -55,6 +55,12 @@ class Conditioner(nn.Module, ABC):
     orders : Tensor, int64 (n_orders, D)
     """
 
+    is_any_order: ClassVar[bool] = False
+    """Whether the network is trained over all orders; see `AnyOrderConditioner`."""
+
+    is_validated_by_cuts: ClassVar[bool] = False
+    """Whether a fit estimates the validation NLL from `training_outputs`, because forward passes are dear."""
+
     orders: Tensor
     ranks: Tensor
     output_variable: Tensor
@@ -97,6 +103,28 @@ class Conditioner(nn.Module, ABC):
     def forward(self, x: Tensor, member: int = 0, context: Tensor | None = None) -> Tensor:
         """Return the outputs (n, n_outputs) for codes x (n, D) and context features (n, C)."""
 
+    def training_outputs(
+        self, x: Tensor, seen: Tensor | None, member: int = 0, context: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return the outputs of a training step, and how much each variable's log-probability counts.
+
+        Parameters
+        ----------
+        x : Tensor (n, D)
+            Codes; any number stands for a missing one.
+        seen : Tensor, bool (n, D), or None
+            Which codes are there; None: all of them.
+        member : int
+        context : Tensor (n, C), optional
+
+        Returns
+        -------
+        outputs : Tensor (n, n_outputs)
+        weights : Tensor (n, D) or None
+            None: every variable counts once.
+        """
+        return self(x, member, context), None
+
     @abstractmethod
     def encode(self, x: Tensor, member: int = 0, context: Tensor | None = None) -> Tensor:
         """Return the activations of the last hidden layer, (n, H), for codes x and context features."""
@@ -128,24 +156,24 @@ class Conditioner(nn.Module, ABC):
             views.made[what, member] = make(member)
         return views.made[what, member]
 
-    @abstractmethod
     def _new_plan(self, member: int) -> Any:
         """Return what the compiled sampler must know of a member."""
+        raise NotImplementedError(f"{type(self).__name__} is sampled step by step")
 
     def is_sampled_compiled(self) -> bool:
         """Return whether `sample_compiled`, or a walk on the GPU, serves this network where it is now."""
         device = self.ranks.device
         return self.activation in SAMPLER_ACTIVATIONS and (device.type == "cpu" or runs_triton(device))
 
-    @abstractmethod
     def gpu_network(self, member: int = 0, context: Tensor | None = None) -> GPUMADE | GPUNADE:
         """Return what the sampler on the GPU must know of a member, in tensors where the weights are."""
+        raise NotImplementedError(f"{type(self).__name__} is sampled step by step")
 
-    @abstractmethod
     def sample_compiled(
         self, row: RowPlan, draws: Draws, member: int = 0, context: Tensor | None = None
     ) -> np.ndarray:
         """Return rows (n, D) of a member, in one compiled walk with the results of a step-by-step one."""
+        raise NotImplementedError(f"{type(self).__name__} is sampled step by step")
 
     def output_start(self, bias: Tensor, context: Tensor | None) -> Tensor:
         """Return the outputs before any variable is known: a bias, and the context's; (n or 1, n_outputs)."""

@@ -109,7 +109,7 @@ class MADEConditioner(Conditioner):
         self.is_direct = direct
         for layer, degree in enumerate(degrees):
             # Units are exchangeable: those of a fixed network stand in the order of their degrees.
-            self.register_buffer(f"degrees_{layer}", degree if self.n_members > 1 else degree.sort().values)
+            self.register_buffer(f"degrees_{layer}", degree.sort().values if self.is_fixed else degree)
         self._sort_variables()
         masks = self._first_masks()
         self.hidden = nn.ModuleList(self._new_layer(mask, bias=True) for mask in masks[: self.n_layers])
@@ -122,14 +122,14 @@ class MADEConditioner(Conditioner):
         self.register_load_state_dict_pre_hook(_take_orders_and_degrees)
 
     def _new_layer(self, mask: Tensor, *, bias: bool) -> MaskedLinear | StaircaseLinear:
-        if self.n_members == 1:
+        if self.is_fixed:
             return StaircaseLinear(mask, bias=bias)
         n_out, n_in = mask.shape
         return MaskedLinear(n_in, n_out, bias=bias, mask_weight=bias)
 
     def _sort_variables(self) -> None:
         """Note where features and outputs stand in a network of one member: in its order."""
-        rank = rank_of(self.order(0)) if self.n_members == 1 else torch.arange(self.n_variables)
+        rank = rank_of(self.order(0)) if self.is_fixed else torch.arange(self.n_variables)
         for name, variable in (("feature", self.encoding.feature_variable), ("output", self.output_variable)):
             by_position = torch.argsort(rank.to(variable.device)[variable], stable=True)
             self.register_buffer(f"{name}_by_position", by_position, persistent=False)
@@ -140,6 +140,11 @@ class MADEConditioner(Conditioner):
     def n_members(self) -> int:
         """How many (order, mask) pairs share the weights."""
         return max(len(self.orders), self.n_masks)
+
+    @property
+    def is_fixed(self) -> bool:
+        """Whether there is one order and one set of degrees, so that the masks never change."""
+        return self.n_members == 1
 
     @property
     def layers(self) -> list[MaskedLinear | StaircaseLinear]:
@@ -153,9 +158,12 @@ class MADEConditioner(Conditioner):
 
     def masks(self, member: int) -> list[Tensor]:
         """Return the bool masks of a member: hidden layers, output, direct connections."""
-        rank = rank_of(self.order(member))
-        rank_of_feature, rank_of_output = rank[self.encoding.feature_variable], rank[self.output_variable]
-        degrees = self.degrees_of(member)
+        return self.masks_of(rank_of(self.order(member)), self.degrees_of(member))
+
+    def masks_of(self, rank: Tensor, degrees: Sequence[Tensor]) -> list[Tensor]:
+        """Return the bool masks that follow from degrees and ranks (D,), or ranks of each row (n, D)."""
+        rank_of_feature = rank[..., self.encoding.feature_variable]
+        rank_of_output = rank[..., self.output_variable]
         masks = [input_mask(rank_of_feature, degrees[0])]
         masks += [hidden_mask(below, above) for below, above in zip(degrees[:-1], degrees[1:], strict=True)]
         masks.append(output_mask(degrees[-1], rank_of_output))
@@ -174,7 +182,7 @@ class MADEConditioner(Conditioner):
 
     def fix_masks(self) -> None:
         """Give the layers of a single member the masks of its order and degrees."""
-        if self.n_members == 1:
+        if self.is_fixed:
             self._sort_variables()
             for layer, mask in zip(self.layers, self._first_masks(), strict=True):
                 if isinstance(layer, StaircaseLinear):
@@ -222,8 +230,12 @@ class MADEConditioner(Conditioner):
 
     def forward(self, x: Tensor, member: int = 0, context: Tensor | None = None) -> Tensor:
         """Return the outputs (n, n_outputs) for codes x (n, D) and context features (n, C)."""
-        features = self._features(x)
-        products = self._products(member)
+        return self._outputs(self._features(x), self._products(member), context)
+
+    def _outputs(
+        self, features: Tensor, products: Sequence[Callable[[Tensor], Tensor]], context: Tensor | None
+    ) -> Tensor:
+        """Return the outputs (n, n_outputs) of layers that act as `products` say."""
         outputs = products[self.n_layers](self._last_hidden(features, products, context))
         if self.direct is not None:
             outputs = outputs + products[-1](features)
@@ -244,11 +256,13 @@ class MADEConditioner(Conditioner):
 
     def _products(self, member: int) -> list[Callable[[Tensor], Tensor]]:
         """Return what the layers do for a member."""
-        if self.n_members == 1:
+        if self.is_fixed:
             return [*self.layers]
-        return [
-            partial(layer, mask=mask) for layer, mask in zip(self.layers, self.masks(member), strict=True)
-        ]
+        return self.products_under(self.masks(member))
+
+    def products_under(self, masks: Sequence[Tensor]) -> list[Callable[[Tensor], Tensor]]:
+        """Return what the layers do under masks that `masks_of` made."""
+        return [partial(layer, mask=mask) for layer, mask in zip(self.layers, masks, strict=True)]
 
     def _last_hidden(
         self, features: Tensor, products: Sequence[Callable[[Tensor], Tensor]], context: Tensor | None
@@ -272,7 +286,7 @@ class MADEConditioner(Conditioner):
 
         Features and outputs stand where codes and params have them, forbidden weights are zero.
         """
-        if self.n_members > 1:
+        if not self.is_fixed:
             masks = self.masks(member)
             changing = [layer for layer in self.layers if isinstance(layer, MaskedLinear)]
             return [layer.under(mask) for layer, mask in zip(changing, masks, strict=True)]

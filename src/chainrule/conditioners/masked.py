@@ -133,14 +133,24 @@ class MaskedLinear(nn.Module):
             self.weight.copy_(_drawn(typical_mask, gain, generator, self.weight))
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """Return x (W * mask)^T + b, (n, n_out), for a mask (n_out, n_in)."""
+        """Return x (W * mask)^T + b, (n, n_out), for a mask (n_out, n_in), or one per row, (n, n_out, n_in)."""
         weight, bias = self.under(mask)
-        return F.linear(x, weight, bias)
+        if mask.ndim == 2:
+            return F.linear(x, weight, bias)
+        return torch.bmm(weight, x[:, :, None]).squeeze(2) + bias
+
+    def offset(self) -> Tensor:
+        """Return the bias, zeros where there is none, (n_out,)."""
+        return self.weight.new_zeros(len(self.weight)) if self.bias is None else self.bias
+
+    def of_mask(self) -> Tensor:
+        """Return the weights on the mask, zeros where there are none, (n_out, n_in)."""
+        return torch.zeros_like(self.weight) if self.mask_weight is None else self.mask_weight
 
     def under(self, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Return weights and bias as they act under a mask."""
-        bias = self.weight.new_zeros(len(self.weight)) if self.bias is None else self.bias
+        """Return weights (..., n_out, n_in) and biases (..., n_out) as they act under masks of that shape."""
+        bias = self.offset()
         mask = mask.to(self.weight.dtype)
         if self.mask_weight is not None:
-            bias = bias + (self.mask_weight * mask).sum(1)
+            bias = bias + (self.mask_weight * mask).sum(-1)
         return self.weight * mask, bias

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from chainrule.estimators.loading import load
     from chainrule.estimators.made import MADE
     from chainrule.estimators.nade import NADE
+    from chainrule.estimators.orderless import OrderlessNADE
 
 __all__ = [
     "GMM",
@@ -22,6 +23,7 @@ __all__ = [
     "Independent",
     "Mixture",
     "MixtureOfBernoullis",
+    "OrderlessNADE",
     "load",
 ]
 
@@ -30,6 +32,7 @@ _BASELINES = ["GMM", "Independent", "Mixture", "MixtureOfBernoullis"]
 _HOME = {
     "MADE": "chainrule.estimators.made",
     "NADE": "chainrule.estimators.nade",
+    "OrderlessNADE": "chainrule.estimators.orderless",
     **dict.fromkeys(_BASELINES, "chainrule.estimators.baselines"),
     "Ensemble": "chainrule.estimators.ensemble",
     "DensityEstimator": "chainrule.estimators.base",

@@ -23,7 +23,7 @@ from chainrule.conditioners import (
     InputEncoding,
 )
 from chainrule.errors import ParameterError
-from chainrule.estimators.base import DensityEstimator
+from chainrule.estimators.answering import AnsweringEstimator
 from chainrule.model import AutoregressiveModel
 from chainrule.orders import given_order, natural_order, random_orders
 from chainrule.progress import FitProgress
@@ -37,7 +37,7 @@ COUNT = Interval(Integral, 1, None, closed="left")
 _MARGIN_NUMBERS = 2**23
 
 
-class AutoregressiveEstimator(DensityEstimator):
+class AutoregressiveEstimator(AnsweringEstimator):
     """What NADE and MADE share: building, fitting, scoring, sampling and saving an `AutoregressiveModel`."""
 
     supports_context: ClassVar[bool] = True
@@ -68,7 +68,7 @@ class AutoregressiveEstimator(DensityEstimator):
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "activation": [StrOptions(set(ACTIVATIONS))],
-        "ordering": [StrOptions({"natural", "random"}), "array-like"],
+        "ordering": [StrOptions({"natural", "random", "any"}), "array-like"],
         "n_orderings": [COUNT],
         "resample_every": [COUNT],
         "n_components": [COUNT],
@@ -86,6 +86,11 @@ class AutoregressiveEstimator(DensityEstimator):
         "verbose": ["verbose"],
         "random_state": ["random_state", np.random.Generator],
     }
+
+    @property
+    def supports_missing(self) -> bool:
+        """Whether rows may have missing values: in models of any order."""
+        return isinstance(self.ordering, str) and self.ordering == "any"
 
     def encode(self, X: Any, *, member: int = 0, context: Any = None) -> np.ndarray:
         """Return the latent codes of rows: the activations of the last hidden layer.
@@ -168,7 +173,7 @@ class AutoregressiveEstimator(DensityEstimator):
 
     def _orders(self, n_variables: int, generator: torch.Generator) -> Tensor:
         """Return the orders of the ensemble, (n_orderings, D)."""
-        orders = random_orders(n_variables, self.n_orderings, generator)
+        orders = random_orders(n_variables, self.n_orderings, generator)  # also where any order is served
         if not isinstance(self.ordering, str):
             orders[0] = given_order(self.ordering, n_variables)
         elif self.ordering == "natural":
@@ -209,9 +214,8 @@ class AutoregressiveEstimator(DensityEstimator):
         model = self._build(torch_generator)
         train = self._rows(codes, context)
         valid = None if codes_val is None else self._rows(codes_val, context_val)
-        model.conditioner.set_output_bias(
-            model.conditionals.marginal_params(train.codes[: _margin_rows(codes.shape[1])].cpu())
-        )
+        sample = _with_holes_filled(codes[: _margin_rows(codes.shape[1])])
+        model.conditioner.set_output_bias(model.conditionals.marginal_params(torch.from_numpy(sample)))
         self.model_ = model.to(self._device())
         self.n_parameters_ = model.conditioner.n_free_parameters()
         trainer = Trainer(self.model_, train, valid, self._options(), torch_generator)
@@ -235,7 +239,7 @@ class AutoregressiveEstimator(DensityEstimator):
         return scores
 
     def _sample_codes(self, n: int, generator: np.random.Generator, context: np.ndarray | None) -> np.ndarray:
-        torch_generator = _torch_generator(generator, self._device())
+        torch_generator = self._torch_generator(generator)
         size = evaluation_batch(self.model_)
         parts = []
         for start in range(0, n, size):
@@ -245,6 +249,9 @@ class AutoregressiveEstimator(DensityEstimator):
                 features = self._rows(np.zeros((count, 0)), context[start : start + count]).context
             parts.append(self.model_.sample(count, torch_generator, features).cpu().numpy())
         return np.concatenate(parts)
+
+    def _torch_generator(self, generator: np.random.Generator) -> torch.Generator:
+        return _torch_generator(generator, self._device())
 
     def _get_state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         arrays = {name: t.cpu().numpy() for name, t in self.model_.state_dict().items()}
@@ -276,6 +283,16 @@ def _is_available(device: str) -> bool:
     except (AssertionError, RuntimeError):
         return False
     return True
+
+
+def _with_holes_filled(codes: np.ndarray) -> np.ndarray:
+    """Return codes (n, D) whose missing ones take the values that the column has, in turn."""
+    filled = np.ascontiguousarray(codes, dtype=np.float32)
+    missing = np.isnan(filled)
+    for d in np.flatnonzero(missing.any(axis=0)):
+        there = filled[~missing[:, d], d]
+        filled[missing[:, d], d] = np.resize(there, missing[:, d].sum()) if len(there) else 0.0
+    return filled
 
 
 def _margin_rows(n_variables: int) -> int:

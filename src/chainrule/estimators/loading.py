@@ -21,6 +21,7 @@ _CLASSES = (
     "Independent",
     "Mixture",
     "MixtureOfBernoullis",
+    "OrderlessNADE",
 )
 
 

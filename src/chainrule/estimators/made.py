@@ -13,7 +13,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from torch import Tensor
 
 from chainrule.conditionals import Conditionals
-from chainrule.conditioners import Conditioner, InputEncoding, MADEConditioner
+from chainrule.conditioners import AnyOrderMADEConditioner, Conditioner, InputEncoding, MADEConditioner
 from chainrule.errors import ParameterError
 from chainrule.estimators.autoregressive import COUNT, AutoregressiveEstimator
 from chainrule.masks import even_degrees, layer_degrees, uniform_degrees
@@ -33,11 +33,13 @@ class MADE(AutoregressiveEstimator):
     hidden_sizes : sequence of int
         Units of each hidden layer.
     activation : {"sigmoid", "tanh", "relu", "leaky_relu", "elu", "silu", "gelu"}
-    ordering : {"natural", "random"} or sequence of int
-        In which order the variables condition on each other.
+    ordering : {"natural", "random", "any"} or sequence of int
+        In which order the variables condition on each other; "any": a new one at every step of the fit, and
+        then any question p(these | those) has an answer.
     n_orderings : int
         How many orders share the weights; the first is `ordering`, the others are random. The model is the
-        mean of their probabilities.
+        mean of their probabilities. With ordering "any" no more than the number of orders over which scores
+        and samples are averaged, unless a call says otherwise.
     n_masks : int
         How many connectivity masks share the weights, likewise.
     resample_every : int
@@ -150,7 +152,8 @@ validation_fraction, device, checkpoint, verbose, random_state
         if direct is None:
             few = encoding.n_features * conditionals.n_outputs <= _MOST_DIRECT_WEIGHTS
             direct = few or encoding.n_features <= 2 * self.hidden_sizes[-1]
-        conditioner = MADEConditioner(
+        network = AnyOrderMADEConditioner if self.ordering == "any" else MADEConditioner
+        conditioner = network(
             encoding,
             conditionals.starts,
             orders,

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
+from sklearn.utils._param_validation import StrOptions
 from torch import Tensor
 
 from chainrule.conditionals import Conditionals
@@ -79,6 +80,7 @@ class NADE(AutoregressiveEstimator):
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **AutoregressiveEstimator._parameter_constraints,
+        "ordering": [StrOptions({"natural", "random"}), "array-like"],
         "hidden_size": [COUNT],
     }
 

@@ -110,9 +110,9 @@ class Schema:
         return -float(np.log(scales).sum()) if scales else 0.0
 
     def log_det_of(self, asked: NDArray[np.bool_]) -> NDArray[np.float64]:
-        """Return what to add to log-densities of the codes of some variables of each row, bool (n, D), in nats."""
+        """Return `log_det` of some variables of each row, bool (n, D): nats, (n,)."""
         scales = [variable.scale if variable.kind == "continuous" else 1.0 for variable in self.variables]
-        log_det: NDArray[np.float64] = -(asked @ np.log(scales))
+        log_det: NDArray[np.float64] = asked.astype(np.float64) @ -np.log(scales)
         return log_det
 
     @property

@@ -1,0 +1,152 @@
+"""MADE over all orders: masks of a new order at every step (Germain et al. 2015, sec. 4.2)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from chainrule.conditioners.any_order import AnyOrderConditioner, GivenWalk, given_first
+from chainrule.conditioners.made import MADEConditioner
+from chainrule.conditioners.masked import MaskedLinear
+from chainrule.masks import hidden_mask
+from chainrule.orders import rank_of
+
+__all__ = ["AnyOrderMADEConditioner"]
+
+# Numbers that the weights of a layer may take when each row has masks of its own: 128 MiB of float32.
+_MASKED_NUMBERS = 2**25
+
+
+class AnyOrderMADEConditioner(MADEConditioner, AnyOrderConditioner):
+    """A MADE whose degrees stay and whose order is drawn anew at every step of a fit.
+
+    All D conditionals of an order come from one pass. Weights on the masks (`MaskedLinear`) tell each unit
+    which variables it sees. Parameters are those of `MADEConditioner`; the orders are those of `forward`
+    and of averages, not of training.
+    """
+
+    @property
+    def is_fixed(self) -> bool:
+        """Whether the masks never change: not here."""
+        return False
+
+    def training_outputs(
+        self, x: Tensor, seen: Tensor | None, member: int = 0, context: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return the outputs of a random order; missing variables come last in it, and do not count."""
+        order = torch.randperm(self.n_variables, generator=self.generator, device=x.device)
+        if seen is None:
+            return self.outputs_in(x, rank_of(order), member, context), None
+        ranks = given_first(order, torch.zeros_like(seen), seen)
+        return self.outputs_in(x, ranks, member, context), seen.to(x.dtype)
+
+    def outputs_in(self, x: Tensor, rank: Tensor, member: int = 0, context: Tensor | None = None) -> Tensor:
+        """Return the outputs (n, n_outputs) under ranks (D,), or under ranks of each row, (n, D).
+
+        Variables of the same rank do not see each other.
+        """
+        if rank.ndim == 2 and (rank == rank[:1]).all():
+            rank = rank[0]
+        if rank.ndim == 1:
+            return self._outputs(
+                self.encoding(x), self.products_under(self.masks_of(rank, self.degrees_of(member))), context
+            )
+        widest = max(layer.weight.numel() for layer in self.layers if isinstance(layer, MaskedLinear))
+        size = max(1, _MASKED_NUMBERS // widest)
+        contexts = [None] * len(x) if context is None else context.split(size)
+        parts = zip(x.split(size), rank.split(size), contexts, strict=False)
+        return torch.cat([self._outputs_of_rows(*part, member) for part in parts])
+
+    def _outputs_of_rows(self, x: Tensor, rank: Tensor, context: Tensor | None, member: int) -> Tensor:
+        masks = self.masks_of(rank, self.degrees_of(member))
+        return self._outputs(self.encoding(x), self.products_under(masks), context)
+
+    def outputs_given(
+        self, x: Tensor, given: Tensor, asked: Tensor, order: Tensor, context: Tensor | None = None
+    ) -> Tensor:
+        """Return outputs (n, n_outputs) in one pass; those of the asked variables count."""
+        return self.outputs_in(x, given_first(order, given, asked), context=context)
+
+    def outputs_from(self, x: Tensor, given: Tensor, order: Tensor, context: Tensor | None = None) -> Tensor:
+        """Return outputs (n, n_outputs) of all variables that are not given, each from the given ones alone.
+
+        They share the rank after the given ones, each of them being next in some order.
+        """
+        rank = given_first(order, given, torch.zeros_like(given))
+        return self.outputs_in(x, torch.minimum(rank, given.sum(1, keepdim=True)), context=context)
+
+    def begin_given(
+        self, x: Tensor, given: Tensor, order: Tensor, context: Tensor | None = None
+    ) -> AnyOrderMADEWalk:
+        """Return a walk that has seen the given variables of each row."""
+        walk = AnyOrderMADEWalk(self, len(x), context)
+        for d in order[given.any(0)[order]].tolist():
+            walk.observe(d, x[:, d], given[:, d])
+        return walk
+
+
+class AnyOrderMADEWalk(GivenWalk):
+    """A running sum of the first layer's pre-activations, of which each unit keeps that of its degree.
+
+    Parameters
+    ----------
+    network : AnyOrderMADEConditioner
+    n : int
+    context : Tensor (n, C), optional
+    """
+
+    def __init__(self, network: AnyOrderMADEConditioner, n: int, context: Tensor | None) -> None:
+        self.network = network
+        self.degrees = network.degrees_of(0)
+        layers = [layer for layer in network.layers if isinstance(layer, MaskedLinear)]
+        self.first, self.output = layers[0], layers[network.n_layers]
+        self.direct = layers[-1].weight if network.is_direct else None
+        masks = [hidden_mask(a, b) for a, b in zip(self.degrees[:-1], self.degrees[1:], strict=True)]
+        self.between = [layer.under(mask) for layer, mask in zip(layers[1:], masks, strict=False)]
+        self.running = self.first.offset().expand(n, -1)
+        if network.first_context is not None:
+            self.running = self.running + network.first_context(context)
+        self.output_context = None if network.output_context is None else network.output_context(context)
+        # A unit above the current position holds what it must not yet be asked for.
+        self.pre = self.running
+        self.position = torch.zeros(n, 1, dtype=torch.long, device=self.running.device)
+        self.features = self.running.new_zeros(n, network.encoding.n_features)
+
+    def params(self, d: int) -> Tensor:
+        """Return the params (n, P_d) of variable d given what each row has seen."""
+        outputs = slice(self.network.starts[d], self.network.starts[d + 1])
+        mask = (self.degrees[-1] <= self.position).to(self.pre.dtype)
+        weight, bias, of_mask = (
+            self.output.weight[outputs],
+            self.output.offset()[outputs],
+            self.output.of_mask(),
+        )
+        params = torch.addmm(bias, self._last_hidden() * mask, weight.T) + mask @ of_mask[outputs].T
+        if self.direct is not None:
+            params = params + self.features @ self.direct[outputs].T
+        return params if self.output_context is None else params + self.output_context[:, outputs]
+
+    def _last_hidden(self) -> Tensor:
+        pre = self.pre
+        h = self.network.activate(pre)
+        for weight, bias in self.between:
+            z = torch.addmm(bias, h, weight.T)
+            pre = z + pre if self.network.residual else z
+            h = self.network.activate(pre)
+        return h
+
+    def observe(self, d: int, value: Tensor, rows: Tensor | None = None) -> None:
+        """Take in the codes (n,) of variable d in some rows (bool (n,)), or in all."""
+        encoding = self.network.encoding
+        columns = slice(encoding.starts[d], encoding.starts[d + 1])
+        features = encoding.of_variable(d, value)
+        seen = self.first.of_mask()[:, columns].sum(1)
+        added = torch.addmm(seen, features, self.first.weight[:, columns].T)
+        if rows is None:
+            self.position = self.position + 1
+        else:
+            added, features = added * rows[:, None], features * rows[:, None]
+            self.position = self.position + rows[:, None]
+        self.running = self.running + added
+        self.features[:, columns] += features
+        self.pre = torch.where(self.degrees[0] == self.position, self.running, self.pre)

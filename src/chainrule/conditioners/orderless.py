@@ -1,0 +1,258 @@
+"""Orderless NADE: one deep network for the conditionals of every order (Uria, Murray & Larochelle 2014)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from chainrule.conditioners.any_order import AnyOrderConditioner, GivenWalk
+from chainrule.conditioners.base import activation_gain, context_layer
+from chainrule.conditioners.dropout import dropout
+from chainrule.conditioners.encoding import InputEncoding
+
+__all__ = ["OrderlessConditioner", "cut_weights", "draw_cuts"]
+
+
+def draw_cuts(seen: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Return which variables are given, bool (n, D): a random order and a uniform cut for each row.
+
+    Of a row's P variables that are there (`seen`, bool (n, D)), the leading 0..P-1 of the order are given.
+    The cuts of the rows of a batch are spread evenly, which leaves each of them uniform and their mean
+    less noisy.
+    """
+    n, device = len(seen), seen.device
+    keys = torch.rand(seen.shape, generator=generator, device=device).masked_fill_(~seen, 2.0)
+    strata = torch.randperm(n, generator=generator, device=device)
+    share = (strata + torch.rand(n, generator=generator, device=device)) / n
+    n_seen = seen.sum(1)
+    # A share that is rounded up to 1 would leave nothing to predict.
+    n_given = torch.minimum((share * n_seen).long(), (n_seen - 1).clamp(min=0))
+    # The first key that is no longer among the given ones.
+    bound = keys.sort(1).values.gather(1, n_given[:, None])
+    return (keys < bound) & seen
+
+
+def cut_weights(given: Tensor, seen: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return the weight of each log-conditional, (n, D), that makes their sum an unbiased log p(x).
+
+    Of P variables of a row, P - k are not given: they count P / (P - k) each (Uria et al. 2014, eq. 13), and
+    the given ones 0. Averaged over all orders and cuts, that is the mean log p(x) of all orders.
+    """
+    asked = seen & ~given
+    share = seen.sum(1).to(dtype) / asked.sum(1).clamp(min=1)
+    return asked * share[:, None]
+
+
+class OrderlessConditioner(AnyOrderConditioner):
+    """A deep network that sees the given values and which they are, and predicts all others.
+
+    Every unit sees every given variable, so a conditional of any order has the whole network; in return, the
+    D conditionals of one order take D passes, and a training pass learns those of one cut of each row.
+
+    Parameters
+    ----------
+    encoding, starts, orders, activation
+        As in `Conditioner`; the orders are those of `forward` and of averages, not of training.
+    hidden_sizes : sequence of int
+    residual : bool
+        Add each hidden layer's pre-activations to the next ones; all layers need the same width.
+    dropout : float
+        Share of hidden units left out in training.
+    n_context : int
+        C, the number of context features.
+    """
+
+    # A pass over random cuts estimates the mean NLL of all orders; one order exactly would take D passes.
+    is_validated_by_cuts = True
+
+    def __init__(
+        self,
+        encoding: InputEncoding,
+        starts: Sequence[int],
+        orders: Tensor,
+        hidden_sizes: Sequence[int],
+        *,
+        activation: str = "relu",
+        residual: bool = False,
+        dropout: float = 0.0,
+        n_context: int = 0,
+        generator: torch.Generator,
+    ) -> None:
+        super().__init__(encoding, starts, orders, activation)
+        if residual and len(set(hidden_sizes)) > 1:
+            raise ValueError(f"residual layers need equal hidden_sizes, got {tuple(hidden_sizes)}")
+        self.residual = residual
+        self.dropout = dropout
+        widths = [encoding.n_features + self.n_variables, *hidden_sizes]
+        self.hidden = nn.ModuleList(
+            nn.utils.skip_init(nn.Linear, n_in, n_out)
+            for n_in, n_out in zip(widths[:-1], widths[1:], strict=True)
+        )
+        self.output = nn.utils.skip_init(nn.Linear, widths[-1], self.n_outputs)
+        self.first_context = context_layer(n_context, widths[1])
+        self.output_context = context_layer(n_context, self.n_outputs)
+        self._reset(generator)
+
+    @property
+    def layers(self) -> list[nn.Linear]:
+        """The hidden layers."""
+        return [layer for layer in self.hidden if isinstance(layer, nn.Linear)]
+
+    @torch.no_grad()
+    def _reset(self, generator: torch.Generator) -> None:
+        gain = activation_gain(self.activation)
+        for number, layer in enumerate(self.layers):
+            branch = len(self.layers) ** -0.5 if self.residual and number else 1.0
+            # The first layer has two inputs per variable, of which half are given on average.
+            fan_in = layer.in_features if number else self.n_variables
+            layer.weight.normal_(generator=generator).mul_((gain if number else 1.0) * branch * fan_in**-0.5)
+            layer.bias.zero_()
+        # Nearly constant outputs: training starts from the margins that the output bias holds.
+        self.output.weight.normal_(generator=generator).mul_(0.1 * self.output.in_features**-0.5)
+        self.output.bias.zero_()
+        for context in (self.first_context, self.output_context):
+            if context is not None:
+                context.weight.normal_(generator=generator).mul_(0.1)
+
+    def settings(self) -> dict[str, Any]:
+        """Return what shapes the function beside its weights, JSON-safe."""
+        return {**super().settings(), "residual": self.residual, "dropout": self.dropout}
+
+    def set_output_bias(self, bias: Tensor) -> None:
+        """Let the outputs start from the given values, (n_outputs,)."""
+        with torch.no_grad():
+            self.output.bias.copy_(bias)
+
+    def numbers_per_row(self) -> int:
+        """Return about how many numbers the widest step of `forward` holds for one row."""
+        return max(self.n_outputs, *(layer.in_features for layer in self.layers), self.output.in_features)
+
+    # ---------------------------------------------------------------- one pass
+
+    def outputs_from(
+        self, x: Tensor, given: Tensor, order: Tensor | None = None, context: Tensor | None = None
+    ) -> Tensor:
+        """Return outputs (n, n_outputs) of all variables, each from the given ones alone.
+
+        They are the same for every order of the given ones.
+        """
+        outputs = self.output(self.last_hidden(self._pre(x, given, context)))
+        return outputs if self.output_context is None else outputs + self.output_context(context)
+
+    def training_outputs(
+        self, x: Tensor, seen: Tensor | None, member: int = 0, context: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return outputs (n, n_outputs) from a random cut of each row, and the weights of `cut_weights`."""
+        if seen is None:
+            seen = x.new_ones(x.shape, dtype=torch.bool)
+        given = draw_cuts(seen, self.generator)
+        return self.outputs_from(x, given, context=context), cut_weights(given, seen, x.dtype)
+
+    def encode(self, x: Tensor, member: int = 0, context: Tensor | None = None) -> Tensor:
+        """Return the activations of the last hidden layer, (n, H), after the whole row, for every order."""
+        return self.last_hidden(self._pre(x, x.new_ones(x.shape, dtype=torch.bool), context))
+
+    def _pre(self, x: Tensor, given: Tensor, context: Tensor | None) -> Tensor:
+        """Return the first layer's pre-activations, (n, H_1)."""
+        mask = given.to(x.dtype)
+        features = self.encoding(x) * mask[:, self.encoding.feature_variable]
+        pre: Tensor = self.layers[0](torch.cat([features, mask], dim=1))
+        return pre if self.first_context is None else pre + self.first_context(context)
+
+    def last_hidden(self, pre: Tensor) -> Tensor:
+        """Return the activations of the last hidden layer from the pre-activations of the first."""
+        h = self._dropped(self.activate(pre))
+        for layer in self.layers[1:]:
+            pre = layer(h) + pre if self.residual else layer(h)
+            h = self._dropped(self.activate(pre))
+        return h
+
+    def _dropped(self, h: Tensor) -> Tensor:
+        return dropout(h, self.dropout, self.generator) if self.training and self.dropout else h
+
+    # ---------------------------------------------------------------- one variable after the other
+
+    def forward(self, x: Tensor, member: int = 0, context: Tensor | None = None) -> Tensor:
+        """Return the outputs (n, n_outputs) of all variables in a member's order; takes D passes."""
+        every = x.new_ones(x.shape, dtype=torch.bool)
+        return self.outputs_given(x, ~every, every, self.order(member), context)
+
+    def outputs_given(
+        self, x: Tensor, given: Tensor, asked: Tensor, order: Tensor, context: Tensor | None = None
+    ) -> Tensor:
+        """Return outputs (n, n_outputs), one variable after the other; those of the asked ones count."""
+        walk = self.begin_given(x, given, order, context)
+        some, every = asked.any(0).tolist(), asked.all(0).tolist()
+        visited = [d for d in order.tolist() if some[d]]
+        params = {}
+        for d in visited:
+            params[d] = walk.params(d)
+            walk.observe(d, x[:, d], None if every[d] else asked[:, d])
+        widths = torch.tensor(self.starts).diff().tolist()
+        return torch.cat(
+            [params[d] if d in params else x.new_zeros(len(x), width) for d, width in enumerate(widths)],
+            dim=1,
+        )
+
+    def begin_given(
+        self, x: Tensor, given: Tensor, order: Tensor, context: Tensor | None = None
+    ) -> OrderlessWalk:
+        """Return a walk that has seen the given variables of each row; their order has no effect."""
+        return OrderlessWalk(self, self._pre(x, given, context), context)
+
+    def begin(self, n: int, member: int = 0, context: Tensor | None = None) -> OrderlessWalk:
+        """Return the state of a walk over n rows of which nothing is known yet."""
+        nothing = self.output.weight.new_zeros(n, self.n_variables)
+        return self.begin_given(nothing, nothing > 0, self.order(member), context)
+
+    def params(self, state: OrderlessWalk, d: int) -> Tensor:
+        """Return the params (n, P_d) of variable d."""
+        return state.params(d)
+
+    def observe(self, state: OrderlessWalk, d: int, value: Tensor) -> None:
+        """Take in the codes (n,) of variable d."""
+        state.observe(d, value)
+
+    def is_sampled_compiled(self) -> bool:
+        """Return False: every step is a pass through all layers, and few calls beside it."""
+        return False
+
+
+class OrderlessWalk(GivenWalk):
+    """A running sum of the first layer's pre-activations, from which each step goes through the layers.
+
+    Parameters
+    ----------
+    network : OrderlessConditioner
+    pre : Tensor (n, H_1)
+        The first layer's pre-activations from what is given.
+    context : Tensor (n, C), optional
+    """
+
+    def __init__(self, network: OrderlessConditioner, pre: Tensor, context: Tensor | None) -> None:
+        self.network = network
+        self.pre = pre
+        self.output_context = None if network.output_context is None else network.output_context(context)
+
+    def params(self, d: int) -> Tensor:
+        """Return the params (n, P_d) of variable d given what each row has seen."""
+        outputs = slice(self.network.starts[d], self.network.starts[d + 1])
+        output = self.network.output
+        params = torch.addmm(
+            output.bias[outputs], self.network.last_hidden(self.pre), output.weight[outputs].T
+        )
+        return params if self.output_context is None else params + self.output_context[:, outputs]
+
+    def observe(self, d: int, value: Tensor, rows: Tensor | None = None) -> None:
+        """Take in the codes (n,) of variable d in some rows (bool (n,)), or in all."""
+        encoding, weight = self.network.encoding, self.network.layers[0].weight
+        features = encoding.of_variable(d, value)
+        mask = features.new_ones(len(features), 1) if rows is None else rows.to(features.dtype)[:, None]
+        flag = encoding.n_features + d
+        columns = [weight[:, encoding.starts[d] : encoding.starts[d + 1]], weight[:, flag : flag + 1]]
+        self.pre = torch.addmm(
+            self.pre, torch.cat([features * mask, mask], dim=1), torch.cat(columns, dim=1).T
+        )

@@ -1,0 +1,307 @@
+"""The estimator's face of questions: p(these | those), completions, imputation, conditional distributions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from numbers import Integral
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from sklearn.utils.validation import check_is_fitted
+
+from chainrule.errors import DataError, ParameterError
+from chainrule.estimators.base import DensityEstimator, make_generator
+from chainrule.estimators.conditional_distribution import ConditionalDistribution
+from chainrule.estimators.questions import Question, Questioner
+from chainrule.model import AutoregressiveModel
+from chainrule.training import Rows
+
+__all__ = ["AnsweringEstimator"]
+
+Columns = str | int | Sequence[str | int]
+_WAYS = ("sample", "mode", "mean")
+
+
+class AnsweringEstimator(DensityEstimator):
+    """An estimator whose model is a chain of conditionals, and what can be asked of it.
+
+    Models of any order (``MADE(ordering="any")``, `OrderlessNADE`) answer every question, by an order in
+    which what is given comes first. Each answer is a normalised distribution. Answers under different orders
+    can differ a little: `n_orders` averages over several, and the spread tells by how much they differ.
+    Models of fixed order answer what their order can answer, and refuse the rest with a `QueryError`.
+    """
+
+    model_: AutoregressiveModel
+
+    def score_samples(
+        self,
+        X: Any,
+        context: Any = None,
+        *,
+        given: Columns | None = None,
+        of: Columns | None = None,
+        n_orders: int | None = None,
+        return_spread: bool = False,
+    ) -> Any:
+        """Return the log-likelihood of each row, float64 of shape (n,), or log p(these | those).
+
+        Nats, in the units of `X`: the log-probability of discrete columns plus the log-density of continuous
+        ones.
+
+        Parameters
+        ----------
+        X : array or DataFrame, shape (n, D)
+            With missing values, if the model is of any order: they are left out, and the answer is about
+            what is there.
+        context : array or DataFrame, shape (n, C), optional
+        given : column or sequence of columns, optional
+            By name or number from 0: condition on these.
+        of : column or sequence of columns, optional
+            Whose probability is asked for; by default all that are not given.
+        n_orders : int, optional
+            Over how many orders the probabilities are averaged; by default the model's `n_orderings`.
+        return_spread : bool
+            Return also the standard deviation over the orders of each row's log-probability, (n,).
+
+        Raises
+        ------
+        QueryError
+            If a fixed order cannot answer the question.
+        DataError
+            If columns are unknown or both given and asked for, or rows cannot be used.
+        ParameterError
+            If `n_orders` is no positive number, or the spread is asked for of one order.
+
+        Examples
+        --------
+        >>> from chainrule import OrderlessNADE
+        >>> X = np.random.default_rng(0).integers(0, 2, (200, 3))
+        >>> model = OrderlessNADE(hidden_sizes=(16,), max_epochs=2, random_state=0).fit(X)
+        >>> whole = model.score_samples(X, of=[0, 1])
+        >>> parts = model.score_samples(X, of=0) + model.score_samples(X, of=1, given=0)
+        >>> bool(np.allclose(whole, parts, atol=0.1))
+        True
+        """
+        if not (given is not None or of is not None or n_orders is not None or return_spread):
+            return super().score_samples(X, context)
+        check_is_fitted(self, "schema_")
+        question = self._question(X, context, given, of)
+        questioner = self._questioner(n_orders)
+        scores = questioner.log_probs(question) + self.schema_.log_det_of(question.asked)
+        mean: np.ndarray = np.logaddexp.reduce(scores, axis=0) - np.log(len(scores))
+        if not return_spread:
+            return mean
+        if len(scores) < 2:
+            raise ParameterError("the spread over orders needs n_orders of at least 2")
+        return mean, scores.std(axis=0, ddof=1)
+
+    def sample(
+        self,
+        n_samples: int = 1,
+        *,
+        given: Any = None,
+        context: Any = None,
+        n_orders: int | None = None,
+        random_state: Any = None,
+    ) -> Any:
+        """Draw rows from the fitted distribution, or from that of the rest given some values.
+
+        Draws are exact and take the same time however improbable the given values are: none is rejected.
+
+        Parameters
+        ----------
+        n_samples : int
+            How many rows; if `given` are rows, how many completions of each.
+        given : mapping of column to value, or rows with missing values, optional
+            What all samples share, or rows to complete: each completion stands after the others of its row.
+        context : array or DataFrame, shape (1, C), or one row per sample or per given row, optional
+        n_orders : int, optional
+            From how many orders each sample's is drawn; by default the model's `n_orderings`.
+        random_state : None, int, Generator or RandomState
+            None draws anew at each call.
+
+        Returns
+        -------
+        Rows in the container of the training data, with its columns and types.
+
+        Raises
+        ------
+        QueryError
+            If a fixed order cannot answer the question.
+        DataError
+            If a column is unknown, a value is none that the column can have, or rows have other columns.
+        """
+        if given is None and n_orders is None:
+            return super().sample(n_samples, context=context, random_state=random_state)
+        check_is_fitted(self, "schema_")
+        if not isinstance(n_samples, Integral) or n_samples < 1:
+            raise ParameterError(f"n_samples must be a whole number of at least 1, got {n_samples!r}")
+        if given is None or isinstance(given, Mapping):
+            codes = np.repeat(self._codes_of({} if given is None else given), n_samples, axis=0)
+            n_contexts = len(codes) if context is not None and len(context) > 1 else 1
+        else:
+            codes = self.schema_.encode(given, estimator=type(self).__name__, missing=True)
+            n_contexts = len(codes) if context is not None and len(context) > 1 else 1
+            codes = np.repeat(codes, n_samples, axis=0)
+        context_codes = self._encode_fitted_context(context, n_contexts)
+        if context_codes is not None:
+            context_codes = np.repeat(context_codes, len(codes) // n_contexts, axis=0)
+        there = ~np.isnan(codes)
+        question = Question(codes, there, ~there, context_codes)
+        generator = self._torch_generator(make_generator(random_state))
+        return self.schema_.decode(self._questioner(n_orders).complete(question, generator))
+
+    def impute(
+        self,
+        X: Any,
+        *,
+        how: Literal["sample", "mode", "mean"] = "sample",
+        n_draws: int | None = None,
+        context: Any = None,
+        n_orders: int | None = None,
+        random_state: Any = None,
+    ) -> Any:
+        """Fill in missing values from their distribution given what is there.
+
+        Parameters
+        ----------
+        X : array or DataFrame, shape (n, D)
+            Rows with missing values (NaN, None, null).
+        how : {"sample", "mode", "mean"}
+            "sample" draws all missing values of a row together, as one draw of p(missing | there); the other
+            two fill each cell with the most probable, or the expected, value of its own distribution given
+            what is there. Binary and categorical columns have no mean and take the mode, and ordinal ones
+            the level nearest to theirs.
+        n_draws : int, optional
+            With "sample": return a list of so many completed tables (multiple imputation, Rubin 1987).
+        context : array or DataFrame, shape (n, C), optional
+        n_orders : int, optional
+            As in `score_samples` and `sample`.
+        random_state : None, int, Generator or RandomState
+
+        Returns
+        -------
+        Rows in the container of the training data; a list of them with `n_draws`.
+
+        Raises
+        ------
+        ParameterError
+            If `how` or `n_draws` is none of the above.
+        QueryError, DataError
+            As in `sample`.
+        """
+        check_is_fitted(self, "schema_")
+        if how not in _WAYS:
+            raise ParameterError(f'how must be one of "sample", "mode" and "mean", got {how!r}')
+        if n_draws is not None and (how != "sample" or not isinstance(n_draws, Integral) or n_draws < 1):
+            raise ParameterError(
+                f'n_draws goes with how="sample" and is a whole number from 1 on, got {n_draws!r} and {how!r}'
+            )
+        codes = self.schema_.encode(X, estimator=type(self).__name__, missing=True)
+        there = ~np.isnan(codes)
+        question = Question(codes, there, ~there, self._encode_fitted_context(context, len(codes)))
+        questioner = self._questioner(n_orders)
+        if how == "sample":
+            generator = self._torch_generator(make_generator(random_state))
+            tables = [
+                self.schema_.decode(questioner.complete(question, generator)) for _ in range(n_draws or 1)
+            ]
+            return tables[0] if n_draws is None else tables
+        filled = codes.copy()
+        for d in np.flatnonzero(~there.all(axis=0)):
+            rows = np.flatnonzero(~there[:, d])
+            part = question.take(rows)
+            part.asked = np.zeros_like(part.given)
+            part.asked[:, d] = True
+            filled[rows, d] = _fill(questioner.distribution(part, int(d)), how)
+        return self.schema_.decode(filled)
+
+    def conditional(
+        self, X: Any, column: str | int, *, context: Any = None, n_orders: int | None = None
+    ) -> ConditionalDistribution:
+        """Return the distribution of one column given the others that are there, for each row.
+
+        Parameters
+        ----------
+        X : array or DataFrame, shape (n, D), or mapping of column to value
+            Rows with missing values, or one row of which the mapping tells what is known. Values of `column`
+            itself have no effect.
+        column : str or int
+            By name or number from 0.
+        context : array or DataFrame, shape (n, C), optional
+        n_orders : int, optional
+            Over how many orders to average; an `OrderlessNADE` gives the same under each.
+
+        Returns
+        -------
+        ConditionalDistribution
+            With `probabilities`, `mean`, `mode`, `quantile`, `cdf`, `log_prob` and `spread`.
+
+        Raises
+        ------
+        QueryError, DataError
+            As in `sample`.
+        """
+        check_is_fitted(self, "schema_")
+        (d,) = self.schema_.column_numbers([column])
+        if isinstance(X, Mapping):
+            codes = self._codes_of(X)
+        else:
+            codes = self.schema_.encode(X, estimator=type(self).__name__, missing=True)
+        there = ~np.isnan(codes)
+        asked = np.zeros_like(there)
+        asked[:, d] = True
+        question = Question(codes, there & ~asked, asked, self._encode_fitted_context(context, len(codes)))
+        return self._questioner(n_orders).distribution(question, d)
+
+    def _question(self, X: Any, context: Any, given: Columns | None, of: Columns | None) -> Question:
+        """Return the question of `score_samples`, which leaves out missing values."""
+        codes = self.schema_.encode(X, estimator=type(self).__name__, missing=self.supports_missing)
+        is_given, is_asked = np.zeros(codes.shape[1], bool), np.ones(codes.shape[1], bool)
+        if given is not None:
+            is_given[self.schema_.column_numbers(given)] = True
+        if of is not None:
+            is_asked[:] = False
+            is_asked[self.schema_.column_numbers(of)] = True
+            both = [self.schema_.names[d] for d in np.flatnonzero(is_given & is_asked)]
+            if both:
+                raise DataError(f"columns cannot be both given and asked for: {', '.join(map(repr, both))}")
+        is_asked &= ~is_given
+        if not is_asked.any():
+            raise DataError("nothing is asked for: leave at least one column out of given, or into of")
+        there = ~np.isnan(codes)
+        context_codes = self._encode_fitted_context(context, len(codes))
+        return Question(codes, there & is_given, there & is_asked, context_codes)
+
+    def _codes_of(self, values: Mapping[Any, Any]) -> np.ndarray:
+        """Return one row of codes, NaN where the mapping says nothing."""
+        codes = np.full((1, self.schema_.n_variables), np.nan, dtype=np.float32)
+        for d, code in self.schema_.encode_values(values).items():
+            codes[0, d] = code
+        return codes
+
+    def _questioner(self, n_orders: int | None) -> Questioner:
+        return Questioner(self.model_, self.schema_, self._rows, n_orders)
+
+    def _rows(self, codes: np.ndarray, context: np.ndarray | None) -> Rows:
+        """Return codes and context features where the model is."""
+        raise NotImplementedError
+
+    def _torch_generator(self, generator: np.random.Generator) -> torch.Generator:
+        """Return a generator where the model is."""
+        raise NotImplementedError
+
+
+def _fill(distribution: ConditionalDistribution, how: str) -> np.ndarray:
+    """Return the codes of the most probable or the expected values."""
+    variable = distribution.variable
+    if how == "mean" and variable.kind == "continuous":
+        codes: np.ndarray = (distribution.mean() - variable.location) / variable.scale
+        return codes
+    if how == "mean" and variable.kind == "ordinal":
+        return np.rint(distribution.mean()) - variable.low
+    if variable.kind == "continuous":
+        codes = (distribution.mode() - variable.location) / variable.scale
+        return codes
+    return distribution.probabilities.argmax(1)

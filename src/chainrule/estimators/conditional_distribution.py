@@ -1,0 +1,206 @@
+"""The distribution of one variable given others, in the user's values and units."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from chainrule.conditionals import Conditional
+from chainrule.errors import DataError, KindError, ParameterError
+from chainrule.schema import Variable
+
+__all__ = ["ConditionalDistribution"]
+
+# Bisections of a continuous quantile: each halves an interval of some 2^11 standard deviations.
+_BISECTIONS = 60
+_FURTHEST = 1e3
+
+
+class ConditionalDistribution:
+    """p(x_d | what is known), one distribution per row; `AutoregressiveEstimator.conditional` makes it.
+
+    Parameters
+    ----------
+    variable : Variable
+        x_d.
+    family : Conditional
+        Of x_d alone.
+    params : Tensor (K, n, P)
+        Params under each of K orders; the distribution is the mean of the K.
+
+    Attributes
+    ----------
+    levels : tuple or None
+        The values x_d can take, in the order of the columns of `probabilities`; None if it is continuous.
+
+    Examples
+    --------
+    >>> from chainrule import OrderlessNADE
+    >>> x1 = np.random.default_rng(0).integers(0, 2, 500)
+    >>> X = np.stack([x1, x1], axis=1)
+    >>> model = OrderlessNADE(hidden_sizes=(16,), max_epochs=60, random_state=0).fit(X)
+    >>> model.conditional([[1, 0]], 1).mode()
+    array([1])
+    """
+
+    def __init__(self, variable: Variable, family: Conditional, params: Tensor) -> None:
+        self.variable = variable
+        self._family = family
+        self._params = params[:, :, None].double()
+        self.levels = _levels(variable)
+
+    def __len__(self) -> int:
+        return self._params.shape[1]
+
+    @property
+    def probabilities(self) -> np.ndarray:
+        """The probability of each of `levels`, (n, n_levels).
+
+        Raises
+        ------
+        KindError
+            If the variable is continuous: see `log_prob` and `quantile`.
+        """
+        return self._probabilities_of_orders().mean(0)
+
+    def spread(self) -> np.ndarray:
+        """Return by how much the orders differ: the standard deviation of each probability, (n, n_levels).
+
+        For a continuous variable that of the mean, in its units, (n,). Zeros if there is one order.
+        """
+        if self.levels is not None:
+            return self._probabilities_of_orders().std(0)
+        means = self._family.mean(self._params).squeeze(-1).numpy()
+        spread: np.ndarray = means.std(0) * self.variable.scale
+        return spread
+
+    def log_prob(self, values: Any) -> np.ndarray:
+        """Return the log-probability, or log-density in the user's units, of one value per row, in nats.
+
+        Parameters
+        ----------
+        values : array-like of shape (n,), or one value for all rows
+        """
+        codes = torch.from_numpy(self._codes(values))
+        each = self._family.log_prob(codes.expand(len(self._params), -1)[..., None], self._params).squeeze(-1)
+        mixed = torch.logsumexp(each, dim=0) - np.log(len(each))
+        log_det = np.log(self.variable.scale) if self.levels is None else 0.0
+        result: np.ndarray = mixed.numpy() - log_det
+        return result
+
+    def mean(self) -> np.ndarray:
+        """Return the expected value of each row, (n,), for ordinal and continuous variables.
+
+        Raises
+        ------
+        KindError
+            If the values are no numbers on a line: see `mode` and `probabilities`.
+        """
+        self._need_numbers("mean")
+        codes = self._family.mean(self._params).squeeze(-1).mean(0).numpy()
+        return self._values(codes)
+
+    def mode(self) -> np.ndarray:
+        """Return the most probable value of each row, (n,)."""
+        if self.levels is not None:
+            values: np.ndarray = np.asarray(self.levels)[self.probabilities.argmax(1)]
+            return values
+        # The best of the orders' modes, under all orders together.
+        candidates = self._values(self._family.mode(self._params).squeeze(-1).numpy())
+        heights = np.stack([self.log_prob(row) for row in candidates])
+        best: np.ndarray = np.take_along_axis(candidates, heights.argmax(0)[None], 0)[0]
+        return best
+
+    def cdf(self, value: float) -> np.ndarray:
+        """Return P(X <= value) of each row, (n,), for ordinal and continuous variables."""
+        self._need_numbers("distribution function")
+        code = (value - self._location()) / self._scale()
+        return self._cdf(torch.full((len(self),), float(code), dtype=torch.float64))
+
+    def quantile(self, q: float) -> np.ndarray:
+        """Return the least value of each row that is not exceeded with probability q, (n,).
+
+        Raises
+        ------
+        KindError
+            If the values are no numbers on a line.
+        ParameterError
+            If q is not between 0 and 1.
+        """
+        self._need_numbers("quantile")
+        if not 0 < q < 1:
+            raise ParameterError(f"q must lie between 0 and 1, got {q!r}")
+        if self.levels is not None:
+            above = self.probabilities.cumsum(1) >= q - 1e-12
+            above[:, -1] = True
+            values: np.ndarray = np.asarray(self.levels)[above.argmax(1)]
+            return values
+        low = torch.full((len(self),), -_FURTHEST, dtype=torch.float64)
+        high = -low
+        for _ in range(_BISECTIONS):
+            middle = (low + high) / 2
+            below = torch.from_numpy(self._cdf(middle) < q)
+            low, high = torch.where(below, middle, low), torch.where(below, high, middle)
+        return self._values(high.numpy())
+
+    def _cdf(self, codes: Tensor) -> np.ndarray:
+        each = self._family.cdf(codes.expand(len(self._params), -1)[..., None], self._params)
+        result: np.ndarray = each.squeeze(-1).mean(0).numpy()
+        return result
+
+    def _probabilities_of_orders(self) -> np.ndarray:
+        if self.levels is None:
+            raise KindError(
+                f"column {self.variable.name!r} is continuous and has no levels; ask for log_prob or quantile"
+            )
+        n_orders, n = self._params.shape[:2]
+        columns = [
+            self._family.log_prob(
+                torch.full((n_orders, n, 1), float(code), dtype=torch.float64), self._params
+            )
+            for code in range(len(self.levels))
+        ]
+        result: np.ndarray = torch.cat(columns, dim=-1).exp().numpy()
+        return result
+
+    def _need_numbers(self, what: str) -> None:
+        if self.variable.kind not in ("ordinal", "continuous"):
+            raise KindError(
+                f"column {self.variable.name!r} is {self.variable.kind} and has no {what}; "
+                "ask for mode or probabilities"
+            )
+
+    def _location(self) -> float:
+        return self.variable.location if self.levels is None else self.variable.low
+
+    def _scale(self) -> float:
+        return self.variable.scale if self.levels is None else 1.0
+
+    def _values(self, codes: np.ndarray) -> np.ndarray:
+        return codes * self._scale() + self._location()
+
+    def _codes(self, values: Any) -> np.ndarray:
+        if self.levels is None:
+            codes = (np.asarray(values, dtype=np.float64) - self._location()) / self._scale()
+        else:
+            number = {level: code for code, level in enumerate(self.levels)}
+            try:
+                codes = np.array(
+                    [number[value] for value in np.atleast_1d(values).tolist()], dtype=np.float64
+                )
+            except KeyError as error:
+                raise DataError(
+                    f"column {self.variable.name!r} has no level {error.args[0]!r}; see levels"
+                ) from None
+        if codes.shape not in ((), (1,), (len(self),)):
+            raise DataError(f"values must be one, or one for each of the {len(self)} rows, got {len(codes)}")
+        return np.broadcast_to(codes, (len(self),)).copy()
+
+
+def _levels(variable: Variable) -> tuple[Any, ...] | None:
+    if variable.kind == "continuous":
+        return None
+    return variable.levels or tuple(range(variable.low, variable.high + 1))

@@ -1,0 +1,168 @@
+"""Questions to a fitted model: p(these | those), completions, imputation, conditional distributions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from numbers import Integral
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from chainrule.errors import ParameterError, QueryError
+from chainrule.estimators.conditional_distribution import ConditionalDistribution
+from chainrule.model import AutoregressiveModel, LateVariableError
+from chainrule.orders import random_orders
+from chainrule.training import Rows, evaluation_batch
+
+if TYPE_CHECKING:
+    from chainrule.schema import Schema
+
+__all__ = ["Question", "Questioner"]
+
+_ADVICE = 'MADE(ordering="any") and OrderlessNADE answer any question: fit one of those'
+# Orders beyond those of a model come from this seed, so that they are the same at every call.
+_ORDER_SEED = 0
+
+
+class Question:
+    """Codes of rows, what of them is known and what is asked for.
+
+    Parameters
+    ----------
+    codes : ndarray (n, D)
+        NaN where missing.
+    given, asked : ndarray, bool (n, D)
+    context : ndarray (n, C), optional
+    """
+
+    def __init__(
+        self, codes: np.ndarray, given: np.ndarray, asked: np.ndarray, context: np.ndarray | None
+    ) -> None:
+        self.codes, self.given, self.asked, self.context = codes, given, asked, context
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    def take(self, index: slice | np.ndarray) -> Question:
+        """Return the question about some of the rows."""
+        context = None if self.context is None else self.context[index]
+        return Question(self.codes[index], self.given[index], self.asked[index], context)
+
+    def batches(self, size: int) -> Iterator[Question]:
+        """Yield the question about `size` rows at a time."""
+        for start in range(0, len(self), size):
+            yield self.take(slice(start, start + size))
+
+
+class Questioner:
+    """Puts questions to the model of a fitted estimator, averaging the answers of several orders.
+
+    Parameters
+    ----------
+    model : AutoregressiveModel
+    schema : Schema
+    to_rows : callable
+        From codes (n, D) and context codes to `Rows` where the model is.
+    n_orders : int or None
+        None: the orders of the model.
+    """
+
+    def __init__(
+        self,
+        model: AutoregressiveModel,
+        schema: Schema,
+        to_rows: Callable[[np.ndarray, np.ndarray | None], Rows],
+        n_orders: int | None,
+    ) -> None:
+        self.model = model
+        self.schema = schema
+        self.to_rows = to_rows
+        self.orders = self._orders(n_orders)
+
+    def _orders(self, n_orders: int | None) -> list[Tensor | int]:
+        """Return the orders of an any-order model, its own ones first, or the members of another."""
+        network = self.model.conditioner
+        if not network.is_any_order:
+            if n_orders is not None:
+                raise QueryError(
+                    f"n_orders is for models of any order; this one has {network.n_members} fixed. {_ADVICE}"
+                )
+            return list(range(network.n_members))
+        if n_orders is None:
+            return list(network.orders)
+        if not isinstance(n_orders, Integral) or n_orders < 1:
+            raise ParameterError(f"n_orders must be a whole number of at least 1, got {n_orders!r}")
+        generator = torch.Generator().manual_seed(_ORDER_SEED)
+        more = random_orders(network.n_variables, int(n_orders), generator).to(network.orders.device)
+        return list(torch.cat([network.orders, more])[:n_orders])
+
+    @torch.no_grad()
+    def log_probs(self, question: Question) -> np.ndarray:
+        """Return log p(asked | given) under each order, (K, n)."""
+        scores = np.empty((len(self.orders), len(question)))
+        for k, order in enumerate(self.orders):
+            done = 0
+            for part in question.batches(evaluation_batch(self.model)):
+                rows, given, asked = self._tensors(part)
+                with self._named_variables():
+                    answer = self.model.log_prob_given(rows.codes, given, asked, order, rows.context)
+                scores[k, done : done + len(part)] = answer.cpu()
+                done += len(part)
+        return scores
+
+    @torch.no_grad()
+    def complete(self, question: Question, generator: torch.Generator) -> np.ndarray:
+        """Return codes (n, D) with everything drawn that is not given, each row by one of the orders."""
+        completed = np.empty_like(question.codes)
+        device = generator.device
+        chosen = (
+            torch.randint(len(self.orders), (len(question),), generator=generator, device=device)
+            .cpu()
+            .numpy()
+        )
+        for k in np.unique(chosen):
+            numbers = np.flatnonzero(chosen == k)
+            for start in range(0, len(numbers), evaluation_batch(self.model)):
+                index = numbers[start : start + evaluation_batch(self.model)]
+                rows, given, _ = self._tensors(question.take(index))
+                uniforms = self.model.uniforms(len(index), generator)
+                with self._named_variables():
+                    drawn = self.model.complete(rows.codes, given, self.orders[k], uniforms, rows.context)
+                completed[index] = drawn.cpu()
+        return completed
+
+    @torch.no_grad()
+    def distribution(self, question: Question, d: int) -> ConditionalDistribution:
+        """Return the distribution of variable d given the given ones."""
+        starts = self.model.conditionals.starts
+        params = []
+        for order in self.orders:
+            parts = []
+            for part in question.batches(evaluation_batch(self.model)):
+                rows, given, asked = self._tensors(part)
+                with self._named_variables():
+                    outputs = self.model.outputs_from(rows.codes, given, asked, order, rows.context)
+                parts.append(outputs[:, starts[d] : starts[d + 1]].cpu())
+            params.append(torch.cat(parts))
+        family = self.model.conditionals.of_variable(d)
+        return ConditionalDistribution(self.schema.variables[d], family.cpu(), torch.stack(params))
+
+    def _tensors(self, question: Question) -> tuple[Rows, Tensor, Tensor]:
+        rows = self.to_rows(question.codes, question.context)
+        device = rows.codes.device
+        return rows, torch.from_numpy(question.given).to(device), torch.from_numpy(question.asked).to(device)
+
+    @contextmanager
+    def _named_variables(self) -> Iterator[None]:
+        """Say by name which variables a fixed order has the wrong way round."""
+        try:
+            yield
+        except LateVariableError as error:
+            late, missing = (self.schema.names[d] for d in (error.late, error.missing))
+            raise QueryError(
+                f"this model has a fixed order, in which {missing!r} comes before {late!r}: it cannot answer "
+                f"a question with {late!r} and without {missing!r}. {_ADVICE}"
+            ) from None

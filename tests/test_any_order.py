@@ -1,0 +1,246 @@
+"""Any question of the joint: answers of any-order networks against brute force, on random models."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from chainrule.conditioners.any_order import given_first
+from chainrule.conditioners.orderless import cut_weights, draw_cuts
+from chainrule.orders import random_orders
+from strategies import (
+    ANY_ORDER,
+    DISCRETE,
+    Spec,
+    all_rows,
+    build,
+    random_context,
+    random_rows,
+    repeated,
+    specs,
+)
+
+SEEDS = st.integers(0, 2**31 - 1)
+
+
+def random_question(spec, n, generator):
+    """Return what is given and what is asked for in each row, and an order; the rest is neither."""
+    group = torch.randint(3, (n, spec.n_variables), generator=generator)
+    return group == 0, group == 1, random_orders(spec.n_variables, 1, generator)[0]
+
+
+def joint(model, spec, rows, order):
+    """Return p(x) of rows in an order, as the product of all its conditionals."""
+    every = torch.ones_like(rows, dtype=torch.bool)
+    context = repeated(random_context(spec, 1), len(rows))
+    return model.log_prob_given(rows, ~every, every, order, context).exp()
+
+
+# ---------------------------------------------------------------- p(x_S | x_T)
+
+
+@given(specs(DISCRETE, max_variables=5, families=ANY_ORDER), SEEDS)
+@settings(max_examples=100)
+@torch.no_grad()
+def test_answers_equal_brute_force_over_the_joint(spec, seed):
+    model = build(spec)
+    known, asked, order = random_question(spec, 1, torch.Generator().manual_seed(seed))
+    rows = all_rows(spec)
+    ranks = given_first(order, known, asked)[0]
+    own_order = torch.argsort(ranks)
+    assert set(own_order[: int(known.sum())].tolist()) == set(known[0].nonzero().flatten().tolist())
+    probabilities = joint(model, spec, rows, own_order)
+    assert float(probabilities.sum()) == pytest.approx(1, abs=1e-12)
+    context = repeated(random_context(spec, 1), len(rows))
+    answers = model.log_prob_given(
+        rows, known.expand(len(rows), -1), asked.expand(len(rows), -1), order, context
+    )
+    for row, answer in zip(rows, answers, strict=True):
+        same_given = (rows == row)[:, known[0]].all(1)
+        same_both = same_given & (rows == row)[:, asked[0]].all(1)
+        expected = probabilities[same_both].sum() / probabilities[same_given].sum()
+        torch.testing.assert_close(answer.exp(), expected, rtol=1e-9, atol=1e-12)
+
+
+@given(specs(max_variables=5, families=ANY_ORDER), SEEDS)
+@settings(max_examples=60)
+@torch.no_grad()
+def test_rows_with_questions_of_their_own_get_the_answers_they_would_get_alone(spec, seed):
+    model = build(spec)
+    known, asked, order = random_question(spec, 7, torch.Generator().manual_seed(seed))
+    rows, context = random_rows(spec, 7), random_context(spec, 7)
+    together = model.log_prob_given(rows, known, asked, order, context)
+    for i in range(7):
+        part = slice(i, i + 1)
+        alone = model.log_prob_given(
+            rows[part], known[part], asked[part], order, None if context is None else context[part]
+        )
+        torch.testing.assert_close(together[part], alone, rtol=1e-9, atol=1e-10)
+
+
+@given(specs(max_variables=5, families=ANY_ORDER), SEEDS)
+@settings(max_examples=40)
+@torch.no_grad()
+def test_what_is_neither_given_nor_asked_has_no_effect(spec, seed):
+    model = build(spec)
+    known, asked, order = random_question(spec, 6, torch.Generator().manual_seed(seed))
+    rows, context = random_rows(spec, 6), random_context(spec, 6)
+    holes = rows.masked_fill(~known & ~asked, math.nan)
+    assert torch.equal(
+        model.log_prob_given(rows, known, asked, order, context),
+        model.log_prob_given(holes, known, asked, order, context),
+    )
+
+
+@given(specs(DISCRETE, max_variables=5, families=ANY_ORDER), SEEDS)
+@settings(max_examples=40)
+@torch.no_grad()
+def test_rows_with_holes_score_as_the_sum_over_what_is_missing(spec, seed):
+    model = build(Spec(**{**vars(spec), "n_orderings": 1}))
+    generator = torch.Generator().manual_seed(seed)
+    rows = all_rows(spec)
+    row = rows[torch.randint(len(rows), (1,), generator=generator)]
+    missing = torch.rand(spec.n_variables, generator=generator) < 0.5
+    order = model.conditioner.order(0)
+    own_order = torch.argsort(given_first(order, torch.zeros(1, len(order)) > 0, ~missing[None])[0])
+    alike = ((rows == row) | missing).all(1)
+    expected = joint(model, spec, rows, own_order)[alike].sum().log()
+    score = model.log_prob(row.masked_fill(missing, math.nan), random_context(spec, 1))
+    torch.testing.assert_close(score[0], expected, rtol=1e-9, atol=1e-10)
+
+
+@given(specs(max_variables=5, families=ANY_ORDER), SEEDS)
+@settings(max_examples=60)
+@torch.no_grad()
+def test_outputs_from_the_given_ones_are_those_of_a_question_about_one_variable(spec, seed):
+    model = build(spec)
+    known, _, order = random_question(spec, 6, torch.Generator().manual_seed(seed))
+    rows, context = random_rows(spec, 6), random_context(spec, 6)
+    outputs = model.outputs_from(rows, known, ~known, order, context)
+    walk = model.conditioner.begin_given(rows, known, order, context)
+    starts = model.conditionals.starts
+    for d in range(spec.n_variables):
+        asked = torch.zeros_like(known)
+        asked[:, d] = True
+        alone = model.conditioner.outputs_given(rows, known & ~asked, asked, order, context)
+        columns = slice(starts[d], starts[d + 1])
+        unknown = ~known[:, d]
+        torch.testing.assert_close(outputs[unknown, columns], alone[unknown, columns], rtol=1e-9, atol=1e-10)
+        torch.testing.assert_close(walk.params(d)[unknown], alone[unknown, columns], rtol=1e-9, atol=1e-10)
+
+
+# ---------------------------------------------------------------- completions
+
+
+@given(specs(max_variables=5, families=ANY_ORDER), SEEDS)
+@settings(max_examples=60)
+@torch.no_grad()
+def test_completions_equal_draws_from_full_passes_under_shared_uniforms(spec, seed):
+    model = build(spec)
+    generator = torch.Generator().manual_seed(seed)
+    known, _, order = random_question(spec, 9, generator)
+    rows, context = random_rows(spec, 9), random_context(spec, 9)
+    uniforms = torch.rand(9, spec.n_variables, model.conditionals.n_uniforms, generator=generator).double()
+    drawn = model.complete(rows.masked_fill(~known, math.nan), known, order, uniforms, context)
+    assert torch.equal(drawn[known], rows[known])
+    expected, starts = rows.masked_fill(~known, 0.0), model.conditionals.starts
+    for d in order.tolist():
+        outputs = model.conditioner.outputs_given(expected, known, ~known, order, context)
+        value = model.conditionals.sample_variable(d, outputs[:, starts[d] : starts[d + 1]], uniforms[:, d])
+        expected[:, d] = torch.where(known[:, d], expected[:, d], value)
+    torch.testing.assert_close(drawn, expected, rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize("family", ANY_ORDER)
+@torch.no_grad()
+def test_completed_cells_follow_the_conditional_probabilities(family):
+    spec = Spec(
+        family=family, kinds=("binary", "categorical", "binary", "ordinal"), n_levels=(2, 3, 2, 3), seed=3
+    )
+    model = build(spec, scale=2.0)
+    generator = torch.Generator().manual_seed(1)
+    order = torch.tensor([3, 1, 0, 2])
+    n = 20_000
+    known = torch.tensor([False, True, False, False]).expand(n, -1)
+    uniforms = torch.rand(n, 4, model.conditionals.n_uniforms, generator=generator).double()
+    drawn = model.complete(torch.full((n, 4), 2.0).double(), known, order, uniforms)
+    rows = all_rows(spec)
+    rows = rows[rows[:, 1] == 2]
+    expected = model.log_prob_given(rows, known[: len(rows)], ~known[: len(rows)], order).exp()
+    counts = torch.stack([(drawn == row).all(1).sum() for row in rows])
+    assert int(counts.sum()) == n
+    assert stats.chisquare(counts.numpy(), (n * expected).numpy()).pvalue > 1e-4
+
+
+# ---------------------------------------------------------------- what a fit maximises
+
+
+@pytest.mark.parametrize("n_missing", [0, 1])
+@torch.no_grad()
+def test_the_orderless_loss_averaged_over_orders_and_cuts_is_the_mean_of_all_orders(n_missing):
+    """Every order and cut once: the weights of Uria et al. (2014) make the two equal, not only close."""
+    spec = Spec(
+        family="orderless", kinds=("binary", "categorical", "continuous", "ordinal"), n_levels=(2, 3, None, 4)
+    )
+    model = build(spec)
+    x = random_rows(spec, 5)
+    seen = torch.ones_like(x, dtype=torch.bool)
+    seen[:, :n_missing] = False
+    there = list(range(n_missing, spec.n_variables))
+    orders = [torch.tensor([*order, *range(n_missing)]) for order in itertools.permutations(there)]
+    estimates, exact = [], []
+    for order in orders:
+        exact.append(model.log_prob_given(x, ~seen & seen, seen, order))
+        for cut in range(len(there)):
+            known = torch.zeros_like(seen)
+            known[:, order[:cut]] = True
+            outputs = model.conditioner.outputs_from(x, known)
+            weights = cut_weights(known, seen, x.dtype)
+            estimates.append((model.conditionals.log_prob(x, outputs) * weights).sum(1))
+    torch.testing.assert_close(
+        torch.stack(estimates).mean(0), torch.stack(exact).mean(0), rtol=1e-12, atol=1e-12
+    )
+
+
+def test_cuts_are_uniform_over_sizes_and_over_sets_of_a_size():
+    seen = torch.ones(30_000, 5, dtype=torch.bool)
+    seen[:, 2] = False
+    known = draw_cuts(seen, torch.Generator().manual_seed(0))
+    assert not known[:, 2].any()
+    cells = (known.long() * 2 ** torch.arange(5)).sum(1)
+    sets = [s for size in range(4) for s in itertools.combinations((0, 1, 3, 4), size)]
+    counts = [int((cells == sum(2**d for d in s)).sum()) for s in sets]
+    assert sum(counts) == len(seen)
+    expected = [len(seen) / 4 / math.comb(4, len(s)) for s in sets]
+    assert stats.chisquare(counts, expected).pvalue > 1e-4
+
+
+def test_a_row_of_which_nothing_is_there_counts_nothing():
+    seen = torch.zeros(3, 4, dtype=torch.bool)
+    known = draw_cuts(seen, torch.Generator().manual_seed(0))
+    assert not known.any()
+    assert not cut_weights(known, seen, torch.float64).any()
+
+
+@pytest.mark.parametrize("n_missing", [0, 1])
+def test_a_training_step_of_an_any_order_made_learns_one_order_exactly(n_missing):
+    spec = Spec(
+        family="made-any", kinds=("binary", "categorical", "continuous"), n_levels=(2, 3, None), direct=True
+    )
+    model = build(spec)
+    x = random_rows(spec, 4)
+    x[::2, :n_missing] = math.nan
+    model.conditioner.generator = torch.Generator().manual_seed(5)
+    estimate = model.training_log_prob(x)
+    order = torch.randperm(3, generator=torch.Generator().manual_seed(5))
+    exact = model.log_prob_given(x, x.isnan() & False, ~x.isnan(), order)
+    torch.testing.assert_close(estimate, exact, rtol=1e-12, atol=1e-12)
+    # Every weight learns, those of the masks included.
+    estimate.sum().backward()
+    assert all(weight.grad is not None and weight.grad.any() for weight in model.conditioner.parameters())
