@@ -15,7 +15,17 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
 
-from chainrule import GMM, MADE, NADE, Ensemble, Independent, Mixture, MixtureOfBernoullis, load
+from chainrule import (
+    GMM,
+    MADE,
+    NADE,
+    Ensemble,
+    Independent,
+    Mixture,
+    MixtureOfBernoullis,
+    OrderlessNADE,
+    load,
+)
 from chainrule.errors import DataError, FitInterrupted, KindError, ParameterError
 from chainrule.training import Trainer
 
@@ -24,6 +34,7 @@ MEMBERS = {
     "MADE": MADE((8, 8), n_masks=2, **QUICK),
     "NADE": NADE(6, n_orderings=2, **QUICK),
     "Mixture": Mixture(2),
+    "any order": OrderlessNADE((8,), **QUICK),
     "Ensemble": Ensemble(NADE(4, **QUICK), 2),
 }
 
@@ -136,6 +147,34 @@ def test_scoring_needs_no_memory_per_member():
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < peaks[0] + 3 * len(X) * 8
+
+
+# ---------------------------------------------------------------- missing values
+
+
+@pytest.mark.parametrize("estimator", [OrderlessNADE((8,), **QUICK), MADE((8,), ordering="any", **QUICK)])
+def test_members_of_any_order_leave_missing_values_out(estimator):
+    X = gaussians()
+    X[::3, 1] = X[1::4, 0] = np.nan
+    model = Ensemble(estimator, 2, random_state=0).fit(X)
+    scores = model.member_scores(X)
+    np.testing.assert_array_equal(scores, [member.score_samples(X) for member in model.members_])
+    np.testing.assert_allclose(model.score_samples(X), logsumexp(scores, axis=0) - np.log(2), rtol=1e-13)
+
+
+def test_probabilities_of_what_is_there_sum_to_one():
+    model = Ensemble(OrderlessNADE((8,), **QUICK), 2, random_state=0).fit(bits().astype(float))
+    cells = np.array(every([0, 1], [np.nan], [0, 1], [0, 1]))
+    assert np.exp(model.score_samples(cells)).sum() == pytest.approx(1, abs=1e-6)
+
+
+def test_members_of_fixed_order_refuse_missing_values():
+    X = gaussians()
+    model = Ensemble(NADE(4, **QUICK), 2, random_state=0).fit(X)
+    X[3, 1] = np.nan
+    for call in (model.score_samples, model.member_scores, clone(model).fit):
+        with pytest.raises(DataError, match="missing"):
+            call(X)
 
 
 # ---------------------------------------------------------------- context

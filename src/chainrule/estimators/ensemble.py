@@ -111,10 +111,15 @@ class Ensemble(DensityEstimator):
             As in `score_samples`.
         """
         check_is_fitted(self, "schema_")
-        codes = self.schema_.encode(X, estimator=type(self).__name__)
+        codes = self.schema_.encode(X, estimator=type(self).__name__, missing=self.supports_missing)
         context_codes = self._encode_fitted_context(context, len(codes))
         scores = [member._score_codes(codes, context_codes) for member in self.members_]
-        return np.stack(scores) + self.schema_.log_det
+        return np.stack(scores) + self.schema_.log_det_of(~np.isnan(codes))
+
+    @property
+    def supports_missing(self) -> bool:
+        """Whether rows may have missing values: where the members are any-order models."""
+        return self._template().supports_missing
 
     def _template(self) -> DensityEstimator:
         return MADE() if self.estimator is None else self.estimator
