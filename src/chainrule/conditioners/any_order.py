@@ -60,7 +60,7 @@ class AnyOrderConditioner(Conditioner):
 
     @abstractmethod
     def outputs_from(self, x: Tensor, given: Tensor, order: Tensor, context: Tensor | None = None) -> Tensor:
-        """Return outputs (n, n_outputs) of all variables that are not given, each from the given ones alone."""
+        """Return outputs (n, n_outputs) of the variables that are not given, from the given ones alone."""
 
     @abstractmethod
     def begin_given(

@@ -133,7 +133,7 @@ class MaskedLinear(nn.Module):
             self.weight.copy_(_drawn(typical_mask, gain, generator, self.weight))
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """Return x (W * mask)^T + b, (n, n_out), for a mask (n_out, n_in), or one per row, (n, n_out, n_in)."""
+        """Return x (W * mask)^T + b, (n, n_out), for a mask (n_out, n_in), or one for each row."""
         weight, bias = self.under(mask)
         if mask.ndim == 2:
             return F.linear(x, weight, bias)
