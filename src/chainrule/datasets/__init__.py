@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
-from chainrule.datasets.core import Dataset, DatasetInfo
+from chainrule.datasets.core import Dataset, DatasetInfo, count_missing
 from chainrule.datasets.loading import dataset_names, load_dataset, load_rows
 from chainrule.datasets.streaming import stream_rows
+from chainrule.datasets.tables import MISSING_WORDS
 
-__all__ = ["Dataset", "DatasetInfo", "dataset_names", "load_dataset", "load_rows", "stream_rows"]
+__all__ = [
+    "MISSING_WORDS",
+    "Dataset",
+    "DatasetInfo",
+    "count_missing",
+    "dataset_names",
+    "load_dataset",
+    "load_rows",
+    "stream_rows",
+]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
+
+import numpy as np
 
 from chainrule.errors import DataError
 
-__all__ = ["Dataset", "DatasetInfo", "Parts"]
+__all__ = ["Dataset", "DatasetInfo", "Parts", "count_missing"]
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,11 @@ class Dataset:
             if 0 in shape:
                 raise DataError(f"{self.name}: {part} has no {'rows' if shape[0] == 0 else 'columns'}")
 
+    @cached_property
+    def has_missing(self) -> bool:
+        """Whether any value is missing: NaN or null."""
+        return any(count_missing(rows) > 0 for rows in (self.train, self.valid, self.test))
+
     @property
     def n_variables(self) -> int:
         """Number of columns, D."""
@@ -90,3 +98,14 @@ class DatasetInfo:
     kind: str
     source: str
     licence: str
+
+
+def count_missing(rows: Any) -> int:
+    """Return how many values of an array or a polars DataFrame are missing.
+
+    >>> count_missing(np.array([[1.0, np.nan], [np.nan, 2.0]]))
+    2
+    """
+    if isinstance(rows, np.ndarray):
+        return int(np.isnan(rows).sum()) if rows.dtype.kind == "f" else 0
+    return int(rows.fill_nan(None).null_count().sum_horizontal().item())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,11 +14,8 @@ __all__ = ["FORMATS", "read_path", "resize_parts"]
 
 FORMATS = "csv, tsv, parquet, npy, npz, NAME.ts.data.gz, idx, or a folder or tar of images"
 
+_TEXTS = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
 _READERS = {
-    ".csv": tables.read_text,
-    ".tsv": tables.read_text,
-    ".csv.gz": tables.read_text,
-    ".tsv.gz": tables.read_text,
     ".parquet": tables.read_parquet,
     ".npy": arrays.read_npy,
     ".npz": arrays.read_npz,
@@ -26,7 +24,7 @@ _READERS = {
 }
 
 
-def read_path(path: Path, image_size: tuple[int, int] | None = None) -> Parts:
+def read_path(path: Path, image_size: tuple[int, int] | None = None, missing: Sequence[str] = ()) -> Parts:
     """Read what lies at `path`.
 
     Parameters
@@ -35,6 +33,8 @@ def read_path(path: Path, image_size: tuple[int, int] | None = None) -> Parts:
         A file of one of the formats, or a folder of images.
     image_size : tuple of int, optional
         Height and width to resize images to.
+    missing : sequence of str
+        Words that stand for a missing value in csv and tsv files, beside an empty cell.
 
     Raises
     ------
@@ -43,12 +43,14 @@ def read_path(path: Path, image_size: tuple[int, int] | None = None) -> Parts:
     """
     if path.is_dir() or images.is_tar(path):
         return images.read_images(path, image_size)
-    return resize_parts(_read_file(path), image_size, path)
+    return resize_parts(_read_file(path, missing), image_size, path)
 
 
-def _read_file(path: Path) -> Parts:
+def _read_file(path: Path, missing: Sequence[str]) -> Parts:
     if arrays.is_split_file(path):
         return arrays.read_split_files(path)
+    if path.name.lower().endswith(_TEXTS):
+        return tables.read_text(path, missing)
     for suffix, reader in _READERS.items():
         if path.name.lower().endswith(suffix):
             return reader(path)

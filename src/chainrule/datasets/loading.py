@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +36,7 @@ def load_dataset(
     random_state: int = 0,
     image_size: tuple[int, int] | None = None,
     kinds: Kinds = None,
+    missing: Sequence[str] | None = None,
 ) -> Dataset:
     """Load a named data set, a file, or a folder of images, and split it where its source does not.
 
@@ -52,6 +53,9 @@ def load_dataset(
         Height and width to resize images to.
     kinds : str or mapping, optional
         Kinds of all columns or of some, by name; they win over what the values suggest.
+    missing : sequence of str, optional
+        Let missing values through: NaN, null, empty cells, and in csv and tsv files these words, such as
+        `MISSING_WORDS`. By default a file that has missing values is refused.
 
     Raises
     ------
@@ -68,8 +72,8 @@ def load_dataset(
     if named is not None:
         return _load_named(named, random_state, image_size, kinds)
     path = _existing_path(name_or_path)
-    parts = read_path(path, image_size)
-    parts = _checked(parts, kinds, path)
+    parts = read_path(path, image_size, missing or ())
+    parts = _checked(parts, kinds, path, missing is not None)
     train, valid, test, split = complete_parts(parts, random_state)
     return Dataset(
         name=_stem(path),
@@ -84,7 +88,11 @@ def load_dataset(
 
 
 def load_rows(
-    name_or_path: str | Path, *, random_state: int = 0, image_size: tuple[int, int] | None = None
+    name_or_path: str | Path,
+    *,
+    random_state: int = 0,
+    image_size: tuple[int, int] | None = None,
+    missing: Sequence[str] = (),
 ) -> Any:
     """Load all rows, unsplit and in the order of the file: to score them, or to look at them.
 
@@ -94,6 +102,8 @@ def load_rows(
     ----------
     name_or_path, random_state, image_size
         As for `load_dataset`.
+    missing : sequence of str
+        Words that stand for a missing value in csv and tsv files, beside an empty cell.
 
     Returns
     -------
@@ -103,7 +113,7 @@ def load_rows(
     if named is not None:
         dataset = _load_named(named, random_state, image_size, None)
         return _stack((dataset.train, dataset.valid, dataset.test))
-    return _stack(read_path(_existing_path(name_or_path), image_size).given)
+    return _stack(read_path(_existing_path(name_or_path), image_size, missing).given)
 
 
 # ---------------------------------------------------------------- names and paths
@@ -169,24 +179,24 @@ def _declared(parts: Parts, kinds: Kinds) -> Any:
     return {**parts.kinds, **kinds} if isinstance(parts.kinds, dict) else dict(kinds)
 
 
-def _checked(parts: Parts, kinds: Kinds, path: Path) -> Parts:
+def _checked(parts: Parts, kinds: Kinds, path: Path, missing: bool) -> Parts:
     """Refuse unusable rows before they are split, while their numbers are those of the file."""
     try:
         if not isinstance(parts.train, np.ndarray):
-            return _with_levels(parts, kinds)
+            return _with_levels(parts, kinds, missing)
         if len(parts.given) == 1:
-            Schema.infer(parts.train, _declared(parts, kinds))
+            Schema.infer(parts.train, _declared(parts, kinds), missing)
     except DataError as error:
         raise DataError(f"{path.name}: {error}") from error
     return parts
 
 
-def _with_levels(parts: Parts, kinds: Kinds) -> Parts:
+def _with_levels(parts: Parts, kinds: Kinds, missing: bool) -> Parts:
     """Find kinds and text levels of a table from all of its rows."""
     import polars as pl
 
     table: pl.DataFrame = parts.train
-    schema = Schema.infer(table, kinds)
+    schema = Schema.infer(table, kinds, missing)
     text = [
         pl.col(variable.name).cast(pl.String).cast(pl.Enum([str(level) for level in variable.levels]))
         for variable in schema.variables
@@ -206,7 +216,9 @@ def _kinds_of_rows(parts: Parts, kinds: Kinds, train: Any) -> Any:
     import polars as pl
 
     varied = [
-        name for name in train.columns if isinstance(train[name].dtype, pl.Enum) or train[name].n_unique() > 1
+        name
+        for name in train.columns
+        if isinstance(train[name].dtype, pl.Enum) or train[name].fill_nan(None).drop_nulls().n_unique() > 1
     ]
     declared = parts.kinds if isinstance(parts.kinds, dict) else {}
     return {name: declared[name] for name in varied}

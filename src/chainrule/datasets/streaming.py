@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,11 @@ _BATCH = 2**16
 
 
 def stream_rows(
-    name_or_path: str | Path, *, random_state: int = 0, image_size: tuple[int, int] | None = None
+    name_or_path: str | Path,
+    *,
+    random_state: int = 0,
+    image_size: tuple[int, int] | None = None,
+    missing: Sequence[str] = (),
 ) -> Iterator[Any]:
     """Yield the rows that `load_rows` returns, in the same order and perhaps in several parts.
 
@@ -29,8 +33,8 @@ def stream_rows(
 
     Parameters
     ----------
-    name_or_path, random_state, image_size
-        As for `load_dataset`.
+    name_or_path, random_state, image_size, missing
+        As for `load_rows`.
 
     Yields
     ------
@@ -45,19 +49,19 @@ def stream_rows(
     if image_size is None and path.is_file() and path.stat().st_size > _LARGE:
         suffix = path.suffix.lower()
         if suffix in (".csv", ".tsv", ".parquet"):
-            yield from _tables(path, suffix)
+            yield from _tables(path, suffix, missing)
             return
         if suffix == ".npy":
             yield from _arrays(path)
             return
-    yield load_rows(name_or_path, random_state=random_state, image_size=image_size)
+    yield load_rows(name_or_path, random_state=random_state, image_size=image_size, missing=missing)
 
 
-def _tables(path: Path, suffix: str) -> Iterator[Any]:
+def _tables(path: Path, suffix: str, missing: Sequence[str]) -> Iterator[Any]:
     import polars as pl
 
     try:
-        table = pl.scan_parquet(path) if suffix == ".parquet" else scan_text(path)
+        table = pl.scan_parquet(path) if suffix == ".parquet" else scan_text(path, missing)
         for part in table.collect_batches(chunk_size=_BATCH):
             yield numbers_as_such(part)
     except pl.exceptions.PolarsError as error:

@@ -15,16 +15,19 @@ from chainrule.errors import DataError
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["numbers_as_such", "read_parquet", "read_text", "scan_text"]
+__all__ = ["MISSING_WORDS", "numbers_as_such", "read_parquet", "read_text", "scan_text"]
+
+MISSING_WORDS = ("NA", "?")
+"""What stands for a missing value in many text files, beside an empty cell."""
 
 _SEPARATORS = (",", ";", "\t")
 
 
-def read_text(path: Path) -> Parts:
+def read_text(path: Path, missing: Sequence[str] = ()) -> Parts:
     """Read a csv or tsv file (gzipped or not).
 
     The first line names the columns, unless all of it are numbers: then it is data, and the columns
-    are named ``x1``, ``x2``, ...
+    are named ``x1``, ``x2``, ... Empty cells and the words `missing` become null.
     """
     import polars as pl
 
@@ -32,11 +35,17 @@ def read_text(path: Path) -> Parts:
     first = _first_line(content, path)
     separator = "\t" if ".tsv" in path.name.lower() else _guess_separator(first)
     fields = next(csv.reader([first], delimiter=separator))
-    has_header = not all(_is_number(field) for field in fields)
+    has_header = not _is_data(fields, missing)
     if has_header:
         _check_header(fields, path)
     try:
-        table = pl.read_csv(content, separator=separator, has_header=has_header, infer_schema_length=None)
+        table = pl.read_csv(
+            content,
+            separator=separator,
+            has_header=has_header,
+            infer_schema_length=None,
+            null_values=list(missing),
+        )
     except pl.exceptions.PolarsError as error:
         _check_widths(content, separator, len(fields), path)
         raise DataError(f"{path} cannot be read as a table: {str(error).splitlines()[0]}") from error
@@ -49,7 +58,7 @@ def read_text(path: Path) -> Parts:
     return Parts(numbers_as_such(table))
 
 
-def scan_text(path: Path) -> pl.LazyFrame:
+def scan_text(path: Path, missing: Sequence[str] = ()) -> pl.LazyFrame:
     """Return what `read_text` reads from an unpacked file, still to be read."""
     import polars as pl
 
@@ -57,13 +66,17 @@ def scan_text(path: Path) -> pl.LazyFrame:
         first = _first_line(file.readline().removeprefix(b"\xef\xbb\xbf"), path)
     separator = "\t" if ".tsv" in path.name.lower() else _guess_separator(first)
     fields = next(csv.reader([first], delimiter=separator))
-    if all(_is_number(field) for field in fields):
-        names = [f"x{number}" for number in range(1, len(fields) + 1)]
-        return pl.scan_csv(
-            path, separator=separator, has_header=False, new_columns=names, infer_schema_length=None
-        )
-    _check_header(fields, path)
-    return pl.scan_csv(path, separator=separator, infer_schema_length=None)
+    has_header = not _is_data(fields, missing)
+    if has_header:
+        _check_header(fields, path)
+    return pl.scan_csv(
+        path,
+        separator=separator,
+        has_header=has_header,
+        new_columns=None if has_header else [f"x{number}" for number in range(1, len(fields) + 1)],
+        infer_schema_length=None,
+        null_values=list(missing),
+    )
 
 
 def _first_line(content: bytes, path: Path) -> str:
@@ -78,6 +91,15 @@ def _first_line(content: bytes, path: Path) -> str:
 
 def _guess_separator(line: str) -> str:
     return max(_SEPARATORS, key=line.count)
+
+
+def _is_data(fields: Sequence[str], missing: Sequence[str]) -> bool:
+    """Return whether the first line holds numbers, perhaps with holes between them, and no names."""
+    there = [field for field in fields if field not in ("", *missing)]
+    if not there or not all(_is_number(field) for field in there):
+        return False
+    # An empty cell before whole numbers is how tables with numbered rows and columns begin.
+    return "" not in fields or not all(field.strip().isdecimal() for field in there)
 
 
 def _is_number(text: str) -> bool:
