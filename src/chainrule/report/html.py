@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from chainrule.report import plots, sample_plots
+from chainrule.report.blocks import Block, Group
 from chainrule.report.mask_plot import mask_picture
 from chainrule.report.numbers import count, decimals_for, number, seconds, with_error
 from chainrule.report.pages import render_page
-from chainrule.report.rows import TextTable, plot_values, take_rows, text_table
+from chainrule.report.question_blocks import question_blocks
+from chainrule.report.rows import TextTable, pixel_shades, take_rows, text_table
 from chainrule.report.style import INK, Picture, drawing, model_colours
 from chainrule.report.words import conclusion, is_lower_bound
 
@@ -40,27 +42,6 @@ class _Row:
     best: bool
     cells: list[str]
     note: str
-
-
-@dataclass(frozen=True)
-class _Group:
-    """Rows of a table that belong together under one heading."""
-
-    title: str
-    table: TextTable
-    leading: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class _Block:
-    """A paragraph with what stands under it: pictures side by side, and groups of table rows."""
-
-    title: str = ""
-    text: str = ""
-    pictures: list[Picture] = field(default_factory=list)
-    layout: str = "panels"
-    groups: list[_Group] = field(default_factory=list)
-    leading: str = ""
 
 
 def write_report(comparison: Comparison, path: str | Path) -> None:
@@ -115,6 +96,7 @@ def render_report(comparison: Comparison) -> str:
             "samples": _samples(comparison, colours),
             "leader": ranked[0].model if ranked else "",
             "extremes": _extremes(comparison, colours) if ranked else [],
+            "questions": question_blocks(comparison, colours),
             "masks": mask_picture(),
         }
     return render_page("template.html.j2", page)
@@ -198,7 +180,7 @@ def _likelihoods(comparison: Comparison, colours: Mapping[str, str]) -> list[Pic
     return [picture for picture in pictures if picture is not None]
 
 
-def _samples(comparison: Comparison, colours: Mapping[str, str]) -> list[_Block]:
+def _samples(comparison: Comparison, colours: Mapping[str, str]) -> list[Block]:
     ranked = comparison.ranked()
     if not ranked:
         return []
@@ -210,7 +192,7 @@ def _samples(comparison: Comparison, colours: Mapping[str, str]) -> list[_Block]
     return [*_pair_plots(comparison, schema, colours), *_table_samples(comparison, schema, colours)]
 
 
-def _image_samples(comparison: Comparison, schema: Schema, colours: Mapping[str, str]) -> _Block:
+def _image_samples(comparison: Comparison, schema: Schema, colours: Mapping[str, str]) -> Block:
     assert comparison.image_shape is not None
     shape, real = comparison.image_shape, _first(comparison.train_rows, _N_GRID_IMAGES)
     pictures = [
@@ -228,18 +210,18 @@ def _image_samples(comparison: Comparison, schema: Schema, colours: Mapping[str,
                 key=colours[result.model],
             )  # fmt: skip
         )
-    return _Block(
+    return Block(
         text="Real images first, then independent draws from each model, not chosen by hand.",
         pictures=pictures,
         layout="images",
     )
 
 
-def _plane_samples(comparison: Comparison, schema: Schema, colours: Mapping[str, str]) -> list[_Block]:
+def _plane_samples(comparison: Comparison, schema: Schema, colours: Mapping[str, str]) -> list[Block]:
     ranked, real = comparison.ranked(), comparison.test_rows
     what = "probability of each pair of values" if schema.is_discrete else "density"
     return [
-        _Block(
+        Block(
             text="Real test rows, and draws from each model"
             + (
                 "."
@@ -248,7 +230,7 @@ def _plane_samples(comparison: Comparison, schema: Schema, colours: Mapping[str,
             ),
             pictures=sample_plots.plane_scatters(schema, real, ranked, colours),
         ),
-        _Block(
+        Block(
             title="What each model has learnt",
             text=f"The logarithm of the {what} in nats, on a grid; one scale of colours for all models.",
             pictures=sample_plots.density_maps(schema, real, ranked),
@@ -256,7 +238,7 @@ def _plane_samples(comparison: Comparison, schema: Schema, colours: Mapping[str,
     ]
 
 
-def _pair_plots(comparison: Comparison, schema: Schema, colours: Mapping[str, str]) -> list[_Block]:
+def _pair_plots(comparison: Comparison, schema: Schema, colours: Mapping[str, str]) -> list[Block]:
     continuous = [column for column, kind in enumerate(schema.kinds) if kind == "continuous"]
     if len(continuous) < 2:
         return []
@@ -265,10 +247,10 @@ def _pair_plots(comparison: Comparison, schema: Schema, colours: Mapping[str, st
     picture = sample_plots.pair_plot(schema, columns, comparison.test_rows, leader, colours[leader.model])
     hidden = len(continuous) - len(columns)
     text = f"The first {len(columns)} of {len(continuous)} continuous columns." if hidden else ""
-    return [_Block(title="Pairs of columns", text=text, pictures=[picture], layout="wide")]
+    return [Block(title="Pairs of columns", text=text, pictures=[picture], layout="wide")]
 
 
-def _table_samples(comparison: Comparison, schema: Schema, colours: Mapping[str, str]) -> list[_Block]:
+def _table_samples(comparison: Comparison, schema: Schema, colours: Mapping[str, str]) -> list[Block]:
     ranked = comparison.ranked()
     blocks = []
     if comparison.n_variables >= 3:
@@ -282,21 +264,21 @@ def _table_samples(comparison: Comparison, schema: Schema, colours: Mapping[str,
             text += f" Drawn for {shown} of the {comparison.n_variables} columns."
         if pictures:
             title = "Do pairs of columns go together as they should?"
-            blocks.append(_Block(title=title, text=text, pictures=pictures, layout="small"))
+            blocks.append(Block(title=title, text=text, pictures=pictures, layout="small"))
     if _are_bits(schema):
         return [*blocks, _bit_samples(comparison, schema, colours)]
     real = _first(comparison.train_rows, _N_TABLE_ROWS)
-    groups = [_Group("Real training rows", text_table(real, schema.names))]
+    groups = [Group("Real training rows", text_table(real, schema.names))]
     for result in ranked:
         drawn = _first(result.samples, _N_TABLE_ROWS)
-        groups.append(_Group(f"Drawn from {result.model}", text_table(drawn, schema.names)))
-    return [*blocks, _Block(title="Rows", groups=groups, text=_hidden(groups[0].table))]
+        groups.append(Group(f"Drawn from {result.model}", text_table(drawn, schema.names)))
+    return [*blocks, Block(title="Rows", groups=groups, text=_hidden(groups[0].table))]
 
 
-def _bit_samples(comparison: Comparison, schema: Schema, colours: Mapping[str, str]) -> _Block:
+def _bit_samples(comparison: Comparison, schema: Schema, colours: Mapping[str, str]) -> Block:
     sets = {"Real training rows": (comparison.train_rows, INK)}
     sets |= {result.model: (result.samples, colours[result.model]) for result in comparison.ranked()}
-    return _Block(
+    return Block(
         title="Rows as bits",
         text="One line is one row; a cell is filled where the variable has its second value.",
         pictures=[
@@ -308,7 +290,7 @@ def _bit_samples(comparison: Comparison, schema: Schema, colours: Mapping[str, s
     )
 
 
-def _extremes(comparison: Comparison, colours: Mapping[str, str]) -> list[_Block]:
+def _extremes(comparison: Comparison, colours: Mapping[str, str]) -> list[Block]:
     """Show the test rows that the leading model finds most and least probable."""
     leader = comparison.ranked()[0]
     schema: Schema = leader.estimator.schema_
@@ -322,7 +304,7 @@ def _extremes(comparison: Comparison, colours: Mapping[str, str]) -> list[_Block
     chosen = {title: take_rows(comparison.test_rows, index) for title, index in ends.items()}
     if comparison.image_shape:
         return [
-            _Block(
+            Block(
                 title=title,
                 layout="strip",
                 pictures=sample_plots.single_images(
@@ -336,7 +318,7 @@ def _extremes(comparison: Comparison, colours: Mapping[str, str]) -> list[_Block
         ]
     if _are_bits(schema):
         return [
-            _Block(
+            Block(
                 pictures=[
                     sample_plots.bit_rows(
                         schema.encode(rows),
@@ -349,8 +331,8 @@ def _extremes(comparison: Comparison, colours: Mapping[str, str]) -> list[_Block
                 ]
             )
         ]
-    groups = [_Group(title, text_table(rows, schema.names), labels[title]) for title, rows in chosen.items()]
-    return [_Block(groups=groups, leading="nats", text=_hidden(groups[0].table))]
+    groups = [Group(title, text_table(rows, schema.names), labels[title]) for title, rows in chosen.items()]
+    return [Block(groups=groups, leading="nats", text=_hidden(groups[0].table))]
 
 
 def _first(rows: Any, count: int) -> Any:
@@ -368,9 +350,4 @@ def _hidden(table: TextTable) -> str:
 
 
 def _shades(schema: Schema, rows: Any, reference: Any) -> np.ndarray:
-    """Return pixel values from 0 to 1; continuous ones by the range of the reference rows."""
-    if schema.is_discrete:
-        top = np.array([max((count or 2) - 1, 1) for count in schema.n_levels])
-        return schema.encode(rows) / top
-    low, high = np.quantile(plot_values(schema, reference), [0.005, 0.995])
-    return (plot_values(schema, rows) - low) / max(float(high - low), 1e-12)
+    return pixel_shades(schema, schema.encode(rows), schema.encode(reference))

@@ -12,7 +12,7 @@ import numpy as np
 if TYPE_CHECKING:
     from chainrule.schema import Schema
 
-__all__ = ["TextTable", "one_hot", "plot_values", "take_rows", "text_table"]
+__all__ = ["TextTable", "code_values", "one_hot", "pixel_shades", "plot_values", "take_rows", "text_table"]
 
 _MAX_COLUMNS = 12
 _MAX_CELL = 24
@@ -50,13 +50,27 @@ def text_table(rows: Any, names: Sequence[str]) -> TextTable:
 
 def plot_values(schema: Schema, rows: Any) -> np.ndarray:
     """Return `rows` as numbers (n, D): user's units, or level positions where the levels are no numbers."""
-    values = schema.encode(rows).astype(np.float64)
+    return code_values(schema, schema.encode(rows))
+
+
+def code_values(schema: Schema, codes: np.ndarray) -> np.ndarray:
+    """Return codes (n, D) as the numbers of `plot_values`."""
+    values = codes.astype(np.float64)
     for column, variable in enumerate(schema.variables):
         if variable.kind == "continuous":
             values[:, column] = values[:, column] * variable.scale + variable.location
         elif variable.kind == "ordinal":
             values[:, column] += variable.low
     return values
+
+
+def pixel_shades(schema: Schema, codes: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """Return codes (n, D) as shades from 0 to 1; continuous ones by the range of the reference codes."""
+    if schema.is_discrete:
+        top = np.array([max((count or 2) - 1, 1) for count in schema.n_levels])
+        return codes / top
+    low, high = np.quantile(code_values(schema, reference), [0.005, 0.995])
+    return (code_values(schema, codes) - low) / max(float(high - low), 1e-12)
 
 
 def one_hot(

@@ -1,0 +1,66 @@
+"""How a report puts questions to fitted models, and what an answer costs."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+
+from chainrule.conditioners import OrderlessConditioner
+from chainrule.estimators.answering import AnsweringEstimator
+from chainrule.estimators.ensemble import Ensemble
+from chainrule.estimators.questions import Question, Questioner
+from chainrule.training import Rows
+
+__all__ = ["answers_any_question", "questioner", "scoring_cost", "walk_cost", "whole_rows"]
+
+# What the calls of one step of a walk take beside its products, in multiplications that take as long.
+_STEP = 5e6
+
+
+def answers_any_question(estimator: Any) -> bool:
+    """Return whether a fitted estimator answers p(these | those) for any two sets of columns."""
+    return (
+        isinstance(estimator, AnsweringEstimator)
+        and estimator.supports_missing
+        and estimator.context_schema_ is None
+    )
+
+
+def questioner(estimator: AnsweringEstimator, n_orders: int | None = None) -> Questioner:
+    """Return what puts questions to the model of a fitted estimator, in codes."""
+    device = next(estimator.model_.parameters()).device
+
+    def to_rows(codes: np.ndarray, context: np.ndarray | None) -> Rows:
+        return Rows(torch.from_numpy(np.ascontiguousarray(codes, dtype=np.float32)).to(device), None)
+
+    return Questioner(estimator.model_, estimator.schema_, to_rows, n_orders)
+
+
+def whole_rows(codes: np.ndarray) -> Question:
+    """Return the question for log p of all that is there."""
+    there = ~np.isnan(codes)
+    return Question(codes, np.zeros_like(there), there, None)
+
+
+def walk_cost(estimator: AnsweringEstimator, n_rows: int) -> float:
+    """Return about how many multiplications one walk of `n_rows` rows through all variables takes."""
+    sizes = list(getattr(estimator, "hidden_sizes", ()))
+    between = sum(first * second for first, second in pairwise(sizes))
+    n_variables = estimator.schema_.n_variables
+    return n_variables * (_STEP + n_rows * between) + n_rows * estimator.n_parameters_
+
+
+def scoring_cost(estimator: Any, n_rows: int) -> float:
+    """Return about how many multiplications the log-likelihoods of `n_rows` rows under one order take.
+
+    For an ensemble: under one member.
+    """
+    if isinstance(estimator, Ensemble):
+        return max(scoring_cost(member, n_rows) for member in estimator.members_)
+    is_walk = isinstance(estimator, AnsweringEstimator) and isinstance(
+        estimator.model_.conditioner, OrderlessConditioner
+    )
+    return walk_cost(estimator, n_rows) if is_walk else float(_STEP + n_rows * estimator.n_parameters_)
