@@ -214,11 +214,13 @@ def test_the_columns_of_an_array_are_named_by_number(bits, tmp_path):
 
 
 def test_compare_and_fit_know_the_same_models():
-    from chainrule.cli.fitting import MODELS, ModelName
-    from chainrule.experiments.compare import MODELS as COMPARED
+    from chainrule.cli.fitting import ANY_ORDER, ModelName
+    from chainrule.experiments.compare import MODELS
 
     assert set(get_args(ModelName)) == set(MODELS)
-    assert {name: model.class_name for name, model in COMPARED.items()} == MODELS
+    classes = {name: getattr(chainrule, model.class_name) for name, model in MODELS.items()}
+    takes = {name: classes[name](**model.arguments).supports_missing for name, model in MODELS.items()}
+    assert {name for name, missing in takes.items() if missing} == ANY_ORDER
 
 
 def test_score_writes_one_number_per_row(table, saved, tmp_path, capsys):

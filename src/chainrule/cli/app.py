@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 from chainrule import __version__
 from chainrule.cli.experiment import experiment
 from chainrule.cli.fitting import compare, fit
+from chainrule.cli.imputing import impute
 from chainrule.cli.output import say
 from chainrule.cli.sweep import sweep
 from chainrule.cli.using import datasets, sample, score
@@ -51,7 +52,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode="rich",
 )
-for command in (compare, fit, score, sample, sweep, experiment, datasets):
+for command in (compare, fit, score, sample, impute, sweep, experiment, datasets):
     app.command()(command)
 
 

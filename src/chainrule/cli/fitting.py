@@ -25,6 +25,7 @@ from chainrule.cli.options import (
 )
 from chainrule.cli.output import check_file, console_for, new_folder, on_terminal, with_error, write_json
 from chainrule.errors import DataError, FitInterrupted
+from chainrule.experiments.models import MODELS
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -35,17 +36,19 @@ if TYPE_CHECKING:
 
 __all__ = ["compare", "fit"]
 
-MODELS = {
-    "made": "MADE",
-    "nade": "NADE",
-    "independent": "Independent",
-    "mixture": "Mixture",
-    "mixture-of-bernoullis": "MixtureOfBernoullis",
-    "gmm": "GMM",
-}
-ModelName = Literal["made", "nade", "independent", "mixture", "mixture-of-bernoullis", "gmm"]
+ModelName = Literal[
+    "made",
+    "nade",
+    "made-any",
+    "orderless-nade",
+    "independent",
+    "mixture",
+    "mixture-of-bernoullis",
+    "gmm",
+]
 ActivationName = Literal["relu", "leaky_relu", "elu", "silu", "gelu", "tanh", "sigmoid"]
 
+ANY_ORDER = {"made-any", "orderless-nade"}
 RUN_FILES = {"models", "results.json", "report.html"}
 CHECKPOINT = "checkpoint.pt"
 
@@ -63,6 +66,9 @@ def compare(
     ] = None,
     seed: SeedOption = 0,
     max_epochs: MaxEpochsOption = None,
+    orders: Annotated[
+        int | None, typer.Option(min=1, help="Average the models of any order over so many orders.")
+    ] = None,
     kind: KindOption = None,
     image_size: ImageSizeOption = None,
     json_file: JsonOption = None,
@@ -73,9 +79,10 @@ def compare(
     if out is not None:
         _check_run_folder(out)
     kinds, size = parse_kinds(kind), parse_image_size(image_size)
-    from chainrule.datasets import load_dataset
+    from chainrule.datasets import MISSING_WORDS, load_dataset
 
-    dataset = load_dataset(data, random_state=seed, image_size=size, kinds=kinds)
+    missing = MISSING_WORDS if ANY_ORDER & set(names or ()) else None
+    dataset = load_dataset(data, random_state=seed, image_size=size, kinds=kinds, missing=missing)
     from chainrule.experiments.compare import compare as run_comparison
 
     folder = out or Path("runs", f"{dataset.name}-{datetime.now():%Y%m%d-%H%M%S}")
@@ -85,6 +92,7 @@ def compare(
             models=names,
             random_state=seed,
             max_epochs=max_epochs,
+            n_orders=orders,
             out=folder,
             progress=on_terminal(),
         )
@@ -110,7 +118,8 @@ def fit(
     ] = None,
     activation: Annotated[ActivationName | None, typer.Option(help="Of the hidden units.")] = None,
     ordering: Annotated[
-        Literal["natural", "random"] | None, typer.Option(help="Order of the variables.")
+        Literal["natural", "random", "any"] | None,
+        typer.Option(help="Order of the variables; any: MADE answers any question afterwards."),
     ] = None,
     n_orderings: Annotated[int | None, typer.Option(min=1, help="Average over so many orders.")] = None,
     n_masks: Annotated[int | None, typer.Option(min=1, help="Average over so many masks.")] = None,
@@ -166,9 +175,10 @@ def fit(
     }
     kinds, size = parse_kinds(kind), parse_image_size(image_size)
     estimator = _build(model, {name: value for name, value in asked.items() if value is not None})
-    from chainrule.datasets import load_dataset
+    from chainrule.datasets import MISSING_WORDS, load_dataset
 
-    dataset = load_dataset(data, random_state=seed, image_size=size, kinds=kinds)
+    missing = MISSING_WORDS if estimator.supports_missing else None
+    dataset = load_dataset(data, random_state=seed, image_size=size, kinds=kinds, missing=missing)
     estimator.set_params(kinds=dataset.kinds)
     with new_folder(out):
         seconds = _fit(estimator, dataset, out)
@@ -176,7 +186,7 @@ def fit(
     if not resume:  # a state that is still there belongs to another fit
         (out / CHECKPOINT).unlink(missing_ok=True)
     result = {
-        "model": MODELS[model],
+        "model": MODELS[model].class_name,
         "valid_log_likelihood": estimator.score(dataset.valid),
         "epochs": None if estimator.history_ is None else estimator.history_.epochs,
         "fit_seconds": seconds,
@@ -237,8 +247,9 @@ def _build(model: str, arguments: dict[str, Any]) -> DensityEstimator:
     """Return the unfitted estimator, or say which option it does not have."""
     import chainrule.estimators
 
-    estimator_class = getattr(chainrule.estimators, MODELS[model])
-    known = inspect.signature(estimator_class).parameters
+    estimator_class = getattr(chainrule.estimators, MODELS[model].class_name)
+    fixed = MODELS[model].arguments
+    known = inspect.signature(estimator_class).parameters.keys() - fixed.keys()
     if "hidden_sizes" in arguments and "hidden_size" in known:
         arguments["hidden_size"] = _single(arguments.pop("hidden_sizes"))
     for name in arguments:
@@ -249,7 +260,7 @@ def _build(model: str, arguments: dict[str, Any]) -> DensityEstimator:
         raise DataError("--device cuda: PyTorch finds no CUDA device; leave the option out")
     if "verbose" in known:
         arguments["verbose"] = on_terminal()
-    return estimator_class(**arguments)
+    return estimator_class(**fixed, **arguments)
 
 
 def _has_cuda() -> bool:

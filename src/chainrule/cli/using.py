@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -25,6 +27,14 @@ from chainrule.cli.output import (
     write_json,
     write_rows,
 )
+from chainrule.cli.questions import (
+    OrdersOption,
+    answering,
+    check_given,
+    missing_words,
+    parse_columns,
+    parse_given,
+)
 from chainrule.errors import DataError
 
 if TYPE_CHECKING:
@@ -42,6 +52,15 @@ def score(
         Literal["test", "train", "valid", "all"],
         typer.Option(help="Which rows; all: in the order of the file."),
     ] = "test",
+    given: Annotated[
+        list[str] | None,
+        typer.Option(metavar="COLUMNS", help="Columns, as a,b, to condition on. May be repeated."),
+    ] = None,
+    of: Annotated[
+        list[str] | None,
+        typer.Option(metavar="COLUMNS", help="Columns to score; default: all others. May be repeated."),
+    ] = None,
+    orders: OrdersOption = None,
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write one log-likelihood per row (csv or npy).")
     ] = None,
@@ -51,7 +70,7 @@ def score(
     image_size: ImageSizeOption = None,
     json_file: JsonOption = None,
 ) -> None:
-    """Score rows with a saved model: mean log-likelihood in nats."""
+    """Score rows with a saved model: mean log-likelihood in nats, or log p(these | those)."""
     check_file(json_file)
     check_file(out)
     check_suffix(out, (".csv", ".npy"))
@@ -64,26 +83,40 @@ def score(
         seed = fitted if isinstance(fitted, int) else 0
     from chainrule.evaluation import summarize
 
-    log_likelihoods = _scores(estimator, _rows(data, split, seed, parse_image_size(image_size)))
+    question = _Question(
+        parse_columns(given, estimator.schema_), parse_columns(of, estimator.schema_), orders
+    )
+    parts = _rows(data, split, seed, parse_image_size(image_size), estimator)
+    log_likelihoods, spread = _scores(question.scorer(estimator), parts)
     if out is not None:
         _write_scores(log_likelihoods, out)
     summary = summarize(log_likelihoods)
+    mean = with_error(summary.mean, summary.standard_error, 4)
     console_for(json_file).print(
-        f"{type(estimator).__name__}: {with_error(summary.mean, summary.standard_error, 4)} nats per row "
-        f"({estimator.likelihood_}), rows scored: {summary.n_rows:,} ({split}) of {data}",
+        f"{type(estimator).__name__}{question.label()}: {mean} nats per row "
+        f"({estimator.likelihood_}), rows scored: {summary.n_rows:,} ({split}) of {data}"
+        + ("" if spread is None else f"; mean spread over {orders} orders {spread:.4f}"),
         soft_wrap=True,
     )
-    result = {
+    result: dict[str, Any] = {
         "mean_log_likelihood": summary.mean,
         "standard_error": summary.standard_error,
         "n_rows": summary.n_rows,
+        **question.facts(),
     }
+    if spread is not None:
+        result["mean_spread"] = spread
     write_json(result, json_file)
 
 
 def sample(
     model: ModelArgument,
     n_samples: Annotated[int, typer.Option("-n", "--n-samples", min=1, help="How many rows.")] = 10,
+    given: Annotated[
+        list[str] | None,
+        typer.Option(metavar="COLUMN=VALUE", help="What all rows share. May be repeated."),
+    ] = None,
+    orders: OrdersOption = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -93,15 +126,22 @@ def sample(
     seed: Annotated[int | None, typer.Option(min=0, help="Seed; without one every call draws anew.")] = None,
     json_file: JsonOption = None,
 ) -> None:
-    """Draw rows from a saved model."""
+    """Draw rows from a saved model, or from what it says given some values."""
+    check_given(given)
     check_file(json_file)
     check_file(out)
     check_suffix(out, (".csv", ".parquet", ".npy"))
     from chainrule.estimators import load
 
     estimator = load(model)
+    question: dict[str, Any] = {}
+    if given:
+        question["given"] = parse_given(given, estimator.schema_)
+    if orders is not None:
+        question["n_orders"] = orders
+    draw: Callable[..., Any] = answering(estimator).sample if question else estimator.sample
     start = time.perf_counter()
-    rows = estimator.sample(n_samples, random_state=seed)
+    rows = draw(n_samples, random_state=seed, **question)
     seconds = time.perf_counter() - start
     frame = to_frame(rows)
     result: dict[str, Any] = {
@@ -109,6 +149,7 @@ def sample(
         "columns": frame.columns,
         "sample_seconds": seconds,
         "path": None if out is None else str(out),
+        **question,
     }
     if out is None:
         result["samples"] = [list(row) for row in frame.rows()]
@@ -135,29 +176,70 @@ def datasets(json_file: JsonOption = None) -> None:
     write_json({"datasets": [{key: getattr(info, key) for key in keys} for info in facts]}, json_file)
 
 
-def _rows(data: str, split: str, seed: int, image_size: tuple[int, int] | None) -> Iterator[Any]:
+@dataclass(frozen=True)
+class _Question:
+    """What `chainrule score` asks of each row."""
+
+    given: list[str] | None
+    of: list[str] | None
+    n_orders: int | None
+
+    def facts(self) -> dict[str, Any]:
+        """Return what was asked for, for the JSON: nothing where whole rows are scored."""
+        return {name: value for name, value in vars(self).items() if value is not None}
+
+    def label(self) -> str:
+        """Return what is scored, where it is not the whole row."""
+        if self.given is None and self.of is None:
+            return ""
+        those = f" | {', '.join(self.given)}" if self.given else ""
+        return f", log p({', '.join(self.of or ['all others'])}{those})"
+
+    def scorer(self, estimator: DensityEstimator) -> Callable[[Any], Any]:
+        """Return a function from rows to their scores, or to scores and spread."""
+        if not self.facts():
+            return estimator.score_samples
+        return partial(
+            answering(estimator).score_samples,
+            **self.facts(),
+            return_spread=self.n_orders is not None and self.n_orders > 1,
+        )
+
+
+def _rows(
+    data: str, split: str, seed: int, image_size: tuple[int, int] | None, estimator: DensityEstimator
+) -> Iterator[Any]:
     """Yield the rows of a split, those of a large file that is not split in parts."""
     from chainrule.datasets import load_dataset, stream_rows
 
+    words = missing_words(estimator)
     if split == "all":
-        yield from stream_rows(data, random_state=seed, image_size=image_size)
+        yield from stream_rows(data, random_state=seed, image_size=image_size, missing=words)
     else:
-        yield getattr(load_dataset(data, random_state=seed, image_size=image_size), split)
+        missing = words if estimator.supports_missing else None
+        dataset = load_dataset(data, random_state=seed, image_size=image_size, missing=missing)
+        yield getattr(dataset, split)
 
 
-def _scores(estimator: DensityEstimator, parts: Iterable[Any]) -> np.ndarray:
+def _scores(score_rows: Callable[[Any], Any], parts: Iterable[Any]) -> tuple[np.ndarray, float | None]:
+    """Return the scores of all rows, and the mean of their spreads if there are any."""
     import numpy as np
 
     scores: list[np.ndarray] = []
+    spreads: list[np.ndarray] = []
     for rows in parts:
         before = sum(map(len, scores))
         try:
-            scores.append(estimator.score_samples(rows))
+            answer = score_rows(rows)
+            if isinstance(answer, tuple):
+                answer, spread = answer
+                spreads.append(spread)
+            scores.append(answer)
         except DataError as error:
             raise DataError(
                 f"{error} (rows counted from row {before + 1})" if before else str(error)
             ) from error
-    return np.concatenate(scores)
+    return np.concatenate(scores), float(np.concatenate(spreads).mean()) if spreads else None
 
 
 def _write_scores(log_likelihoods: Any, out: Path) -> None:

@@ -215,10 +215,11 @@ def _kinds_of_rows(parts: Parts, kinds: Kinds, train: Any) -> Any:
         return _declared(parts, kinds)
     import polars as pl
 
+    there = train.fill_nan(None)
     varied = [
         name
         for name in train.columns
-        if isinstance(train[name].dtype, pl.Enum) or train[name].fill_nan(None).drop_nulls().n_unique() > 1
+        if isinstance(train[name].dtype, pl.Enum) or there[name].drop_nulls().n_unique() > 1
     ]
     declared = parts.kinds if isinstance(parts.kinds, dict) else {}
     return {name: declared[name] for name in varied}

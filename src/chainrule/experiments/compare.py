@@ -5,10 +5,10 @@ from __future__ import annotations
 import inspect
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from chainrule.datasets import Dataset
 from chainrule.errors import DataError, FitInterrupted, KindError
 from chainrule.estimators.base import DensityEstimator
 from chainrule.evaluation import Comparison, ModelResult
+from chainrule.experiments.models import MODELS
 from chainrule.report import write_report
 from chainrule.report.rows import take_rows
 from chainrule.schema import Schema
@@ -23,20 +24,6 @@ from chainrule.storage import write_bytes
 
 __all__ = ["MODELS", "compare", "default_models"]
 
-
-class _Model(NamedTuple):
-    title: str
-    class_name: str
-
-
-MODELS = {
-    "independent": _Model("independent", "Independent"),
-    "gmm": _Model("GMM", "GMM"),
-    "mixture-of-bernoullis": _Model("mixture of Bernoullis", "MixtureOfBernoullis"),
-    "mixture": _Model("mixture", "Mixture"),
-    "nade": _Model("NADE", "NADE"),
-    "made": _Model("MADE", "MADE"),
-}
 
 _N_SHOWN = 200  # real rows kept for the report
 _MOST_SAMPLES, _FEWEST_SAMPLES = 1000, 50
@@ -49,6 +36,7 @@ def compare(
     models: Sequence[str] | None = None,
     random_state: int = 0,
     max_epochs: int | None = None,
+    n_orders: int | None = None,
     out: str | Path | None = None,
     progress: bool = False,
 ) -> Comparison:
@@ -64,6 +52,8 @@ def compare(
         Seed of all fits and samples.
     max_epochs : int, optional
         Upper limit for the models that are trained in epochs.
+    n_orders : int, optional
+        Over how many orders the models of any order are averaged, in place of one.
     out : path, optional
         A run folder: gets ``models/NAME`` for each fitted model, ``results.json`` and ``report.html``.
     progress : bool
@@ -72,12 +62,14 @@ def compare(
     Returns
     -------
     Comparison
-        A model that cannot model the columns is left out; a line in its `notes` says why.
+        A model that cannot model the columns, or takes no missing values where there are some, is left
+        out; a line in its `notes` says why.
 
     Raises
     ------
     DataError
-        If a name is unknown, rows cannot be used, or no model can model the columns.
+        If a name is unknown, rows cannot be used, no model can model the columns, or `n_orders` is given
+        without a model of any order.
     FitInterrupted
         After Ctrl-C in a fit; the best weights so far are saved under `out`, as the message says.
 
@@ -89,13 +81,18 @@ def compare(
     ('independent', 64)
     """
     start = time.perf_counter()
-    schema = Schema.infer(dataset.train, dataset.kinds)
+    schema = Schema.infer(dataset.train, dataset.kinds, missing=True)
     names = _checked(default_models(schema) if models is None else models)
+    estimators = {name: _build(name, dataset, random_state, max_epochs, progress) for name in names}
+    _set_orders(estimators, n_orders)
+    _check_missing(dataset, estimators)
     folder = None if out is None else Path(out)
     results: list[ModelResult] = []
     notes: list[str] = []
-    for name in names:
-        estimator = _build(name, dataset, random_state, max_epochs, progress)
+    for name, estimator in estimators.items():
+        if dataset.has_missing and not estimator.supports_missing:
+            notes.append(f"{MODELS[name].title} is left out: it takes no missing values")
+            continue
         try:
             results.append(_run(name, estimator, dataset, random_state, folder))
         except KindError as error:
@@ -161,12 +158,37 @@ def _build(
 ) -> DensityEstimator:
     """Return the unfitted estimator; arguments that it does not have are left out."""
     estimator_class = getattr(import_module("chainrule.estimators"), MODELS[name].class_name)
-    wanted: dict[str, Any] = {"kinds": dataset.kinds, "random_state": random_state, "verbose": progress}
+    wanted: dict[str, Any] = {
+        **MODELS[name].arguments,
+        "kinds": dataset.kinds,
+        "random_state": random_state,
+        "verbose": progress,
+    }
     if max_epochs is not None:
         wanted["max_epochs"] = max_epochs
     known = inspect.signature(estimator_class).parameters
     estimator: DensityEstimator = estimator_class(**{key: wanted[key] for key in wanted if key in known})
     return estimator
+
+
+def _set_orders(estimators: Mapping[str, DensityEstimator], n_orders: int | None) -> None:
+    """Average the models of any order over so many orders; those of fixed order stay as they are."""
+    if n_orders is None:
+        return
+    free = [estimator for estimator in estimators.values() if estimator.supports_missing]
+    if not free:
+        raise DataError("a number of orders is for models of any order: orderless-nade, made-any")
+    for estimator in free:
+        estimator.set_params(n_orderings=n_orders)
+
+
+def _check_missing(dataset: Dataset, estimators: Mapping[str, DensityEstimator]) -> None:
+    """Refuse rows with missing values where no model takes them."""
+    if dataset.has_missing and not any(estimator.supports_missing for estimator in estimators.values()):
+        raise DataError(
+            f"{dataset.name} has missing values, which none of these models takes; "
+            "choose orderless-nade or made-any"
+        )
 
 
 def _run(
@@ -218,7 +240,10 @@ def _note(estimator: DensityEstimator) -> str:
     bound = ["lower bound: uniform dequantisation"] if estimator.likelihood_ == "lower bound" else []
     mixture = getattr(estimator, "mixture_", None)
     count = 1 if mixture is None else mixture.n_components
-    return "; ".join([*bound, *([f"{count} components"] if count > 1 else [])])
+    n_orders = estimator.get_params()["n_orderings"] if estimator.supports_missing else 1
+    components = [f"{count} components"] if count > 1 else []
+    orders = [f"mean of {n_orders} orders"] if n_orders > 1 else []
+    return "; ".join([*bound, *components, *orders])
 
 
 def _some_rows(rows: Any, random_state: int) -> Any:

@@ -22,7 +22,7 @@ from chainrule.estimators.base import DensityEstimator
 from chainrule.estimators.loading import load
 from chainrule.evaluation import summarize
 from chainrule.experiments.sweep.records import Fit
-from chainrule.experiments.sweep.space import Space, estimator_class
+from chainrule.experiments.sweep.space import Space, new_estimator
 from chainrule.report.rows import take_rows
 from chainrule.storage import is_saved_model, write_together
 from chainrule.training import Epoch
@@ -157,7 +157,7 @@ class Fitter:
         return fit
 
     def _build(self, setting: Mapping[str, Any], seed: int, checkpoint: Path | None) -> DensityEstimator:
-        estimator = estimator_class(self.model)(**self.space.values(setting))
+        estimator = new_estimator(self.model, self.space.values(setting))
         common = {
             "kinds": self.dataset.kinds,
             "random_state": seed,

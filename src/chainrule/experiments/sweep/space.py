@@ -22,6 +22,7 @@ __all__ = [
     "default_space",
     "estimator_class",
     "grid_space",
+    "new_estimator",
     "parse_grid",
     "to_text",
 ]
@@ -106,6 +107,17 @@ def estimator_class(model: str) -> type[DensityEstimator]:
         raise ParameterError(f"there is no model {model!r}; choose from {', '.join(MODELS)}")
     found: type[DensityEstimator] = getattr(import_module("chainrule.estimators"), MODELS[model].class_name)
     return found
+
+
+def new_estimator(model: str, arguments: Mapping[str, Any]) -> DensityEstimator:
+    """Return an unfitted model by its name on the command line.
+
+    Raises
+    ------
+    ParameterError
+        If there is no such model.
+    """
+    return estimator_class(model)(**MODELS[model].arguments, **arguments)
 
 
 def to_text(value: Any) -> str:
@@ -213,7 +225,7 @@ def default_space(model: str, kinds: Sequence[str]) -> Space:
         "batch_size": Choices((50, 100, 200)),
         **(components if {"ordinal", "continuous"} & set(kinds) else {}),
     }
-    if model == "made":
+    if model in ("made", "made-any", "orderless-nade"):
         sizes = Choices(((100,), (250,), (500,), (1000,), (250, 250), (500, 500), (500, 500, 500)))
         return Space({"hidden_sizes": sizes, "dropout": Range(0.0, 0.6), **training})
     if model == "nade":
@@ -226,7 +238,8 @@ def default_space(model: str, kinds: Sequence[str]) -> Space:
 def _swept(model: str) -> dict[str, str]:
     """Return the annotations of the parameters that may be swept, by name."""
     parameters = inspect.signature(estimator_class(model)).parameters
-    return {name: str(p.annotation) for name, p in parameters.items() if name not in _NOT_SWEPT}
+    fixed = _NOT_SWEPT | MODELS[model].arguments.keys()
+    return {name: str(p.annotation) for name, p in parameters.items() if name not in fixed}
 
 
 def _check_name(name: str, model: str, known: Mapping[str, str]) -> None:
@@ -242,7 +255,7 @@ def _check_values(model: str, name: str, choices: Choices) -> None:
             layers = "; layers are joined by x, as in 500x500" if name == "hidden_sizes" else ""
             raise ParameterError(f"{name} has the value {text} twice in the grid{layers}")
     for value in choices.values:
-        estimator_class(model)(**{name: value})._check_parameters()
+        new_estimator(model, {name: value})._check_parameters()
 
 
 def _parse_value(name: str, text: str, annotation: str) -> Any:

@@ -1,0 +1,76 @@
+"""Questions to a saved model: what --given and --of mean, which models answer, what counts as missing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from chainrule.errors import DataError, QueryError
+
+if TYPE_CHECKING:
+    from chainrule.estimators.answering import AnsweringEstimator
+    from chainrule.estimators.base import DensityEstimator
+    from chainrule.schema import Schema
+
+__all__ = ["OrdersOption", "answering", "check_given", "missing_words", "parse_columns", "parse_given"]
+
+OrdersOption = Annotated[
+    int | None,
+    typer.Option(
+        min=1, help="Average over so many orders (models of any order); default: those of the model."
+    ),
+]
+
+
+def check_given(texts: Sequence[str] | None) -> None:
+    """Refuse a --given without a value, before a model is loaded."""
+    for text in texts or ():
+        if "=" not in text:
+            raise DataError(f"--given {text}: expected COLUMN=VALUE, such as --given {text or 'sex'}=female")
+
+
+def parse_given(texts: Sequence[str], schema: Schema) -> dict[str, str]:
+    """Return the values of columns; both a column's name and a value may contain ``=``."""
+    given: dict[str, str] = {}
+    for text in texts:
+        ends = [place for place, letter in enumerate(text) if letter == "="]
+        end = next((place for place in ends if text[:place] in schema.names), ends[0])
+        column, value = text[:end], text[end + 1 :]
+        if column in given:
+            raise DataError(f"--given {text}: column {column!r} is given twice; name each column once")
+        given[column] = value
+    return given
+
+
+def parse_columns(texts: Sequence[str] | None, schema: Schema) -> list[str] | None:
+    """Return the names of columns, which commas separate unless a column has that very name."""
+    if not texts:
+        return None
+    names: list[str] = []
+    for text in texts:
+        names += [text] if text in schema.names else [part.strip() for part in text.split(",")]
+    return [schema.names[number] for number in schema.column_numbers(names)]
+
+
+def answering(estimator: DensityEstimator) -> AnsweringEstimator:
+    """Return the estimator if questions can be put to it."""
+    from chainrule.estimators.answering import AnsweringEstimator
+
+    if isinstance(estimator, AnsweringEstimator):
+        return estimator
+    raise QueryError(
+        f"this model is of class {type(estimator).__name__}, which answers no such questions; "
+        "fit --model made-any or orderless-nade, which answer any"
+    )
+
+
+def missing_words(estimator: DensityEstimator) -> tuple[str, ...]:
+    """Return the words that stand for a missing value in text files: those that are no levels."""
+    from chainrule.datasets import MISSING_WORDS
+
+    if not estimator.supports_missing:
+        return ()
+    levels = {level for variable in estimator.schema_.variables for level in variable.levels}
+    return tuple(word for word in MISSING_WORDS if word not in levels)
