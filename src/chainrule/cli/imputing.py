@@ -53,7 +53,7 @@ def impute(
     from chainrule.estimators import load
 
     estimator = answering(load(model))
-    rows = load_rows(data, random_state=seed or 0, missing=missing_words(estimator))
+    rows = load_rows(data, random_state=seed or 0, missing=missing_words(estimator.schema_))
     start = time.perf_counter()
     completed = estimator.impute(rows, how=how, n_draws=draws, n_orders=orders, random_state=seed)
     seconds = time.perf_counter() - start

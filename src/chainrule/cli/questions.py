@@ -66,11 +66,9 @@ def answering(estimator: DensityEstimator) -> AnsweringEstimator:
     )
 
 
-def missing_words(estimator: DensityEstimator) -> tuple[str, ...]:
+def missing_words(schema: Schema) -> tuple[str, ...]:
     """Return the words that stand for a missing value in text files: those that are no levels."""
     from chainrule.datasets import MISSING_WORDS
 
-    if not estimator.supports_missing:
-        return ()
-    levels = {level for variable in estimator.schema_.variables for level in variable.levels}
+    levels = {level for variable in schema.variables for level in variable.levels}
     return tuple(word for word in MISSING_WORDS if word not in levels)

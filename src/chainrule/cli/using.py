@@ -212,11 +212,10 @@ def _rows(
     """Yield the rows of a split, those of a large file that is not split in parts."""
     from chainrule.datasets import load_dataset, stream_rows
 
-    words = missing_words(estimator)
+    missing = missing_words(estimator.schema_) if estimator.supports_missing else None
     if split == "all":
-        yield from stream_rows(data, random_state=seed, image_size=image_size, missing=words)
+        yield from stream_rows(data, random_state=seed, image_size=image_size, missing=missing or ())
     else:
-        missing = words if estimator.supports_missing else None
         dataset = load_dataset(data, random_state=seed, image_size=image_size, missing=missing)
         yield getattr(dataset, split)
 

@@ -283,7 +283,11 @@ def _bit_samples(comparison: Comparison, schema: Schema, colours: Mapping[str, s
         text="One line is one row; a cell is filled where the variable has its second value.",
         pictures=[
             sample_plots.bit_rows(
-                schema.encode(rows)[:32], colour, f"Rows of bits: {name}.", title=name, key=colour
+                schema.encode(rows, missing=True)[:32],
+                colour,
+                f"Rows of bits: {name}.",
+                title=name,
+                key=colour,
             )
             for name, (rows, colour) in sets.items()
         ],
@@ -321,7 +325,7 @@ def _extremes(comparison: Comparison, colours: Mapping[str, str]) -> list[Block]
             Block(
                 pictures=[
                     sample_plots.bit_rows(
-                        schema.encode(rows),
+                        schema.encode(rows, missing=True),
                         colours[leader.model],
                         f"{title} test rows as bits.",
                         labels[title],
@@ -350,4 +354,5 @@ def _hidden(table: TextTable) -> str:
 
 
 def _shades(schema: Schema, rows: Any, reference: Any) -> np.ndarray:
-    return pixel_shades(schema, schema.encode(rows), schema.encode(reference))
+    codes, known = schema.encode(rows, missing=True), schema.encode(reference, missing=True)
+    return np.nan_to_num(pixel_shades(schema, codes, known), nan=0.5)

@@ -43,14 +43,17 @@ def text_table(rows: Any, names: Sequence[str]) -> TextTable:
     return TextTable(
         names=shown,
         cells=[list(row) for row in zip(*texts, strict=True)],
-        numeric=[all(_is_number(value) for value in column) for column in columns],
+        numeric=[all(value is None or _is_number(value) for value in column) for column in columns],
         n_hidden=len(names) - len(shown),
     )
 
 
 def plot_values(schema: Schema, rows: Any) -> np.ndarray:
-    """Return `rows` as numbers (n, D): user's units, or level positions where the levels are no numbers."""
-    return code_values(schema, schema.encode(rows))
+    """Return `rows` as numbers (n, D): user's units, or level positions where the levels are no numbers.
+
+    Missing values are NaN.
+    """
+    return code_values(schema, schema.encode(rows, missing=True))
 
 
 def code_values(schema: Schema, codes: np.ndarray) -> np.ndarray:
@@ -69,7 +72,7 @@ def pixel_shades(schema: Schema, codes: np.ndarray, reference: np.ndarray) -> np
     if schema.is_discrete:
         top = np.array([max((count or 2) - 1, 1) for count in schema.n_levels])
         return codes / top
-    low, high = np.quantile(code_values(schema, reference), [0.005, 0.995])
+    low, high = np.nanquantile(code_values(schema, reference), [0.005, 0.995])
     return (code_values(schema, codes) - low) / max(float(high - low), 1e-12)
 
 
@@ -77,13 +80,13 @@ def one_hot(
     schema: Schema, rows: Any, columns: Sequence[int], max_rows: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the chosen columns as numbers, categorical ones as one column per level, and their origins."""
-    codes = schema.encode(rows)[:max_rows].astype(np.float64)
+    codes = schema.encode(rows, missing=True)[:max_rows].astype(np.float64)
     parts: list[np.ndarray] = []
     for column in columns:
         variable = schema.variables[column]
         values = codes[:, [column]]
         if variable.kind == "categorical":
-            values = (values == np.arange(len(variable.levels))).astype(np.float64)
+            values = np.where(np.isnan(values), np.nan, values == np.arange(len(variable.levels)))
         parts.append(values)
     origins = np.repeat(columns, [part.shape[1] for part in parts])
     return np.concatenate(parts, axis=1), origins
@@ -100,6 +103,8 @@ def _is_number(value: Any) -> bool:
 
 
 def _cell(value: Any) -> str:
+    if value is None or value != value:  # missing: null or NaN
+        return "–"
     if isinstance(value, float | np.floating):
         text = f"{value:.4g}"
     else:

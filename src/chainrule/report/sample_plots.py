@@ -331,6 +331,9 @@ def _shuffled(truth: np.ndarray, drawn: np.ndarray, colour: str) -> tuple[np.nda
 def _correlation_matrix(values: np.ndarray) -> np.ndarray:
     if len(values) < 3:
         return np.full((values.shape[1], values.shape[1]), math.nan)
+    if np.isnan(values).any():  # by the rows that have both of a pair
+        known = np.ma.corrcoef(np.ma.masked_invalid(values), rowvar=False)
+        return np.ma.filled(known, math.nan)
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.corrcoef(values, rowvar=False).reshape(values.shape[1], values.shape[1])
 
@@ -346,7 +349,10 @@ def _jittered(values: np.ndarray, schema: Schema, spread: np.random.Generator) -
 
 def _limits(values: np.ndarray) -> tuple[float, float]:
     """Return limits that hold 99.6 % of the values, so that one outlier does not shrink the rest."""
-    low, high = (float(value) for value in np.quantile(values, [0.002, 0.998]))
+    known = values[~np.isnan(values)]
+    if not len(known):
+        return 0.0, 1.0
+    low, high = (float(value) for value in np.quantile(known, [0.002, 0.998]))
     margin = 0.08 * (high - low) or 0.5
     return low - margin, high + margin
 
