@@ -45,7 +45,7 @@ def image_completions(
     estimator : AnsweringEstimator
         Answers any question.
     codes : ndarray (n, D)
-        Whole images.
+        Images; NaN where a pixel is missing.
     reference : ndarray (m, D)
         Codes of real rows, which set the range of continuous shades.
     shape : (int, int)
@@ -53,7 +53,7 @@ def image_completions(
     """
     schema = estimator.schema_
     given = _upper_half(shape)
-    known = np.tile(given, (len(codes) * _N_DRAWS, 1))
+    known = np.repeat(given & ~np.isnan(codes), _N_DRAWS, axis=0)
     question = Question(np.repeat(codes, _N_DRAWS, axis=0), known, ~known, None)
     device = next(estimator.model_.parameters()).device
     # One walk for all draws of all rows.
@@ -75,15 +75,18 @@ def _upper_half(shape: tuple[int, int]) -> np.ndarray:
 def _sheet(images: np.ndarray, alt: str, **words: Any) -> Picture:
     """Return images (rows, columns, height, width) side by side; hidden pixels are NaN."""
     n_down, n_across, height, width = images.shape
-    gap = max(1, round(min(height, width) / 10))
+    gap = max(1, round(min(height, width) / 12))
     # What is drawn stands a little apart from what is real.
-    lefts = [column * (width + gap) + (2 * gap if column > 1 else 0) for column in range(n_across)]
-    sheet = np.zeros((n_down * (height + gap) - gap, lefts[-1] + width, 4))
+    apart = 2 * gap
+    lefts = [gap + column * (width + gap) + (gap + apart) * (column > 1) for column in range(n_across)]
+    sheet = np.full((n_down * (height + gap) + gap, lefts[-1] + width + gap, 4), 0.5)
+    sheet[..., 3] = 1.0
+    sheet[:, lefts[2] - gap - apart : lefts[2] - gap, 3] = 0.0
     for row, column in np.ndindex(n_down, n_across):
         image = images[row, column]
-        place = sheet[row * (height + gap) :, lefts[column] :][:height, :width]
+        place = sheet[row * (height + gap) + gap :, lefts[column] :][:height, :width]
         place[..., :3] = np.where(np.isnan(image), 0.5, np.clip(image, 0, 1))[..., None]
-        place[..., 3] = np.where(np.isnan(image), 0.25, 1.0)
+        place[..., 3] = np.where(np.isnan(image), 0.2, 1.0)
     across = 5.4
     canvas, axes = figure(across, across * sheet.shape[0] / sheet.shape[1] + 0.25)
     axes.imshow(sheet, interpolation="none", aspect="equal", extent=(0, sheet.shape[1], sheet.shape[0], 0))

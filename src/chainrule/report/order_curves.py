@@ -83,7 +83,12 @@ def averages(scores: np.ndarray) -> Averages:
 def average_blocks(comparison: Comparison, colours: Mapping[str, str]) -> list[Block]:
     """Return the parts of the report on averages over orders and over members."""
     ranked = comparison.ranked()
-    over_orders = [result for result in ranked if answers_any_question(result.estimator)]
+    over_orders = [
+        result
+        for result in ranked
+        # One variable has one order.
+        if answers_any_question(result.estimator) and comparison.n_variables > 1
+    ]
     ensembles = [
         result
         for result in ranked
@@ -100,8 +105,8 @@ def average_blocks(comparison: Comparison, colours: Mapping[str, str]) -> list[B
 _TITLES = {"order": "Averaging over orders", "member": "Averaging over members"}
 _WORDS = {
     "order": "These models answer in any order of the columns. Under each order the answers are a normalised "
-    "distribution, and those of two orders may differ a little. The mean of the probabilities of several "
-    "orders is normalised, too, and never worse on average; it takes as many times as long.",
+    "distribution, and under two orders they may differ a little. The mean of the probabilities of several "
+    "orders is normalised, too, and on average no worse than one order. Each takes as long as the first.",
     "member": "An ensemble is the mean of the probabilities of its members. Each member is a normalised "
     "distribution, and so is the mean.",
 }
@@ -194,9 +199,9 @@ def _curve(model: str, curve: Averages, part: str, colour: str) -> Picture:
         f"{curve.sizes[-1]}.",
         title=model,
         key=colour,
-        caption=f"{count(curve.n_rows)} test rows; the bars span two standard errors of the difference "
-        f"to one {part}. The log-likelihood of a row varies from {part} to {part} by {number(curve.spread, 2)} nats "
-        "(mean standard deviation).",
+        caption=f"{count(curve.n_rows)} test rows; the bars span two standard errors of the difference to "
+        f"one {part}. The log-likelihood of a row varies from {part} to {part} by "
+        f"{number(curve.spread, 2)} nats (mean standard deviation).",
     )
 
 

@@ -50,8 +50,8 @@ def _image_block(comparison: Comparison, results: list[ModelResult], colours: Ma
     schema = results[0].estimator.schema_
     n_rows = len(comparison.test_rows)
     chosen = np.unique(np.linspace(0, n_rows - 1, min(_N_IMAGES, n_rows)).astype(int))
-    codes = schema.encode(take_rows(comparison.test_rows, chosen))
-    reference = schema.encode(comparison.train_rows)
+    codes = schema.encode(take_rows(comparison.test_rows, chosen), missing=True)
+    reference = schema.encode(comparison.train_rows, missing=True)
     text = (
         "The upper half of some test rows is given, and the lower half is drawn from p(lower | upper), "
         "several times. The draws are independent and not chosen by hand; no draw was rejected."
@@ -81,7 +81,7 @@ def _table_blocks(
     leader = results[0].estimator
     some = np.linspace(0, len(comparison.test_rows) - 1, min(_MAX_BACKGROUND, len(comparison.test_rows)))
     background = leader.schema_.encode(take_rows(comparison.test_rows, some.astype(int)), missing=True)
-    columns = told_columns(leader, comparison.test_rows, _N_COLUMNS)
+    columns = told_columns(leader, comparison.train_rows, _N_COLUMNS)
     if not columns:
         return []
     numbers = _different_rows(background, some.astype(int))
@@ -103,9 +103,9 @@ def _table_blocks(
         for result in results
     ]
     text = (
-        "What the model expects in one column when it sees all other columns of the row. Coloured: its "
+        "What a model expects in one column when it sees all other columns of the row. Coloured: its "
         "distribution. Dot: the value that the row really has. Grey: the share of each value among all test "
-        f"rows. The columns are those of which the others tell {results[0].model} most."
+        "rows. Shown are the columns that depend most on the others."
     )
     if any(leader.schema_.kinds[d] == "continuous" for d in columns):
         text += " Of a density the middle 90 % is filled."
