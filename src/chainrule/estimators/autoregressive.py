@@ -287,7 +287,7 @@ def _is_available(device: str) -> bool:
 
 def _with_holes_filled(codes: np.ndarray) -> np.ndarray:
     """Return codes (n, D) whose missing ones take the values that the column has, in turn."""
-    filled = np.ascontiguousarray(codes, dtype=np.float32)
+    filled = np.array(codes, dtype=np.float32, order="C")
     missing = np.isnan(filled)
     for d in np.flatnonzero(missing.any(axis=0)):
         there = filled[~missing[:, d], d]
