@@ -91,19 +91,20 @@ class AutoregressiveModel(nn.Module):
         if uniforms.is_cuda:
             return self.sample_on_gpu(member, uniforms, context)
         draws = self.conditionals.draws(uniforms)
-        rows = self.conditioner.sample_compiled(self._row_plan(member), draws, member, context)
+        rows = self.conditioner.sample_compiled(
+            self._row_plan(self.conditioner.order(member)), draws, member, context
+        )
         return torch.from_numpy(rows)
 
     def sample_on_gpu(self, member: int, uniforms: Tensor, context: Tensor | None = None) -> Tensor:
         """Return what `sample_member` does, in one walk on the GPU."""
         network = self.conditioner.gpu_network(member, context)
         draws = self.conditionals.uniforms_and_quantiles(uniforms)
-        return sample_on_gpu(network, self._row_plan(member), *draws)
+        return sample_on_gpu(network, self._row_plan(self.conditioner.order(member)), *draws)
 
-    def _row_plan(self, member: int) -> RowPlan:
-        order = self.conditioner.order(member).cpu().numpy()
+    def _row_plan(self, order: Tensor) -> RowPlan:
         features = self.conditioner.encoding.feature_table
-        return RowPlan(order=order, **self.conditionals.draw_table, **features)
+        return RowPlan(order=order.cpu().numpy(), **self.conditionals.draw_table, **features)
 
     def sample_step_by_step(
         self,
@@ -172,6 +173,9 @@ class AutoregressiveModel(nn.Module):
         x, _ = _split_missing(x)
         if isinstance(order, int):
             self._check_leading(given, order)
+        if len(x) and (given == given[:1]).all() and self._completes_compiled(x):
+            return self._complete_compiled(x, given[0], order, uniforms, context)
+        if isinstance(order, int):
             return self.sample_step_by_step(order, uniforms, context, (x, given))
         x = x.clone()
         walk = self._any_order().begin_given(x, given, order, context)
@@ -183,6 +187,23 @@ class AutoregressiveModel(nn.Module):
                 x[:, d] = drawn if every[d] else torch.where(missing[:, d], drawn, x[:, d])
                 walk.observe(d, x[:, d], None if every[d] else missing[:, d])
         return x
+
+    def _completes_compiled(self, x: Tensor) -> bool:
+        return self.conditioner.is_sampled_compiled() and not x.is_cuda
+
+    def _complete_compiled(
+        self, x: Tensor, given: Tensor, order: Tensor | int, uniforms: Tensor, context: Tensor | None
+    ) -> Tensor:
+        """Return what `complete` does, in one compiled walk: variables (D,) are given in all rows."""
+        draws = self.conditionals.draws(uniforms)
+        draws.uniforms[:, given.numpy()] = x[:, given].numpy()
+        if isinstance(order, int):
+            plan = self._row_plan(self.conditioner.order(order)).with_given(given.numpy())
+            return torch.from_numpy(self.conditioner.sample_compiled(plan, draws, order, context))
+        network = self._any_order()
+        own_order = torch.cat([order[given[order]], order[~given[order]]])
+        plan = self._row_plan(own_order).with_given(given.numpy())
+        return torch.from_numpy(network.sample_compiled_in(own_order, plan, draws, context))
 
     def outputs_from(
         self,

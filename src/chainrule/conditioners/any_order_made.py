@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from chainrule.conditioners.any_order import AnyOrderConditioner, GivenWalk, given_first
 from chainrule.conditioners.made import MADEConditioner
 from chainrule.conditioners.masked import MaskedLinear
+from chainrule.kernels.sampling_cpu import Draws, RowPlan
 from chainrule.masks import hidden_mask
 from chainrule.orders import rank_of
 
@@ -74,6 +76,15 @@ class AnyOrderMADEConditioner(MADEConditioner, AnyOrderConditioner):
         """
         rank = given_first(order, given, torch.zeros_like(given))
         return self.outputs_in(x, torch.minimum(rank, given.sum(1, keepdim=True)), context=context)
+
+    @torch.no_grad()
+    def sample_compiled_in(
+        self, order: Tensor, row: RowPlan, draws: Draws, context: Tensor | None = None
+    ) -> np.ndarray:
+        """Return rows (n, D) in an order of the caller's, as `sample_compiled` does in that of a member."""
+        degrees = self.degrees_of(0)
+        layers = self.effective_under(self.masks_of(rank_of(order), degrees))
+        return self.sample_by(self.plan_of(self.sorted_layers(order, degrees, layers)), row, draws, context)
 
     def begin_given(
         self, x: Tensor, given: Tensor, order: Tensor, context: Tensor | None = None

@@ -287,9 +287,7 @@ class MADEConditioner(Conditioner):
         Features and outputs stand where codes and params have them, forbidden weights are zero.
         """
         if not self.is_fixed:
-            masks = self.masks(member)
-            changing = [layer for layer in self.layers if isinstance(layer, MaskedLinear)]
-            return [layer.under(mask) for layer, mask in zip(changing, masks, strict=True)]
+            return self.effective_under(self.masks(member))
         fixed = [layer for layer in self.layers if isinstance(layer, StaircaseLinear)]
         pairs = [(layer.dense(), layer.offset()) for layer in fixed]
         pairs[0] = (pairs[0][0][:, self.feature_place], pairs[0][1])
@@ -299,14 +297,23 @@ class MADEConditioner(Conditioner):
             pairs[-1] = (direct[0][0][self.output_place][:, self.feature_place], direct[0][1])
         return pairs
 
+    def effective_under(self, masks: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
+        """Return weights and biases of `layers` as they act under masks that `masks_of` made."""
+        changing = [layer for layer in self.layers if isinstance(layer, MaskedLinear)]
+        return [layer.under(mask) for layer, mask in zip(changing, masks, strict=True)]
+
     def sorted_network(self, member: int) -> _SortedNetwork:
         """Return the member's network with every layer sorted by degree."""
-        order = self.order(member)
-        layers = self.effective(member)
+        return self.sorted_layers(self.order(member), self.degrees_of(member), self.effective(member))
+
+    def sorted_layers(
+        self, order: Tensor, degrees: Sequence[Tensor], layers: Sequence[tuple[Tensor, Tensor]]
+    ) -> _SortedNetwork:
+        """Return effective layers sorted by position and degree."""
         positions = torch.arange(self.n_variables, device=order.device)
         columns = torch.argsort(rank_of(order)[self.encoding.feature_variable], stable=True)
         below, rows, weights, biases, complete = columns, [], [], [], []
-        for (weight, bias), degree in zip(layers, self.degrees_of(member), strict=False):
+        for (weight, bias), degree in zip(layers, degrees, strict=False):
             rows.append(torch.argsort(degree, stable=True))
             weights.append(weight[rows[-1]][:, below])
             biases.append(bias[rows[-1]])
@@ -386,7 +393,13 @@ class MADEConditioner(Conditioner):
         self, row: RowPlan, draws: Draws, member: int = 0, context: Tensor | None = None
     ) -> np.ndarray:
         """Return rows (n, D) of a member, in one compiled walk with the results of a step-by-step one."""
-        plan, rows = self.plan(member)
+        return self.sample_by(self.plan(member), row, draws, context)
+
+    def sample_by(
+        self, plan_and_rows: tuple[MADEPlan, Tensor], row: RowPlan, draws: Draws, context: Tensor | None
+    ) -> np.ndarray:
+        """Return rows (n, D) drawn by what `plan_of` returned."""
+        plan, rows = plan_and_rows
         first_start = np.zeros((1, plan.bias.shape[1]), plan.bias.dtype)
         if self.first_context is not None:
             first_start = whole_vectors(self.first_context(context)[:, rows])
@@ -417,7 +430,10 @@ class MADEConditioner(Conditioner):
         )
 
     def _new_plan(self, member: int) -> tuple[MADEPlan, Tensor]:
-        network = self.sorted_network(member)
+        return self.plan_of(self.sorted_network(member))
+
+    def plan_of(self, network: _SortedNetwork) -> tuple[MADEPlan, Tensor]:
+        """Return what the compiled sampler must know, and in which order the first layer's units stand."""
         unsort = torch.argsort(network.columns)
         first, *between = network.weights
         n_units = max(len(rows) for rows in network.rows)

@@ -20,19 +20,19 @@ def draw_cuts(seen: Tensor, generator: torch.Generator | None) -> Tensor:
     """Return which variables are given, bool (n, D): a random order and a uniform cut for each row.
 
     Of a row's P variables that are there (`seen`, bool (n, D)), the leading 0..P-1 of the order are given.
-    The cuts of the rows of a batch are spread evenly, which leaves each of them uniform and their mean
-    less noisy.
+    That is the same as giving each of them with a probability u that is uniform itself, and drawing anew
+    where all are given: no order needs to be sorted. The u of the rows of a batch are spread evenly, which
+    leaves each of them uniform and their mean less noisy.
     """
     n, device = len(seen), seen.device
-    keys = torch.rand(seen.shape, generator=generator, device=device).masked_fill_(~seen, 2.0)
     strata = torch.randperm(n, generator=generator, device=device)
     share = (strata + torch.rand(n, generator=generator, device=device)) / n
-    n_seen = seen.sum(1)
-    # A share that is rounded up to 1 would leave nothing to predict.
-    n_given = torch.minimum((share * n_seen).long(), (n_seen - 1).clamp(min=0))
-    # The first key that is no longer among the given ones.
-    bound = keys.sort(1).values.gather(1, n_given[:, None])
-    return (keys < bound) & seen
+    given = (torch.rand(seen.shape, generator=generator, device=device) < share[:, None]) & seen
+    while (full := ((given == seen).all(1) & seen.any(1)).nonzero().squeeze(1)).numel():
+        share = torch.rand(len(full), 1, generator=generator, device=device)
+        drawn = torch.rand(len(full), seen.shape[1], generator=generator, device=device) < share
+        given[full] = drawn & seen[full]
+    return given
 
 
 def cut_weights(given: Tensor, seen: Tensor, dtype: torch.dtype) -> Tensor:

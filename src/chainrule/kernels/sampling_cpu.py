@@ -7,7 +7,7 @@ What a drawn value adds to the units that may see it is added at once, and nothi
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -31,7 +31,7 @@ __all__ = [
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 
-FAMILIES = {"bernoulli": 0, "categorical": 1, "mixture": 2, "discretized": 3}
+FAMILIES = {"bernoulli": 0, "categorical": 1, "mixture": 2, "discretized": 3, "given": 4}
 SAMPLER_ACTIVATIONS = {
     name: code for code, name in enumerate(("relu", "sigmoid", "tanh", "leaky_relu", "elu", "silu", "gelu"))
 }
@@ -80,6 +80,10 @@ class RowPlan:
             self.order, self.family, self.start, self.width, self.n_levels, self.least_scale,
             self.feature, self.onehot, self.factor, self.shift,
         )  # fmt: skip
+
+    def with_given(self, given: Array) -> RowPlan:
+        """Return a plan in which some variables (bool (D,)) are not drawn; see `Draws`."""
+        return replace(self, family=np.where(given, FAMILIES["given"], self.family))
 
 
 @dataclass(frozen=True)
@@ -135,7 +139,8 @@ class Draws:
     Attributes
     ----------
     uniforms : Array, (n, D)
-        Of binary variables their logits, which is what the params are compared with.
+        Of binary variables their logits, which is what the params are compared with; of given variables,
+        which are not drawn, their codes.
     quantiles : Array, (n, D)
         Standard quantiles, or (1, 1) where unused.
     """
@@ -267,6 +272,9 @@ def _draw_variable(  # pragma: no cover
     if family == 0:
         for b in range(high - low):
             rows[low + b, d] = uniforms[low + b, d] < params[0, b]
+        return
+    if family == 4:
+        rows[low:high, d] = uniforms[low:high, d]
         return
     has_quantiles = quantiles.shape == uniforms.shape
     for b in range(high - low):
