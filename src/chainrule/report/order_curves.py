@@ -105,8 +105,8 @@ def average_blocks(comparison: Comparison, colours: Mapping[str, str]) -> list[B
 _TITLES = {"order": "Averaging over orders", "member": "Averaging over members"}
 _WORDS = {
     "order": "These models answer in any order of the columns. Under each order the answers are a normalised "
-    "distribution, and under two orders they may differ a little. The mean of the probabilities of several "
-    "orders is normalised, too, and on average no worse than one order. Each takes as long as the first.",
+    "distribution, and under two orders they may differ. The mean of the probabilities of several "
+    "orders is normalised, too, and on average no worse than one order. K orders take K times as long.",
     "member": "An ensemble is the mean of the probabilities of its members. Each member is a normalised "
     "distribution, and so is the mean.",
 }
@@ -199,9 +199,9 @@ def _curve(model: str, curve: Averages, part: str, colour: str) -> Picture:
         f"{curve.sizes[-1]}.",
         title=model,
         key=colour,
-        caption=f"{count(curve.n_rows)} test rows; the bars span two standard errors of the difference to "
-        f"one {part}. The log-likelihood of a row varies from {part} to {part} by "
-        f"{number(curve.spread, 2)} nats (mean standard deviation).",
+        caption=f"{count(curve.n_rows)} test rows. A point is the mean over separate sets of so many {part}s; "
+        f"the bars span two standard errors of the difference to one {part}. The log-likelihood of a row "
+        f"varies from {part} to {part} by {number(curve.spread, 2)} nats (mean standard deviation).",
     )
 
 
