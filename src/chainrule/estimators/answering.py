@@ -86,15 +86,13 @@ class AnsweringEstimator(DensityEstimator):
         if not (given is not None or of is not None or n_orders is not None or return_spread):
             return super().score_samples(X, context)
         check_is_fitted(self, "schema_")
-        question = self._question(X, context, given, of)
         questioner = self._questioner(n_orders)
+        if return_spread and questioner.n_answers < 2:
+            raise ParameterError("the spread over orders needs n_orders of at least 2")
+        question = self._question(X, context, given, of)
         scores = questioner.log_probs(question) + self.schema_.log_det_of(question.asked)
         mean: np.ndarray = np.logaddexp.reduce(scores, axis=0) - np.log(len(scores))
-        if not return_spread:
-            return mean
-        if len(scores) < 2:
-            raise ParameterError("the spread over orders needs n_orders of at least 2")
-        return mean, scores.std(axis=0, ddof=1)
+        return (mean, scores.std(axis=0, ddof=1)) if return_spread else mean
 
     def sample(
         self,
@@ -137,20 +135,20 @@ class AnsweringEstimator(DensityEstimator):
         check_is_fitted(self, "schema_")
         if not isinstance(n_samples, Integral) or n_samples < 1:
             raise ParameterError(f"n_samples must be a whole number of at least 1, got {n_samples!r}")
-        if given is None or isinstance(given, Mapping):
-            codes = np.repeat(self._codes_of({} if given is None else given), n_samples, axis=0)
-            n_contexts = len(codes) if context is not None and len(context) > 1 else 1
-        else:
-            codes = self.schema_.encode(given, estimator=type(self).__name__, missing=True)
-            n_contexts = len(codes) if context is not None and len(context) > 1 else 1
-            codes = np.repeat(codes, n_samples, axis=0)
+        given = {} if given is None else given
+        questioner = self._questioner(n_orders)
+        codes = self._codes_of(given)
+        # One context for all, or one for each given row, or for each sample if all share what is given.
+        n_contexts = n_samples if isinstance(given, Mapping) else len(codes)
+        n_contexts = 1 if context is None or len(context) == 1 else n_contexts
+        codes = np.repeat(codes, n_samples, axis=0)
         context_codes = self._encode_fitted_context(context, n_contexts)
         if context_codes is not None:
             context_codes = np.repeat(context_codes, len(codes) // n_contexts, axis=0)
         there = ~np.isnan(codes)
         question = Question(codes, there, ~there, context_codes)
         generator = self._torch_generator(make_generator(random_state))
-        return self.schema_.decode(self._questioner(n_orders).complete(question, generator))
+        return self._decode_whole(questioner.complete(question, generator), given)
 
     def impute(
         self,
@@ -205,7 +203,7 @@ class AnsweringEstimator(DensityEstimator):
         if how == "sample":
             generator = self._torch_generator(make_generator(random_state))
             tables = [
-                self.schema_.decode(questioner.complete(question, generator)) for _ in range(n_draws or 1)
+                self._decode_whole(questioner.complete(question, generator), X) for _ in range(n_draws or 1)
             ]
             return tables[0] if n_draws is None else tables
         filled = codes.copy()
@@ -215,7 +213,7 @@ class AnsweringEstimator(DensityEstimator):
             part.asked = np.zeros_like(part.given)
             part.asked[:, d] = True
             filled[rows, d] = _fill(questioner.distribution(part, int(d)), how)
-        return self.schema_.decode(filled)
+        return self._decode_whole(filled, X)
 
     def conditional(
         self, X: Any, column: str | int, *, context: Any = None, n_orders: int | None = None
@@ -245,10 +243,7 @@ class AnsweringEstimator(DensityEstimator):
         """
         check_is_fitted(self, "schema_")
         (d,) = self.schema_.column_numbers([column])
-        if isinstance(X, Mapping):
-            codes = self._codes_of(X)
-        else:
-            codes = self.schema_.encode(X, estimator=type(self).__name__, missing=True)
+        codes = self._codes_of(X)
         there = ~np.isnan(codes)
         asked = np.zeros_like(there)
         asked[:, d] = True
@@ -274,10 +269,17 @@ class AnsweringEstimator(DensityEstimator):
         context_codes = self._encode_fitted_context(context, len(codes))
         return Question(codes, there & is_given, there & is_asked, context_codes)
 
-    def _codes_of(self, values: Mapping[Any, Any]) -> np.ndarray:
-        """Return one row of codes, NaN where the mapping says nothing."""
+    def _codes_of(self, known: Any) -> np.ndarray:
+        """Return the codes of rows, or one row of them from a mapping, NaN where nothing is known."""
+        if not isinstance(known, Mapping):
+            if _is_flat(known):
+                raise DataError(
+                    "what is known is given as a mapping from columns to values, or as rows with missing "
+                    f"values, not as {known!r}"
+                )
+            return self.schema_.encode(known, estimator=type(self).__name__, missing=True)
         codes = np.full((1, self.schema_.n_variables), np.nan, dtype=np.float32)
-        for d, code in self.schema_.encode_values(values).items():
+        for d, code in self.schema_.encode_values(known).items():
             codes[0, d] = code
         return codes
 
@@ -291,6 +293,13 @@ class AnsweringEstimator(DensityEstimator):
     def _torch_generator(self, generator: np.random.Generator) -> torch.Generator:
         """Return a generator where the model is."""
         raise NotImplementedError
+
+
+def _is_flat(known: Any) -> bool:
+    """Whether this is a name, or a list of names or numbers, instead of rows."""
+    return isinstance(known, str | list | tuple) and all(
+        isinstance(item, str | int | float) for item in known
+    )
 
 
 def _fill(distribution: ConditionalDistribution, how: str) -> np.ndarray:

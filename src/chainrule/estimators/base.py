@@ -157,7 +157,7 @@ class DensityEstimator(DensityMixin, BaseEstimator, ABC):
         if context_codes is not None:
             context_codes = np.repeat(context_codes, n_samples // n_context, axis=0)
         codes = self._sample_codes(n_samples, make_generator(random_state), context_codes)
-        return self.schema_.decode(codes)
+        return self._decode_whole(codes)
 
     def save(self, path: str | Path) -> None:
         """Save the fitted model into a folder: `model.safetensors` and `model.json`."""
@@ -236,6 +236,17 @@ class DensityEstimator(DensityMixin, BaseEstimator, ABC):
                     f"{type(self).__name__} cannot model column {variable.name!r}, which is {variable.kind}; "
                     f"it models {', '.join(sorted(self.supported_kinds))} columns"
                 )
+
+    def _decode_whole(self, codes: np.ndarray, known: Any = None) -> Any:
+        """Return rows from codes that a model made, none of which may pass for a missing value."""
+        broken = ~np.isfinite(codes)
+        if broken.any():
+            d = int(broken.any(axis=0).argmax())
+            raise FloatingPointError(
+                f"the model has made {codes[broken[:, d], d][0]:g} of column {self.schema_.names[d]!r}: its "
+                "outputs are out of range; fit it again with a smaller learning_rate"
+            )
+        return self.schema_.decode(codes, known)
 
     def _check_context_use(self, context: Any, context_val: Any, X_val: Any) -> None:
         if context is not None and not self.supports_context:

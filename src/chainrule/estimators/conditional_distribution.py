@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,7 @@ from torch import Tensor
 from chainrule.conditionals import Conditional
 from chainrule.errors import DataError, KindError, ParameterError
 from chainrule.schema import Variable
+from chainrule.schema.lookup import encode_value
 
 __all__ = ["ConditionalDistribution"]
 
@@ -29,7 +32,7 @@ class ConditionalDistribution:
     family : Conditional
         Of x_d alone.
     params : Tensor (K, n, P)
-        Params under each of K orders; the distribution is the mean of the K.
+        On the CPU: params under each of K orders; the distribution is the mean of the K.
 
     Attributes
     ----------
@@ -48,7 +51,8 @@ class ConditionalDistribution:
 
     def __init__(self, variable: Variable, family: Conditional, params: Tensor) -> None:
         self.variable = variable
-        self._family = family
+        # A copy: moving it must not take the constants of the model's own family off their device.
+        self._family = copy.deepcopy(family).cpu()
         self._params = params[:, :, None].double()
         self.levels = _levels(variable)
 
@@ -72,9 +76,10 @@ class ConditionalDistribution:
         For a continuous variable that of the mean, in its units, (n,). Zeros if there is one order.
         """
         if self.levels is not None:
-            return self._probabilities_of_orders().std(0)
-        means = self._family.mean(self._params).squeeze(-1).numpy()
-        spread: np.ndarray = means.std(0) * self.variable.scale
+            each = self._probabilities_of_orders()
+        else:
+            each = self._family.mean(self._params).squeeze(-1).numpy() * self.variable.scale
+        spread: np.ndarray = each.std(0, ddof=1) if len(each) > 1 else np.zeros(each.shape[1:])
         return spread
 
     def log_prob(self, values: Any) -> np.ndarray:
@@ -106,19 +111,23 @@ class ConditionalDistribution:
     def mode(self) -> np.ndarray:
         """Return the most probable value of each row, (n,)."""
         if self.levels is not None:
-            values: np.ndarray = np.asarray(self.levels)[self.probabilities.argmax(1)]
-            return values
+            return self._level_values()[self.probabilities.argmax(1)]
         # The best of the orders' modes, under all orders together.
         candidates = self._values(self._family.mode(self._params).squeeze(-1).numpy())
         heights = np.stack([self.log_prob(row) for row in candidates])
         best: np.ndarray = np.take_along_axis(candidates, heights.argmax(0)[None], 0)[0]
         return best
 
-    def cdf(self, value: float) -> np.ndarray:
-        """Return P(X <= value) of each row, (n,), for ordinal and continuous variables."""
+    def cdf(self, values: Any) -> np.ndarray:
+        """Return P(X <= value) of each row, (n,), for ordinal and continuous variables.
+
+        Parameters
+        ----------
+        values : array-like of shape (n,), or one value for all rows
+        """
         self._need_numbers("distribution function")
-        code = (value - self._location()) / self._scale()
-        return self._cdf(torch.full((len(self),), float(code), dtype=torch.float64))
+        codes = (self._numbers(values) - self._location()) / self._scale()
+        return self._cdf(torch.from_numpy(self._one_per_row(codes)))
 
     def quantile(self, q: float) -> np.ndarray:
         """Return the least value of each row that is not exceeded with probability q, (n,).
@@ -131,13 +140,12 @@ class ConditionalDistribution:
             If q is not between 0 and 1.
         """
         self._need_numbers("quantile")
-        if not 0 < q < 1:
-            raise ParameterError(f"q must lie between 0 and 1, got {q!r}")
+        if not (isinstance(q, Real) and 0 < q < 1):
+            raise ParameterError(f"q must be a number between 0 and 1, got {q!r}")
         if self.levels is not None:
             above = self.probabilities.cumsum(1) >= q - 1e-12
             above[:, -1] = True
-            values: np.ndarray = np.asarray(self.levels)[above.argmax(1)]
-            return values
+            return self._level_values()[above.argmax(1)]
         low = torch.full((len(self),), -_FURTHEST, dtype=torch.float64)
         high = -low
         for _ in range(_BISECTIONS):
@@ -182,22 +190,41 @@ class ConditionalDistribution:
     def _values(self, codes: np.ndarray) -> np.ndarray:
         return codes * self._scale() + self._location()
 
+    def _level_values(self) -> np.ndarray:
+        """Return the levels as an array: of objects if they are of several types."""
+        levels = self.levels or ()
+        dtype = object if len({type(level) for level in levels}) > 1 else None
+        return np.asarray(levels, dtype=dtype)
+
     def _codes(self, values: Any) -> np.ndarray:
+        """Return the code of one value per row."""
         if self.levels is None:
-            codes = (np.asarray(values, dtype=np.float64) - self._location()) / self._scale()
+            codes = (self._numbers(values) - self._location()) / self._scale()
         else:
-            number = {level: code for code, level in enumerate(self.levels)}
-            try:
-                codes = np.array(
-                    [number[value] for value in np.atleast_1d(values).tolist()], dtype=np.float64
-                )
-            except KeyError as error:
-                raise DataError(
-                    f"column {self.variable.name!r} has no level {error.args[0]!r}; see levels"
-                ) from None
-        if codes.shape not in ((), (1,), (len(self),)):
-            raise DataError(f"values must be one, or one for each of the {len(self)} rows, got {len(codes)}")
-        return np.broadcast_to(codes, (len(self),)).copy()
+            each = self._one_per_row(_as_array(values))
+            codes = np.array([encode_value(value, self.variable) for value in each])
+        return self._one_per_row(codes)
+
+    def _numbers(self, values: Any) -> np.ndarray:
+        try:
+            numbers = np.asarray(values, dtype=np.float64)
+        except (TypeError, ValueError):
+            numbers = np.array(np.nan)
+        if np.isnan(numbers).any():
+            raise DataError(f"values of column {self.variable.name!r} must be numbers, got {values!r}")
+        return numbers
+
+    def _one_per_row(self, values: np.ndarray) -> np.ndarray:
+        if values.shape not in ((), (1,), (len(self),)):
+            raise DataError(
+                f"values must be one, or one for each of the {len(self)} rows, got shape {values.shape}"
+            )
+        return np.broadcast_to(values, (len(self),)).copy()
+
+
+def _as_array(values: Any) -> np.ndarray:
+    """Return values as an array of objects, which keeps numbers among text."""
+    return values if isinstance(values, np.ndarray) else np.asarray(values, dtype=object)
 
 
 def _levels(variable: Variable) -> tuple[Any, ...] | None:

@@ -140,6 +140,14 @@ validation_fraction, device, checkpoint, verbose, random_state
         self.verbose = verbose
         self.random_state = random_state
 
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        if self.supports_missing and self.n_masks > 1:
+            raise ParameterError(
+                f'n_masks is for fixed orders, got {self.n_masks}: with ordering="any" every step draws '
+                "an order of its own, and its masks follow from it; leave n_masks at 1"
+            )
+
     def _conditioner(
         self,
         encoding: InputEncoding,
@@ -152,7 +160,7 @@ validation_fraction, device, checkpoint, verbose, random_state
         if direct is None:
             few = encoding.n_features * conditionals.n_outputs <= _MOST_DIRECT_WEIGHTS
             direct = few or encoding.n_features <= 2 * self.hidden_sizes[-1]
-        network = AnyOrderMADEConditioner if self.ordering == "any" else MADEConditioner
+        network = AnyOrderMADEConditioner if self.supports_missing else MADEConditioner
         conditioner = network(
             encoding,
             conditionals.starts,

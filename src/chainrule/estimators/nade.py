@@ -12,6 +12,7 @@ from torch import Tensor
 
 from chainrule.conditionals import Conditionals
 from chainrule.conditioners import Conditioner, InputEncoding, NADEConditioner
+from chainrule.errors import ParameterError
 from chainrule.estimators.autoregressive import COUNT, AutoregressiveEstimator
 
 __all__ = ["NADE"]
@@ -126,6 +127,14 @@ class NADE(AutoregressiveEstimator):
         self.checkpoint = checkpoint
         self.verbose = verbose
         self.random_state = random_state
+
+    def _check_parameters(self) -> None:
+        if isinstance(self.ordering, str) and self.ordering == "any":
+            raise ParameterError(
+                'NADE has fixed orders, not ordering="any": OrderlessNADE is the NADE of every order, '
+                'MADE(ordering="any") another'
+            )
+        super()._check_parameters()
 
     def _conditioner(
         self,

@@ -82,6 +82,11 @@ class Questioner:
         self.to_rows = to_rows
         self.orders = self._orders(n_orders)
 
+    @property
+    def n_answers(self) -> int:
+        """How many orders answer."""
+        return len(self.orders)
+
     def _orders(self, n_orders: int | None) -> list[Tensor | int]:
         """Return the orders of an any-order model, its own ones first, or the members of another."""
         network = self.model.conditioner
@@ -148,7 +153,7 @@ class Questioner:
                 parts.append(outputs[:, starts[d] : starts[d + 1]].cpu())
             params.append(torch.cat(parts))
         family = self.model.conditionals.of_variable(d)
-        return ConditionalDistribution(self.schema.variables[d], family.cpu(), torch.stack(params))
+        return ConditionalDistribution(self.schema.variables[d], family, torch.stack(params))
 
     def _tensors(self, question: Question) -> tuple[Rows, Tensor, Tensor]:
         rows = self.to_rows(question.codes, question.context)

@@ -13,7 +13,13 @@ from numpy.typing import NDArray
 
 from chainrule.errors import DataError, StorageError
 from chainrule.schema.building import build_frame, build_object_array
-from chainrule.schema.coding import check_codes, decode_column, decode_matrix, encode_table
+from chainrule.schema.coding import (
+    check_codes,
+    decode_column,
+    decode_matrix,
+    encode_table,
+    is_integer_dtype,
+)
 from chainrule.schema.inference import infer_variables
 from chainrule.schema.lookup import column_numbers, encode_value
 from chainrule.schema.tables import Container, Table, read_table
@@ -183,7 +189,7 @@ class Schema:
         unknown = sorted(set(table.names) - set(self.names)) if by_name else []
         return f"{message}: drop {quoted(unknown)}" if unknown else message
 
-    def decode(self, codes: NDArray[Any]) -> Any:
+    def decode(self, codes: NDArray[Any], known: Any = None) -> Any:
         """Turn codes into rows in the user's container, columns, dtypes and units.
 
         A missing value is NaN in arrays of floats, None in arrays of objects, and null in DataFrames. In
@@ -194,6 +200,10 @@ class Schema:
         ----------
         codes : ndarray of shape (n, D)
             NaN is the code of a missing value.
+        known : array-like or DataFrame of shape (m, D), or mapping from columns to values, optional
+            What the codes are completions of: so many for each of the rows, which may have missing values,
+            or all of what the mapping holds, as in `encode_values`. Real numbers that are known come back as
+            they are, without the rounding of codes to single precision.
 
         Raises
         ------
@@ -207,11 +217,32 @@ class Schema:
             if dtype.kind not in "fO":
                 self._refuse_missing(codes)
             if dtype.kind in "biuf":
-                return decode_matrix(codes, self.variables, dtype)
+                matrix = decode_matrix(codes, self.variables, dtype)
+                self._restore([matrix[:, d] for d in range(self.n_variables)], known)
+                return matrix
         values = [decode_column(codes[:, d], variable) for d, variable in enumerate(self.variables)]
+        self._restore(values, known)
         if self.container == "numpy":
             return build_object_array(values, str(self.dtype))
         return build_frame(self.container, self.variables, values, self.integer_names)
+
+    def _restore(self, values: Sequence[NDArray[Any]], known: Any) -> None:
+        """Write the real numbers that are known into decoded columns."""
+        real = [
+            d
+            for d, variable in enumerate(self.variables)
+            if variable.kind == "continuous" and not is_integer_dtype(variable.dtype)
+        ]
+        if isinstance(known, Mapping):
+            numbers = dict(zip(self.column_numbers(list(known)), known.values(), strict=True))
+            for d in set(real) & set(numbers):
+                values[d][:] = float(numbers[d])
+        elif known is not None:
+            table = self._aligned(read_table(known, missing=True), "Schema")
+            for d in real:
+                column = table.column(d)
+                rows = slice(None) if column.present is None else column.present
+                values[d].reshape(table.n_rows, -1)[rows] = column.values[:, None]
 
     def _refuse_missing(self, codes: NDArray[Any]) -> None:
         missing = np.isnan(codes)

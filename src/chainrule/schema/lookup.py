@@ -98,7 +98,7 @@ def encode_value(value: Any, variable: Variable) -> float:
 
 def _encode_level(value: Any, variable: Variable) -> int:
     # a level that is the text itself comes before one that the text spells
-    for candidate in (value, _spelt(value)):
+    for candidate in (value, _spelt(value), _in_single_precision(value, variable)):
         if isinstance(candidate, (str, bool, int, float)) and candidate in variable.levels:
             return variable.levels.index(candidate)
     hint = did_you_mean(value, [level for level in variable.levels if isinstance(level, str)])
@@ -106,6 +106,13 @@ def _encode_level(value: Any, variable: Variable) -> int:
         f"column {variable.name!r} has no level {value!r}; "
         f"known levels are {quoted(variable.levels, _MAX_LISTED)}{hint}"
     )
+
+
+def _in_single_precision(value: Any, variable: Variable) -> float | None:
+    """Return what a number becomes in a column of float32, in which 0.1 is not the 0.1 of Python."""
+    number = _as_number(value)
+    is_single = variable.dtype.lower().startswith(("float32", "float[pyarrow]"))
+    return float(np.float32(number)) if is_single and number is not None else None
 
 
 def _encode_ordinal(number: float | None, given: Any, variable: Variable) -> float:
