@@ -199,7 +199,7 @@ def _curve(model: str, curve: Averages, part: str, colour: str) -> Picture:
         f"{curve.sizes[-1]}.",
         title=model,
         key=colour,
-        caption=f"{count(curve.n_rows)} test rows. A point is the mean over separate sets of so many {part}s; "
+        caption=f"{count(curve.n_rows)} test rows. A point: the mean over separate sets of so many {part}s; "
         f"the bars span two standard errors of the difference to one {part}. The log-likelihood of a row "
         f"varies from {part} to {part} by {number(curve.spread, 2)} nats (mean standard deviation).",
     )
