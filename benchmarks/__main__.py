@@ -14,6 +14,7 @@ from benchmarks import machine
 from benchmarks.memory import memory
 from benchmarks.mnist import mnist
 from benchmarks.peers import peers
+from benchmarks.questions import questions
 from benchmarks.scaling import scaling
 from benchmarks.tables import Row
 from benchmarks.works import sampling, scoring, start_up, training
@@ -24,6 +25,7 @@ _GROUPS: dict[str, Callable[[argparse.Namespace], Iterator[Row]]] = {
     "sampling": lambda arguments: sampling(arguments.runs),
     "training": lambda arguments: training(arguments.runs),
     "scoring": lambda arguments: scoring(arguments.runs),
+    "questions": lambda arguments: questions(arguments.runs),
     "peers": lambda arguments: peers(arguments.runs),
     "memory": lambda arguments: memory(),
     "scaling": lambda arguments: scaling(arguments.runs),

@@ -6,16 +6,22 @@ import torch
 from torch import Tensor
 
 from chainrule.conditionals import Conditionals
-from chainrule.conditioners import InputEncoding, MADEConditioner, NADEConditioner
+from chainrule.conditioners import (
+    AnyOrderMADEConditioner,
+    InputEncoding,
+    MADEConditioner,
+    NADEConditioner,
+    OrderlessConditioner,
+)
 from chainrule.masks import even_degrees
 from chainrule.model import AutoregressiveModel
 from chainrule.orders import natural_order, random_orders
 from chainrule.training import Rows, Trainer, TrainingOptions
 
-__all__ = ["binary_rows", "gaussian_rows", "made", "nade", "trainer"]
+__all__ = ["SHARE_OF_ONES", "any_order", "binary_rows", "gaussian_rows", "made", "nade", "trainer"]
 
 # About the share of ink in MNIST.
-_SHARE_OF_ONES = 0.13
+SHARE_OF_ONES = 0.13
 _SEED = 0
 
 
@@ -49,6 +55,25 @@ def nade(n_variables: int, hidden_size: int, *, n_orders: int = 1) -> Autoregres
     return _with_margins(AutoregressiveModel(conditioner, conditionals))
 
 
+def any_order(n_variables: int, hidden_sizes: tuple[int, ...]) -> dict[str, AutoregressiveModel]:
+    """Return the two models of binary variables that serve every order, by name."""
+    conditionals, orders = _conditionals(n_variables, "binary"), _orders(n_variables, 1)
+    encoding, generator = _encoding(n_variables, "binary"), torch.Generator().manual_seed(_SEED)
+    made = AnyOrderMADEConditioner(
+        encoding,
+        conditionals.starts,
+        orders,
+        [even_degrees(size, n_variables)[None] for size in hidden_sizes],
+        direct=False,
+        generator=generator,
+    )
+    orderless = OrderlessConditioner(encoding, conditionals.starts, orders, hidden_sizes, generator=generator)
+    return {
+        name: _with_margins(AutoregressiveModel(network, conditionals))
+        for name, network in (("any-order MADE", made), ("orderless NADE", orderless))
+    }
+
+
 def trainer(model: AutoregressiveModel, x: Tensor) -> Trainer:
     """Return a trainer with the library's options whose `train_step` is to be timed on the rows."""
     # Rows enough for an epoch of many steps: how often weights are averaged depends on it.
@@ -59,7 +84,7 @@ def trainer(model: AutoregressiveModel, x: Tensor) -> Trainer:
 
 def binary_rows(n: int, n_variables: int) -> Tensor:
     """Return random rows with as many ones as handwritten digits have."""
-    return (torch.rand(n, n_variables, generator=torch.Generator().manual_seed(1)) < _SHARE_OF_ONES).float()
+    return (torch.rand(n, n_variables, generator=torch.Generator().manual_seed(1)) < SHARE_OF_ONES).float()
 
 
 def gaussian_rows(n: int, n_variables: int) -> Tensor:
@@ -89,7 +114,7 @@ def _orders(n_variables: int, n_orders: int) -> Tensor:
 def _with_margins(model: AutoregressiveModel) -> AutoregressiveModel:
     """Start from the margins of the rows above, as a fit does: samples then have as many ones."""
     if "binary" in model.conditionals.kinds:
-        odds = torch.tensor(_SHARE_OF_ONES / (1 - _SHARE_OF_ONES))
+        odds = torch.tensor(SHARE_OF_ONES / (1 - SHARE_OF_ONES))
         margins = odds.log().expand(model.conditioner.n_outputs)
     else:
         margins = model.conditionals.marginal_params(gaussian_rows(1000, model.conditionals.n_variables))

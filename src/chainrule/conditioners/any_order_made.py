@@ -9,7 +9,7 @@ from torch import Tensor
 from chainrule.conditioners.any_order import AnyOrderConditioner, GivenWalk, given_first
 from chainrule.conditioners.made import MADEConditioner
 from chainrule.conditioners.masked import MaskedLinear
-from chainrule.kernels.sampling_cpu import Draws, RowPlan
+from chainrule.kernels.sampling_cpu import Draws, MADEPlan, RowPlan
 from chainrule.masks import hidden_mask
 from chainrule.orders import rank_of
 
@@ -82,9 +82,13 @@ class AnyOrderMADEConditioner(MADEConditioner, AnyOrderConditioner):
         self, order: Tensor, row: RowPlan, draws: Draws, context: Tensor | None = None
     ) -> np.ndarray:
         """Return rows (n, D) in an order of the caller's, as `sample_compiled` does in that of a member."""
-        degrees = self.degrees_of(0)
-        layers = self.effective_under(self.masks_of(rank_of(order), degrees))
-        return self.sample_by(self.plan_of(self.sorted_layers(order, degrees, layers)), row, draws, context)
+
+        def plan(member: int) -> tuple[MADEPlan, Tensor]:
+            degrees = self.degrees_of(member)
+            layers = self.effective_under(self.masks_of(rank_of(order), degrees))
+            return self.plan_of(self.sorted_layers(order, degrees, layers))
+
+        return self.sample_by(self._kept(order.numpy().tobytes(), 0, plan), row, draws, context)
 
     def begin_given(
         self, x: Tensor, given: Tensor, order: Tensor, context: Tensor | None = None

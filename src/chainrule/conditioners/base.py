@@ -146,13 +146,15 @@ class Conditioner(nn.Module, ABC):
         return self._kept("plan", member, self._new_plan)
 
     @torch.no_grad()
-    def _kept(self, what: str, member: int, make: Callable[[int], Any]) -> Any:
+    def _kept(self, what: str | bytes, member: int, make: Callable[[int], Any]) -> Any:
         """Return what was made of a member's weights before, if they are still the same."""
         version = [(p.data_ptr(), p._version) for p in self.parameters()]
         views = _views.get(self)
         if views is None or views.version != version:
             views = _views[self] = _Views(version)
         if (what, member) not in views.made:
+            if len(views.made) >= _MOST_VIEWS:
+                views.made.clear()
             views.made[what, member] = make(member)
         return views.made[what, member]
 
@@ -204,12 +206,16 @@ class Conditioner(nn.Module, ABC):
         return sum(p.numel() for p in self.parameters())
 
 
+# Each is about as large as the weights; an ensemble has one for each member.
+_MOST_VIEWS = 64
+
+
 @dataclass(frozen=True)
 class _Views:
     """What samplers made of some members, and the state of the weights they made it from."""
 
     version: list[tuple[int, int]]
-    made: dict[tuple[str, int], Any] = field(default_factory=dict)
+    made: dict[tuple[str | bytes, int], Any] = field(default_factory=dict)
 
 
 # Beside the modules, so that copies and pickles of them stay small.

@@ -152,8 +152,9 @@ class OrderlessConditioner(AnyOrderConditioner):
         return self.outputs_from(x, given, context=context), cut_weights(given, seen, x.dtype)
 
     def encode(self, x: Tensor, member: int = 0, context: Tensor | None = None) -> Tensor:
-        """Return the activations of the last hidden layer, (n, H), after the whole row, for every order."""
-        return self.last_hidden(self._pre(x, x.new_ones(x.shape, dtype=torch.bool), context))
+        """Return the activations of the last hidden layer, (n, H), after all that is not missing (NaN)."""
+        missing = x.isnan()
+        return self.last_hidden(self._pre(x.masked_fill(missing, 0.0), ~missing, context))
 
     def _pre(self, x: Tensor, given: Tensor, context: Tensor | None) -> Tensor:
         """Return the first layer's pre-activations, (n, H_1)."""
@@ -235,6 +236,8 @@ class OrderlessWalk(GivenWalk):
     def __init__(self, network: OrderlessConditioner, pre: Tensor, context: Tensor | None) -> None:
         self.network = network
         self.pre = pre
+        # Input after input, because each step takes the weights of one variable.
+        self.weight = network.layers[0].weight.T.contiguous()
         self.output_context = None if network.output_context is None else network.output_context(context)
 
     def params(self, d: int) -> Tensor:
@@ -248,11 +251,9 @@ class OrderlessWalk(GivenWalk):
 
     def observe(self, d: int, value: Tensor, rows: Tensor | None = None) -> None:
         """Take in the codes (n,) of variable d in some rows (bool (n,)), or in all."""
-        encoding, weight = self.network.encoding, self.network.layers[0].weight
+        encoding = self.network.encoding
         features = encoding.of_variable(d, value)
         mask = features.new_ones(len(features), 1) if rows is None else rows.to(features.dtype)[:, None]
         flag = encoding.n_features + d
-        columns = [weight[:, encoding.starts[d] : encoding.starts[d + 1]], weight[:, flag : flag + 1]]
-        self.pre = torch.addmm(
-            self.pre, torch.cat([features * mask, mask], dim=1), torch.cat(columns, dim=1).T
-        )
+        inputs = [self.weight[encoding.starts[d] : encoding.starts[d + 1]], self.weight[flag : flag + 1]]
+        self.pre = torch.addmm(self.pre, torch.cat([features * mask, mask], dim=1), torch.cat(inputs))
