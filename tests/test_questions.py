@@ -15,7 +15,7 @@ from scipy import stats
 from scipy.special import logsumexp
 from sklearn.base import clone
 
-from chainrule import MADE, NADE, OrderlessNADE, load
+from chainrule import GMM, MADE, NADE, Ensemble, OrderlessNADE, load
 from chainrule.errors import DataError, KindError, ParameterError, QueryError
 
 QUICK = {
@@ -919,3 +919,79 @@ def test_numbers_out_of_range_are_no_missing_values(estimator):
     ):
         with pytest.raises(FloatingPointError, match="nan of column 'height'"):
             ask()
+
+
+# ---------------------------------------------------------------- ensembles
+
+
+@pytest.fixture(scope="module", params=any_order(), ids=["OrderlessNADE", "MADE"])
+def ensemble(request):
+    return Ensemble(request.param, 2, random_state=0, validation_fraction=0).fit(people())
+
+
+@pytest.mark.parametrize("n_orders", [None, 2])
+def test_an_ensemble_answers_with_the_mean_of_its_members(ensemble, n_orders):
+    X = people(10, seed=15)
+    question = {"given": "sex", "of": ["colour", "height"], "n_orders": n_orders}
+    alone = [member.score_samples(X, **question) for member in ensemble.members_]
+    scores, spread = ensemble.score_samples(X, **question, return_spread=True)
+    np.testing.assert_allclose(scores, logsumexp(alone, axis=0) - np.log(2), rtol=1e-9)
+    assert (spread > 0).all()
+    found = ensemble.conditional(X, "colour", n_orders=n_orders)
+    each = [member.conditional(X, "colour", n_orders=n_orders) for member in ensemble.members_]
+    np.testing.assert_allclose(
+        found.probabilities, np.mean([one.probabilities for one in each], 0), rtol=1e-9
+    )
+
+
+def test_an_ensemble_draws_by_one_of_its_members(ensemble):
+    known = people(1, seed=16).drop(columns="colour").iloc[0].to_dict()
+    drawn = ensemble.sample(4000, given=known, random_state=0).colour
+    found = ensemble.conditional(known, "colour")
+    counts = drawn.value_counts().reindex(list(found.levels), fill_value=0).to_numpy()
+    assert chi_square(counts, 4000 * found.probabilities[0]) > 1e-4
+    holes = holes_in(people(10, seed=16))
+    filled = ensemble.impute(holes, random_state=0)
+    assert (holes.isna() | (filled == holes)).all(axis=None)
+    pd.testing.assert_frame_equal(ensemble.impute(holes, random_state=0), filled)
+
+
+def test_an_ensemble_refuses_what_its_members_cannot_answer():
+    X = people()[["height"]].assign(width=people(seed=1).height)
+    model = Ensemble(GMM(1), 2, random_state=0).fit(X)
+    for ask in (
+        lambda: model.score_samples(X, of="width"),
+        lambda: model.sample(2, given={"height": 170}),
+        lambda: model.impute(X),
+        lambda: model.conditional(X, "width"),
+    ):
+        with pytest.raises(QueryError, match=f"members of class GMM answer no questions.*{ADVICE}"):
+            ask()
+    assert len(model.sample(2)) == 2
+    fixed = Ensemble(NADE(4, ordering=[1, 0], **QUICK), 2, random_state=0).fit(X)
+    assert np.isfinite(fixed.score_samples(X, given="width")).all()
+    with pytest.raises(QueryError, match="'width' comes before 'height'"):
+        fixed.score_samples(X, given="height")
+
+
+# ---------------------------------------------------------------- latent codes
+
+
+def test_latent_codes_of_what_is_there(mixed):
+    X = people(6, seed=17)
+    holes = X.assign(height=np.nan)
+    if isinstance(mixed, MADE):
+        with pytest.raises(DataError, match="encode of MADE takes whole rows: impute"):
+            mixed.encode(holes)
+        return
+    codes = mixed.encode(holes)
+    assert np.isfinite(codes).all()
+    assert (codes != mixed.encode(X)).any()
+    # The output layer makes of them the conditional distribution of what is missing.
+    network = mixed.model_.conditioner
+    outputs = network.output(torch.from_numpy(codes)).detach()[:, network.starts[1] : network.starts[2]]
+    family = mixed.model_.conditionals.of_variable(1)
+    means = family.mean(outputs[:, None]).squeeze(1).double().numpy()
+    variable = mixed.schema_.variables[1]
+    expected = mixed.conditional(holes, "height").mean()
+    np.testing.assert_allclose(means * variable.scale + variable.location, expected, rtol=1e-6)

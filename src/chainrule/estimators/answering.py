@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from numbers import Integral
 from typing import Any, Literal
@@ -13,9 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from chainrule.errors import DataError, ParameterError
 from chainrule.estimators.base import DensityEstimator, make_generator
 from chainrule.estimators.conditional_distribution import ConditionalDistribution
-from chainrule.estimators.questions import Question, Questioner
-from chainrule.model import AutoregressiveModel
-from chainrule.training import Rows
+from chainrule.estimators.questions import MemberQuestioners, Question, Questioner
 
 __all__ = ["AnsweringEstimator"]
 
@@ -24,15 +23,13 @@ _WAYS = ("sample", "mode", "mean")
 
 
 class AnsweringEstimator(DensityEstimator):
-    """An estimator whose model is a chain of conditionals, and what can be asked of it.
+    """An estimator whose model is a chain of conditionals, or several, and what can be asked of it.
 
     Models of any order (``MADE(ordering="any")``, `OrderlessNADE`) answer every question, by an order in
     which what is given comes first. Each answer is a normalised distribution. Answers under different orders
     can differ a little: `n_orders` averages over several, and the spread tells by how much they differ.
     Models of fixed order answer what their order can answer, and refuse the rest with a `QueryError`.
     """
-
-    model_: AutoregressiveModel
 
     def score_samples(
         self,
@@ -283,16 +280,13 @@ class AnsweringEstimator(DensityEstimator):
             codes[0, d] = code
         return codes
 
-    def _questioner(self, n_orders: int | None) -> Questioner:
-        return Questioner(self.model_, self.schema_, self._rows, n_orders)
+    @abstractmethod
+    def _questioner(self, n_orders: int | None) -> Questioner | MemberQuestioners:
+        """Return what puts questions to the model."""
 
-    def _rows(self, codes: np.ndarray, context: np.ndarray | None) -> Rows:
-        """Return codes and context features where the model is."""
-        raise NotImplementedError
-
+    @abstractmethod
     def _torch_generator(self, generator: np.random.Generator) -> torch.Generator:
         """Return a generator where the model is."""
-        raise NotImplementedError
 
 
 def _is_flat(known: Any) -> bool:

@@ -22,8 +22,9 @@ from chainrule.conditioners import (
     Conditioner,
     InputEncoding,
 )
-from chainrule.errors import ParameterError
+from chainrule.errors import DataError, ParameterError
 from chainrule.estimators.answering import AnsweringEstimator
+from chainrule.estimators.questions import Questioner
 from chainrule.model import AutoregressiveModel
 from chainrule.orders import given_order, natural_order, random_orders
 from chainrule.progress import FitProgress
@@ -41,6 +42,7 @@ class AutoregressiveEstimator(AnsweringEstimator):
     """What NADE and MADE share: building, fitting, scoring, sampling and saving an `AutoregressiveModel`."""
 
     supports_context: ClassVar[bool] = True
+    _encodes_missing: ClassVar[bool] = False
 
     model_: AutoregressiveModel
     history_: History
@@ -98,6 +100,7 @@ class AutoregressiveEstimator(AnsweringEstimator):
         Parameters
         ----------
         X : array or DataFrame, shape (n, D)
+            `OrderlessNADE` leaves missing values out; the others take whole rows.
         member : int
             Which of the orders and masks of an ensemble to use, counted from 0. NADE's codes are those after
             the whole row, the same for every order.
@@ -129,7 +132,12 @@ class AutoregressiveEstimator(AnsweringEstimator):
                 f"member must be a whole number below {n_members}, the number of orders and masks of this "
                 f"model, got {member!r}"
             )
-        codes = self.schema_.encode(X, estimator=type(self).__name__)
+        codes = self.schema_.encode(X, estimator=type(self).__name__, missing=self.supports_missing)
+        if not self._encodes_missing and np.isnan(codes).any():
+            raise DataError(
+                f"encode of {type(self).__name__} takes whole rows: impute the missing values first, or fit "
+                "OrderlessNADE, which encodes what is there"
+            )
         context_codes = self._encode_fitted_context(context, len(codes))
         with torch.no_grad():
             parts = [
@@ -252,6 +260,9 @@ class AutoregressiveEstimator(AnsweringEstimator):
 
     def _torch_generator(self, generator: np.random.Generator) -> torch.Generator:
         return _torch_generator(generator, self._device())
+
+    def _questioner(self, n_orders: int | None) -> Questioner:
+        return Questioner(self.model_, self.schema_, self._rows, n_orders)
 
     def _get_state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         arrays = {name: t.cpu().numpy() for name, t in self.model_.state_dict().items()}

@@ -7,13 +7,17 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
+import torch
 from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
+from chainrule.errors import QueryError
+from chainrule.estimators.answering import AnsweringEstimator
 from chainrule.estimators.autoregressive import COUNT, AutoregressiveEstimator
 from chainrule.estimators.base import DensityEstimator, make_generator
 from chainrule.estimators.loading import find_class
 from chainrule.estimators.made import MADE
+from chainrule.estimators.questions import ADVICE, MemberQuestioners
 from chainrule.schema import Schema
 
 __all__ = ["Ensemble"]
@@ -21,7 +25,7 @@ __all__ = ["Ensemble"]
 _SEEDS = 2**31 - 1
 
 
-class Ensemble(DensityEstimator):
+class Ensemble(AnsweringEstimator):
     """Several members, each fitted by itself to the same rows; the model is the mean of their probabilities.
 
     Members differ in their seeds, so in their first weights and the order of their batches. Where `estimator`
@@ -201,6 +205,23 @@ class Ensemble(DensityEstimator):
                 given = None if context is None else context[rows]
                 codes[rows] = member._sample_codes(len(rows), generator, given)
         return codes
+
+    def _questioner(self, n_orders: int | None) -> MemberQuestioners:
+        members = [member._questioner(n_orders) for member in self._chains()]
+        return MemberQuestioners(members)
+
+    def _torch_generator(self, generator: np.random.Generator) -> torch.Generator:
+        return self._chains()[0]._torch_generator(generator)
+
+    def _chains(self) -> list[AutoregressiveEstimator]:
+        """Return the members, if questions can be put to them."""
+        chains = [member for member in self.members_ if isinstance(member, AutoregressiveEstimator)]
+        if len(chains) < len(self.members_):
+            raise QueryError(
+                f"members of class {type(self.members_[0]).__name__} answer no questions p(these | those). "
+                f"{ADVICE}"
+            )
+        return chains
 
     def _get_state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         facts, arrays = [], {}

@@ -64,10 +64,8 @@ validation_fraction, device, checkpoint, verbose, random_state
     >>> x1 = np.random.default_rng(0).integers(0, 2, 500)
     >>> X = np.stack([x1, x1, 1 - x1], axis=1)
     >>> model = OrderlessNADE(hidden_sizes=(16,), max_epochs=60, random_state=0).fit(X)
-    >>> model.sample(3, given={0: 1}, random_state=0)
-    array([[1, 1, 0],
-           [1, 1, 0],
-           [1, 1, 0]])
+    >>> model.impute([[1, np.nan, np.nan]], how="mode")
+    array([[1, 1, 0]])
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
@@ -77,6 +75,7 @@ validation_fraction, device, checkpoint, verbose, random_state
         "dropout": [Interval(Real, 0, 0.99, closed="left")],
     }
 
+    _encodes_missing = True
     ordering = "any"
     resample_every = 1
 

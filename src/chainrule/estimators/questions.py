@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from numbers import Integral
 from typing import TYPE_CHECKING
@@ -20,9 +20,9 @@ from chainrule.training import Rows, evaluation_batch
 if TYPE_CHECKING:
     from chainrule.schema import Schema
 
-__all__ = ["Question", "Questioner"]
+__all__ = ["ADVICE", "MemberQuestioners", "Question", "Questioner"]
 
-_ADVICE = 'MADE(ordering="any") and OrderlessNADE answer any question: fit one of those'
+ADVICE = 'MADE(ordering="any") and OrderlessNADE answer any question: fit one of those'
 # Orders beyond those of a model come from this seed, so that they are the same at every call.
 _ORDER_SEED = 0
 
@@ -93,7 +93,7 @@ class Questioner:
         if not network.is_any_order:
             if n_orders is not None:
                 raise QueryError(
-                    f"n_orders is for models of any order; this one has {network.n_members} fixed. {_ADVICE}"
+                    f"n_orders is for models of any order; this one has {network.n_members} fixed. {ADVICE}"
                 )
             return list(range(network.n_members))
         if n_orders is None:
@@ -139,9 +139,14 @@ class Questioner:
                 completed[index] = drawn.cpu()
         return completed
 
-    @torch.no_grad()
     def distribution(self, question: Question, d: int) -> ConditionalDistribution:
         """Return the distribution of variable d given the given ones."""
+        family = self.model.conditionals.of_variable(d)
+        return ConditionalDistribution(self.schema.variables[d], family, self.params(question, d))
+
+    @torch.no_grad()
+    def params(self, question: Question, d: int) -> Tensor:
+        """Return the params of variable d under each order, (K, n, P), on the CPU."""
         starts = self.model.conditionals.starts
         params = []
         for order in self.orders:
@@ -152,8 +157,7 @@ class Questioner:
                     outputs = self.model.outputs_from(rows.codes, given, asked, order, rows.context)
                 parts.append(outputs[:, starts[d] : starts[d + 1]].cpu())
             params.append(torch.cat(parts))
-        family = self.model.conditionals.of_variable(d)
-        return ConditionalDistribution(self.schema.variables[d], family, torch.stack(params))
+        return torch.stack(params)
 
     def _tensors(self, question: Question) -> tuple[Rows, Tensor, Tensor]:
         rows = self.to_rows(question.codes, question.context)
@@ -169,5 +173,45 @@ class Questioner:
             late, missing = (self.schema.names[d] for d in (error.late, error.missing))
             raise QueryError(
                 f"this model has a fixed order, in which {missing!r} comes before {late!r}: it cannot answer "
-                f"a question with {late!r} and without {missing!r}. {_ADVICE}"
+                f"a question with {late!r} and without {missing!r}. {ADVICE}"
             ) from None
+
+
+class MemberQuestioners:
+    """Puts questions to the members of an ensemble, averaging the answers of all orders of all of them.
+
+    Parameters
+    ----------
+    members : sequence of Questioner
+        With as many orders each.
+    """
+
+    def __init__(self, members: Sequence[Questioner]) -> None:
+        self.members = members
+
+    @property
+    def n_answers(self) -> int:
+        """How many orders answer, of all members together."""
+        return sum(member.n_answers for member in self.members)
+
+    def log_probs(self, question: Question) -> np.ndarray:
+        """Return log p(asked | given) under each order of each member, (K, n)."""
+        return np.concatenate([member.log_probs(question) for member in self.members])
+
+    def complete(self, question: Question, generator: torch.Generator) -> np.ndarray:
+        """Return codes (n, D) with everything drawn that is not given, each row by one of the members."""
+        completed = np.empty_like(question.codes)
+        chosen = torch.randint(
+            len(self.members), (len(question),), generator=generator, device=generator.device
+        ).cpu()
+        for k in chosen.unique().tolist():
+            rows = np.flatnonzero(chosen == k)
+            completed[rows] = self.members[k].complete(question.take(rows), generator)
+        return completed
+
+    def distribution(self, question: Question, d: int) -> ConditionalDistribution:
+        """Return the distribution of variable d given the given ones."""
+        first = self.members[0]
+        params = torch.cat([member.params(question, d) for member in self.members])
+        family = first.model.conditionals.of_variable(d)
+        return ConditionalDistribution(first.schema.variables[d], family, params)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from chainrule.conditioners import OrderlessConditioner
-from chainrule.estimators.answering import AnsweringEstimator
+from chainrule.estimators.autoregressive import AutoregressiveEstimator
 from chainrule.estimators.ensemble import Ensemble
 from chainrule.estimators.questions import Question, Questioner
 from chainrule.training import Rows
@@ -23,13 +23,13 @@ _STEP = 5e6
 def answers_any_question(estimator: Any) -> bool:
     """Return whether a fitted estimator answers p(these | those) for any two sets of columns."""
     return (
-        isinstance(estimator, AnsweringEstimator)
+        isinstance(estimator, AutoregressiveEstimator)
         and estimator.supports_missing
         and estimator.context_schema_ is None
     )
 
 
-def questioner(estimator: AnsweringEstimator, n_orders: int | None = None) -> Questioner:
+def questioner(estimator: AutoregressiveEstimator, n_orders: int | None = None) -> Questioner:
     """Return what puts questions to the model of a fitted estimator, in codes."""
     device = next(estimator.model_.parameters()).device
 
@@ -45,7 +45,7 @@ def whole_rows(codes: np.ndarray) -> Question:
     return Question(codes, np.zeros_like(there), there, None)
 
 
-def walk_cost(estimator: AnsweringEstimator, n_rows: int) -> float:
+def walk_cost(estimator: AutoregressiveEstimator, n_rows: int) -> float:
     """Return about how many multiplications one walk of `n_rows` rows through all variables takes."""
     sizes = list(getattr(estimator, "hidden_sizes", ()))
     between = sum(first * second for first, second in pairwise(sizes))
@@ -60,7 +60,7 @@ def scoring_cost(estimator: Any, n_rows: int) -> float:
     """
     if isinstance(estimator, Ensemble):
         return max(scoring_cost(member, n_rows) for member in estimator.members_)
-    is_walk = isinstance(estimator, AnsweringEstimator) and isinstance(
+    is_walk = isinstance(estimator, AutoregressiveEstimator) and isinstance(
         estimator.model_.conditioner, OrderlessConditioner
     )
     return walk_cost(estimator, n_rows) if is_walk else float(_STEP + n_rows * estimator.n_parameters_)

@@ -15,7 +15,7 @@ from chainrule.report.rows import code_values, pixel_shades, take_rows
 from chainrule.report.style import INK, MUTED, REAL, Picture, figure, ticks, vector_picture
 
 if TYPE_CHECKING:
-    from chainrule.estimators.answering import AnsweringEstimator
+    from chainrule.estimators.autoregressive import AutoregressiveEstimator
     from chainrule.estimators.conditional_distribution import ConditionalDistribution
     from chainrule.schema import Variable
 
@@ -31,7 +31,7 @@ _LEAST_TOLD = 1e-4
 
 
 def image_completions(
-    estimator: AnsweringEstimator,
+    estimator: AutoregressiveEstimator,
     codes: np.ndarray,
     reference: np.ndarray,
     shape: tuple[int, int],
@@ -42,7 +42,7 @@ def image_completions(
 
     Parameters
     ----------
-    estimator : AnsweringEstimator
+    estimator : AutoregressiveEstimator
         Answers any question.
     codes : ndarray (n, D)
         Images; NaN where a pixel is missing.
@@ -99,7 +99,7 @@ def _sheet(images: np.ndarray, alt: str, **words: Any) -> Picture:
     return vector_picture(canvas, alt, **words)
 
 
-def told_columns(estimator: AnsweringEstimator, rows: Any, n: int) -> list[int]:
+def told_columns(estimator: AutoregressiveEstimator, rows: Any, n: int) -> list[int]:
     """Return the columns about which the others tell most, on some rows, in the order of the table.
 
     Of a wide table only some columns are tried, evenly from first to last.
@@ -129,7 +129,7 @@ def _entropy(probabilities: np.ndarray) -> float:
 
 
 def conditional_bars(
-    estimator: AnsweringEstimator,
+    estimator: AutoregressiveEstimator,
     rows: Any,
     numbers: Sequence[int],
     columns: Sequence[int],
@@ -142,7 +142,7 @@ def conditional_bars(
 
     Parameters
     ----------
-    estimator : AnsweringEstimator
+    estimator : AutoregressiveEstimator
         Answers any question.
     rows : array or DataFrame
         Those to show.
