@@ -921,6 +921,24 @@ def test_numbers_out_of_range_are_no_missing_values(estimator):
             ask()
 
 
+# ---------------------------------------------------------------- batches
+
+
+def test_rows_are_answered_in_batches_that_fit_into_memory(mixed, monkeypatch):
+    holes = holes_in(people(30, seed=18))
+
+    def ask():
+        found = mixed.conditional(holes, "count", n_orders=3)
+        return mixed.score_samples(holes, given="sex", n_orders=3), found.probabilities
+
+    whole = ask()
+    monkeypatch.setattr("chainrule.estimators.questions.evaluation_batch", lambda model: 7)
+    for together, in_parts in zip(whole, ask(), strict=True):
+        np.testing.assert_allclose(in_parts, together, rtol=1e-5, atol=1e-7)
+    filled = mixed.impute(holes, n_orders=3, random_state=0)
+    assert (holes.isna() | (filled == holes)).all(axis=None)
+
+
 # ---------------------------------------------------------------- ensembles
 
 

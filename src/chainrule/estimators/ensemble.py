@@ -30,7 +30,8 @@ class Ensemble(AnsweringEstimator):
 
     Members differ in their seeds, so in their first weights and the order of their batches. Where `estimator`
     takes the variables in their natural order, the first member does so too and every other one draws an
-    order of its own.
+    order of its own. Questions p(these | those) get the mean of the members' answers, where each of them has
+    one.
 
     Parameters
     ----------
