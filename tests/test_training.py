@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import io
+import itertools
 import math
 from hashlib import sha256
 
@@ -16,7 +17,16 @@ import chainrule.estimators.autoregressive as autoregressive
 from chainrule import MADE, NADE
 from chainrule.errors import FitInterrupted, StorageError
 from chainrule.progress import FitProgress
-from chainrule.training import Epoch, History, Rows, Trainer, TrainingOptions, evaluation_batch, mean_nll
+from chainrule.training import (
+    Epoch,
+    History,
+    Rows,
+    Trainer,
+    TrainingOptions,
+    evaluation_batch,
+    mean_nll,
+    validation_nll,
+)
 from strategies import Spec, build, random_context, random_rows
 
 SPECS = {
@@ -32,6 +42,8 @@ SPECS = {
         n_masks=3,
         n_context=2,
     ),
+    "made of any order": Spec("made-any", ("binary",) * 5, (2,) * 5, hidden=(8, 8), residual=True),
+    "orderless nade": Spec("orderless", ("binary",) * 5, (2,) * 5, hidden=(8, 8), residual=True),
 }
 each_spec = pytest.mark.parametrize("name", SPECS)
 
@@ -422,3 +434,24 @@ def test_progress_shows_epoch_and_nats_on_standard_error(capsys):
     assert "MADE" in err
     assert "epoch 2/3" in err
     assert "train 4.125" in err
+
+
+# ---------------------------------------------------------------- validation by cuts
+
+
+def test_a_validation_estimate_repeats_and_comes_close_to_the_mean_of_all_orders():
+    spec = Spec(family="orderless", kinds=("binary",) * 4, n_levels=(2,) * 4, hidden=(6,), seed=4)
+    model = build(spec, dtype=torch.float32)
+    rows = Rows(random_rows(spec, 50, dtype=torch.float32))
+    estimate = validation_nll(model, rows)
+    assert estimate == validation_nll(model, rows)
+    every = torch.ones_like(rows.codes, dtype=torch.bool)
+    with torch.no_grad():
+        exact = -torch.stack(
+            [
+                model.log_prob_given(rows.codes, ~every, every, torch.tensor(order)).mean()
+                for order in itertools.permutations(range(4))
+            ]
+        ).mean()
+    assert estimate == pytest.approx(float(exact), abs=0.05)
+    assert model.conditioner.generator is None

@@ -143,11 +143,12 @@ def validation_nll(model: AutoregressiveModel, rows: Rows) -> float:
         return mean_nll(model, rows)
     model.eval()
     model.conditioner.generator = torch.Generator(rows.codes.device).manual_seed(0)
-    total, passes = 0.0, math.ceil(_VALIDATION_CUTS / len(rows))
-    for batch in [part for _ in range(passes) for part in rows.batches(evaluation_batch(model))]:
+    n_cuts, total = len(rows) * math.ceil(_VALIDATION_CUTS / len(rows)), 0.0
+    for index in (torch.arange(n_cuts, device=rows.codes.device) % len(rows)).split(evaluation_batch(model)):
+        batch = rows.take(index)
         total += float(model.training_log_prob(batch.codes, context=batch.context).sum(dtype=torch.float64))
     model.conditioner.generator = None
-    return -total / (passes * len(rows))
+    return -total / n_cuts
 
 
 class Trainer:
