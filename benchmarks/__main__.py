@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from benchmarks import machine
+from benchmarks.imputation import imputation
 from benchmarks.memory import memory
 from benchmarks.mnist import mnist
 from benchmarks.peers import peers
@@ -26,6 +27,7 @@ _GROUPS: dict[str, Callable[[argparse.Namespace], Iterator[Row]]] = {
     "training": lambda arguments: training(arguments.runs),
     "scoring": lambda arguments: scoring(arguments.runs),
     "questions": lambda arguments: questions(arguments.runs),
+    "imputation": lambda arguments: imputation(arguments.checkpoint),
     "peers": lambda arguments: peers(arguments.runs),
     "memory": lambda arguments: memory(),
     "scaling": lambda arguments: scaling(arguments.runs),

@@ -1013,3 +1013,25 @@ def test_latent_codes_of_what_is_there(mixed):
     variable = mixed.schema_.variables[1]
     expected = mixed.conditional(holes, "height").mean()
     np.testing.assert_allclose(means * variable.scale + variable.location, expected, rtol=1e-6)
+
+
+# ---------------------------------------------------------------- all missing cells at once
+
+
+@pytest.mark.parametrize("network", ["orderless", "made"])
+def test_distributions_of_all_holes_are_those_asked_for_one_by_one(network):
+    draw = np.random.default_rng(5)
+    X = np.column_stack([draw.integers(0, 2, 80), draw.normal(size=80), draw.normal(size=80)])
+    kinds = {0: "binary"}
+    if network == "orderless":
+        model = OrderlessNADE((8,), max_epochs=2, kinds=kinds, random_state=0).fit(X)
+    else:
+        model = MADE((8,), ordering="any", n_orderings=3, max_epochs=2, kinds=kinds, random_state=0).fit(X)
+    holes = np.where(draw.random((9, 3)) < 0.5, np.nan, X[:9])
+    seen = 0
+    for column, rows, distribution in model.conditionals(holes):
+        alone = model.conditional(holes[rows], column)
+        assert np.isnan(holes[rows, column]).all()
+        np.testing.assert_allclose(distribution.log_prob(1.0), alone.log_prob(1.0), rtol=1e-6)
+        seen += len(rows)
+    assert seen == np.isnan(holes).sum()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -50,6 +51,9 @@ class AnyOrderConditioner(Conditioner):
     """
 
     is_any_order = True
+
+    is_given_a_set: ClassVar[bool] = False
+    """Whether the order of what is given has no effect, only that of what is asked for."""
 
     @abstractmethod
     def outputs_given(

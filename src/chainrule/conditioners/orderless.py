@@ -67,6 +67,7 @@ class OrderlessConditioner(AnyOrderConditioner):
 
     # A pass over random cuts estimates the mean NLL of all orders; one order exactly would take D passes.
     is_validated_by_cuts = True
+    is_given_a_set = True
 
     def __init__(
         self,

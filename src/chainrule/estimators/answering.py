@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from numbers import Integral
 from typing import Any, Literal
 
@@ -193,9 +193,7 @@ class AnsweringEstimator(DensityEstimator):
             raise ParameterError(
                 f'n_draws goes with how="sample" and is a whole number from 1 on, got {n_draws!r} and {how!r}'
             )
-        codes = self.schema_.encode(X, estimator=type(self).__name__, missing=True)
-        there = ~np.isnan(codes)
-        question = Question(codes, there, ~there, self._encode_fitted_context(context, len(codes)))
+        question = self._question_of_holes(X, context)
         questioner = self._questioner(n_orders)
         if how == "sample":
             generator = self._torch_generator(make_generator(random_state))
@@ -203,13 +201,9 @@ class AnsweringEstimator(DensityEstimator):
                 self._decode_whole(questioner.complete(question, generator), X) for _ in range(n_draws or 1)
             ]
             return tables[0] if n_draws is None else tables
-        filled = codes.copy()
-        for d in np.flatnonzero(~there.all(axis=0)):
-            rows = np.flatnonzero(~there[:, d])
-            part = question.take(rows)
-            part.asked = np.zeros_like(part.given)
-            part.asked[:, d] = True
-            filled[rows, d] = _fill(questioner.distribution(part, int(d)), how)
+        filled = question.codes.copy()
+        for rows, d, distribution in questioner.distributions(question):
+            filled[rows, d] = _fill(distribution, how)
         return self._decode_whole(filled, X)
 
     def conditional(
@@ -246,6 +240,44 @@ class AnsweringEstimator(DensityEstimator):
         asked[:, d] = True
         question = Question(codes, there & ~asked, asked, self._encode_fitted_context(context, len(codes)))
         return self._questioner(n_orders).distribution(question, d)
+
+    def conditionals(
+        self, X: Any, *, context: Any = None, n_orders: int | None = None
+    ) -> Iterator[tuple[int, np.ndarray, ConditionalDistribution]]:
+        """Yield the distributions of all missing cells, each given what is there in its row.
+
+        Parameters
+        ----------
+        X : array or DataFrame, shape (n, D)
+            Rows with missing values.
+        context : array or DataFrame, shape (n, C), optional
+        n_orders : int, optional
+            As in `conditional`.
+
+        Yields
+        ------
+        column : int
+            Its number, from 0.
+        rows : ndarray
+            Numbers of some rows in which it is missing; a column may come several times, with other rows.
+        distribution : ConditionalDistribution
+            Of the column in these rows.
+
+        Raises
+        ------
+        QueryError, DataError
+            As in `sample`.
+        """
+        check_is_fitted(self, "schema_")
+        question = self._question_of_holes(X, context)
+        for rows, d, distribution in self._questioner(n_orders).distributions(question):
+            yield d, rows, distribution
+
+    def _question_of_holes(self, X: Any, context: Any) -> Question:
+        """Return the question of what is missing in rows given what is there."""
+        codes = self.schema_.encode(X, estimator=type(self).__name__, missing=True)
+        there = ~np.isnan(codes)
+        return Question(codes, there, ~there, self._encode_fitted_context(context, len(codes)))
 
     def _question(self, X: Any, context: Any, given: Columns | None, of: Columns | None) -> Question:
         """Return the question of `score_samples`, which leaves out missing values."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from numbers import Integral
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from chainrule.conditioners import AnyOrderConditioner
 from chainrule.errors import ParameterError, QueryError
 from chainrule.estimators.conditional_distribution import ConditionalDistribution
 from chainrule.model import AutoregressiveModel, LateVariableError
@@ -57,7 +59,42 @@ class Question:
             yield self.take(slice(start, start + size))
 
 
-class Questioner:
+class Distributions(ABC):
+    """What gives each variable's distribution from the params that orders or members answer with."""
+
+    model: AutoregressiveModel
+    schema: Schema
+
+    @abstractmethod
+    def outputs(self, question: Question) -> Tensor:
+        """Return the outputs of what is asked, each variable from the given ones alone, (K, n, n_outputs)."""
+
+    def distributions(self, question: Question) -> Iterator[tuple[np.ndarray, int, ConditionalDistribution]]:
+        """Yield row numbers, a variable asked for in them, and its distribution given the given ones.
+
+        One pass serves all variables of a batch of rows.
+        """
+        starts, first = self.model.conditionals.starts, 0
+        for part in question.batches(evaluation_batch(self.model)):
+            outputs = self.outputs(part)
+            for d in np.flatnonzero(part.asked.any(axis=0)).tolist():
+                rows = np.flatnonzero(part.asked[:, d])
+                params = outputs[:, torch.from_numpy(rows), starts[d] : starts[d + 1]]
+                yield first + rows, d, self._distribution(d, params)
+            first += len(part)
+
+    def distribution(self, question: Question, d: int) -> ConditionalDistribution:
+        """Return the distribution of variable d, asked for in all rows, given the given ones."""
+        columns = slice(self.model.conditionals.starts[d], self.model.conditionals.starts[d + 1])
+        parts = question.batches(evaluation_batch(self.model))
+        return self._distribution(d, torch.cat([self.outputs(part)[..., columns] for part in parts], dim=1))
+
+    def _distribution(self, d: int, params: Tensor) -> ConditionalDistribution:
+        family = self.model.conditionals.of_variable(d)
+        return ConditionalDistribution(self.schema.variables[d], family, params)
+
+
+class Questioner(Distributions):
     """Puts questions to the model of a fitted estimator, averaging the answers of several orders.
 
     Parameters
@@ -139,25 +176,18 @@ class Questioner:
                 completed[index] = drawn.cpu()
         return completed
 
-    def distribution(self, question: Question, d: int) -> ConditionalDistribution:
-        """Return the distribution of variable d given the given ones."""
-        family = self.model.conditionals.of_variable(d)
-        return ConditionalDistribution(self.schema.variables[d], family, self.params(question, d))
-
     @torch.no_grad()
-    def params(self, question: Question, d: int) -> Tensor:
-        """Return the params of variable d under each order, (K, n, P), on the CPU."""
-        starts = self.model.conditionals.starts
-        params = []
-        for order in self.orders:
-            parts = []
-            for part in question.batches(evaluation_batch(self.model)):
-                rows, given, asked = self._tensors(part)
-                with self._named_variables():
-                    outputs = self.model.outputs_from(rows.codes, given, asked, order, rows.context)
-                parts.append(outputs[:, starts[d] : starts[d + 1]].cpu())
-            params.append(torch.cat(parts))
-        return torch.stack(params)
+    def outputs(self, question: Question) -> Tensor:
+        """Return the outputs of what is asked, each variable from the given ones alone, (K, n, n_outputs)."""
+        rows, given, asked = self._tensors(question)
+        network = self.model.conditioner
+        same = isinstance(network, AnyOrderConditioner) and network.is_given_a_set
+        with self._named_variables():
+            answers = [
+                self.model.outputs_from(rows.codes, given, asked, order, rows.context)
+                for order in (self.orders[:1] if same else self.orders)
+            ]
+        return torch.stack(answers).cpu()
 
     def _tensors(self, question: Question) -> tuple[Rows, Tensor, Tensor]:
         rows = self.to_rows(question.codes, question.context)
@@ -177,7 +207,7 @@ class Questioner:
             ) from None
 
 
-class MemberQuestioners:
+class MemberQuestioners(Distributions):
     """Puts questions to the members of an ensemble, averaging the answers of all orders of all of them.
 
     Parameters
@@ -188,6 +218,7 @@ class MemberQuestioners:
 
     def __init__(self, members: Sequence[Questioner]) -> None:
         self.members = members
+        self.model, self.schema = members[0].model, members[0].schema
 
     @property
     def n_answers(self) -> int:
@@ -209,9 +240,6 @@ class MemberQuestioners:
             completed[rows] = self.members[k].complete(question.take(rows), generator)
         return completed
 
-    def distribution(self, question: Question, d: int) -> ConditionalDistribution:
-        """Return the distribution of variable d given the given ones."""
-        first = self.members[0]
-        params = torch.cat([member.params(question, d) for member in self.members])
-        family = first.model.conditionals.of_variable(d)
-        return ConditionalDistribution(first.schema.variables[d], family, params)
+    def outputs(self, question: Question) -> Tensor:
+        """Return what each member's `outputs` returns, (K, n, n_outputs)."""
+        return torch.cat([member.outputs(question) for member in self.members])
