@@ -229,7 +229,7 @@ def test_what_is_no_staircase_is_refused(mask):
 
 
 def test_a_mask_given_in_the_call_acts_without_changing_the_weights():
-    layer = MaskedLinear(3, 2, bias=True, mask_weight=True).double()
+    layer = MaskedLinear(3, 2, bias=True).double()
     with torch.no_grad():
         for number, weight in enumerate(layer.parameters()):
             weight.copy_(torch.arange(1.0, weight.numel() + 1).view_as(weight) + number)

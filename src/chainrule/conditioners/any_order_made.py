@@ -115,7 +115,7 @@ class AnyOrderMADEWalk(GivenWalk):
         self.degrees = network.degrees_of(0)
         layers = [layer for layer in network.layers if isinstance(layer, MaskedLinear)]
         self.first, self.output = layers[0], layers[network.n_layers]
-        self.direct = layers[-1].weight if network.is_direct else None
+        self.direct = layers[-1] if network.is_direct else None
         masks = [hidden_mask(a, b) for a, b in zip(self.degrees[:-1], self.degrees[1:], strict=True)]
         self.between = [layer.under(mask) for layer, mask in zip(layers[1:], masks, strict=False)]
         self.running = self.first.offset().expand(n, -1)
@@ -126,20 +126,23 @@ class AnyOrderMADEWalk(GivenWalk):
         self.pre = self.running
         self.position = torch.zeros(n, 1, dtype=torch.long, device=self.running.device)
         self.features = self.running.new_zeros(n, network.encoding.n_features)
+        self.seen = torch.zeros_like(self.features)
 
     def params(self, d: int) -> Tensor:
         """Return the params (n, P_d) of variable d given what each row has seen."""
         outputs = slice(self.network.starts[d], self.network.starts[d + 1])
-        mask = (self.degrees[-1] <= self.position).to(self.pre.dtype)
-        weight, bias, of_mask = (
-            self.output.weight[outputs],
-            self.output.offset()[outputs],
-            self.output.of_mask(),
+        complete = (self.degrees[-1] <= self.position).to(self.pre.dtype)
+        params = self.output.offset()[outputs] + self._from(
+            self.output, outputs, self._last_hidden() * complete, complete
         )
-        params = torch.addmm(bias, self._last_hidden() * mask, weight.T) + mask @ of_mask[outputs].T
         if self.direct is not None:
-            params = params + self.features @ self.direct[outputs].T
+            params = params + self._from(self.direct, outputs, self.features, self.seen)
         return params if self.output_context is None else params + self.output_context[:, outputs]
+
+    @staticmethod
+    def _from(layer: MaskedLinear, outputs: slice, x: Tensor, mask: Tensor) -> Tensor:
+        """Return what inputs x (n, n_in) and the mask of each row add to some outputs of a layer."""
+        return x @ layer.weight[outputs].T + mask @ layer.mask_weight[outputs].T
 
     def _last_hidden(self) -> Tensor:
         pre = self.pre
@@ -155,13 +158,11 @@ class AnyOrderMADEWalk(GivenWalk):
         encoding = self.network.encoding
         columns = slice(encoding.starts[d], encoding.starts[d + 1])
         features = encoding.of_variable(d, value)
-        seen = self.first.of_mask()[:, columns].sum(1)
+        seen = self.first.mask_weight[:, columns].sum(1)
         added = torch.addmm(seen, features, self.first.weight[:, columns].T)
-        if rows is None:
-            self.position = self.position + 1
-        else:
-            added, features = added * rows[:, None], features * rows[:, None]
-            self.position = self.position + rows[:, None]
-        self.running = self.running + added
-        self.features[:, columns] += features
+        here = features.new_ones(len(features), 1) if rows is None else rows.to(features.dtype)[:, None]
+        self.position = self.position + here.long()
+        self.running = self.running + added * here
+        self.features[:, columns] += features * here
+        self.seen[:, columns] += here
         self.pre = torch.where(self.degrees[0] == self.position, self.running, self.pre)

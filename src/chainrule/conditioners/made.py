@@ -125,7 +125,7 @@ class MADEConditioner(Conditioner):
         if self.is_fixed:
             return StaircaseLinear(mask, bias=bias)
         n_out, n_in = mask.shape
-        return MaskedLinear(n_in, n_out, bias=bias, mask_weight=bias)
+        return MaskedLinear(n_in, n_out, bias=bias)
 
     def _sort_variables(self) -> None:
         """Note where features and outputs stand in a network of one member: in its order."""
@@ -300,7 +300,11 @@ class MADEConditioner(Conditioner):
     def effective_under(self, masks: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
         """Return weights and biases of `layers` as they act under masks that `masks_of` made."""
         changing = [layer for layer in self.layers if isinstance(layer, MaskedLinear)]
-        return [layer.under(mask) for layer, mask in zip(changing, masks, strict=True)]
+        pairs = [layer.under(mask) for layer, mask in zip(changing, masks, strict=True)]
+        if self.is_direct:
+            (output, bias), (direct, of_mask) = pairs[-2:]
+            pairs[-2:] = [(output, bias + of_mask), (direct, torch.zeros_like(of_mask))]
+        return pairs
 
     def sorted_network(self, member: int) -> _SortedNetwork:
         """Return the member's network with every layer sorted by degree."""

@@ -114,15 +114,14 @@ class StaircaseLinear(nn.Module):
 class MaskedLinear(nn.Module):
     """A linear layer under masks that change from call to call.
 
-    `mask_weight` (if any) tells each unit how many inputs it has (Germain et al. 2015, sec. 4.4: connectivity
-    weights).
+    `mask_weight` tells each unit which inputs it has (Germain et al. 2015, sec. 4.4: connectivity weights).
     """
 
-    def __init__(self, n_in: int, n_out: int, *, bias: bool, mask_weight: bool) -> None:
+    def __init__(self, n_in: int, n_out: int, *, bias: bool) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(n_out, n_in))
         self.bias = nn.Parameter(torch.zeros(n_out)) if bias else None
-        self.mask_weight = nn.Parameter(torch.zeros(n_out, n_in)) if mask_weight else None
+        self.mask_weight = nn.Parameter(torch.zeros(n_out, n_in))
 
     def reset(self, typical_mask: Tensor, gain: float, generator: torch.Generator) -> None:
         """Draw the weights with variance gain^2 / (number of inputs under a mask).
@@ -143,14 +142,7 @@ class MaskedLinear(nn.Module):
         """Return the bias, zeros where there is none, (n_out,)."""
         return self.weight.new_zeros(len(self.weight)) if self.bias is None else self.bias
 
-    def of_mask(self) -> Tensor:
-        """Return the weights on the mask, zeros where there are none, (n_out, n_in)."""
-        return torch.zeros_like(self.weight) if self.mask_weight is None else self.mask_weight
-
     def under(self, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Return weights (..., n_out, n_in) and biases (..., n_out) as they act under masks of that shape."""
-        bias = self.offset()
         mask = mask.to(self.weight.dtype)
-        if self.mask_weight is not None:
-            bias = bias + (self.mask_weight * mask).sum(-1)
-        return self.weight * mask, bias
+        return self.weight * mask, self.offset() + (self.mask_weight * mask).sum(-1)
