@@ -19,8 +19,10 @@ from chainrule.experiments.study import Study, StudyResult, StudyRun
 
 __all__ = ["N_MEMBERS", "STUDY", "fit_baseline", "fit_member", "fit_model", "mixture_of", "models"]
 
-N_MEMBERS = 8
-"""How many members the ensemble over orders has; further ones that were fitted before are used as well."""
+N_MEMBERS = {"made": 8, "nade": 6}
+"""How many members the ensembles over orders have; further ones that were fitted before are used as well."""
+
+_ENSEMBLES = {"made": "wide MADEs", "nade": "NADEs"}
 
 _QUICK_MEMBERS = 3
 _QUICK_ROWS = {"train": 3000, "valid": 1000, "test": 1000}
@@ -92,8 +94,8 @@ def fit_model(run: StudyRun, name: str) -> Arrays:
     return _fit(run, name, models(run.quick)[name], run.random_state)
 
 
-def fit_member(run: StudyRun, number: int) -> Arrays:
-    """Fit a member of the ensemble over orders, or take it from the run folder.
+def fit_member(run: StudyRun, number: int, family: str = "made") -> Arrays:
+    """Fit a member of an ensemble over orders, or take it from the run folder.
 
     Parameters
     ----------
@@ -101,13 +103,27 @@ def fit_member(run: StudyRun, number: int) -> Arrays:
     number : int
         Counted from 0, which has the natural order. Members can be fitted in any order and by several
         processes at once, as long as no two of them fit the same one.
+    family : {"made", "nade"}
+        Of which ensemble; the first NADE is that of `models`.
 
     Returns
     -------
     dict of str to ndarray
         As from `fit_model`.
     """
-    return _fit(run, f"member-{number}", _member(run.quick, number), run.random_state + 1000 * number)
+    seed = run.random_state + 1000 * number
+    if family == "made":
+        return _fit(run, _key(family, number), _member(run.quick, number), seed)
+    nade = models(run.quick)["nade"]
+    if number == 0:
+        return fit_model(run, "nade")
+    member = _Model(f"NADE, order {number + 1}", NADE, {**nade.settings, "ordering": "random"})
+    return _fit(run, _key(family, number), member, seed)
+
+
+def _key(family: str, number: int) -> str:
+    """Return the name of a member's step."""
+    return f"member-{number}" if family == "made" else f"nade-member-{number}"
 
 
 def fit_baseline(run: StudyRun, name: str) -> Arrays:
@@ -232,39 +248,40 @@ def _run(run: StudyRun) -> StudyResult:
     rows = _rows(run)  # missing data are told before anything is fitted
     fitted = {name: fit_model(run, name) for name in models(run.quick)}
     baselines = {name: fit_baseline(run, name) for name in ("independent", "mixture")}
-    members = [fit_member(run, number) for number in range(_n_members(run))]
+    members = {
+        family: [fit_member(run, number, family) for number in range(_n_members(run, family))]
+        for family in _ENSEMBLES
+    }
     results = _results(run, fitted, baselines, members)
     shape = rows.image_shape or (1, rows.n_variables)
     return StudyResult(
         results,
-        sections(results, fitted, members, rows.test[:_N_SAMPLES], shape),
+        sections(results, fitted, members["made"][0], rows.test[:_N_SAMPLES], shape),
         verdict(results),
         [(f"{part} rows", f"{len(getattr(rows, part)):,}") for part in ("train", "valid", "test")],
     )
 
 
-def _n_members(run: StudyRun) -> int:
+def _n_members(run: StudyRun, family: str) -> int:
     """Return how many members to use: the usual number, and those beyond it that are fitted already."""
     if run.quick:
         return _QUICK_MEMBERS
-    count = N_MEMBERS
-    while (run.folder / "steps" / f"member-{count}.npz").exists():
+    count = N_MEMBERS[family]
+    while (run.folder / "steps" / f"{_key(family, count)}.npz").exists():
         count += 1
     return count
 
 
 def _results(
-    run: StudyRun, fitted: Mapping[str, Arrays], baselines: Mapping[str, Arrays], members: list[Arrays]
+    run: StudyRun,
+    fitted: Mapping[str, Arrays],
+    baselines: Mapping[str, Arrays],
+    members: Mapping[str, list[Arrays]],
 ) -> dict[str, Any]:
     titles = {name: model.title for name, model in models(run.quick).items()}
     titles |= {"independent": "independent", "mixture": "mixture of Bernoullis"}
-    scored: dict[str, Arrays] = {**fitted, **baselines, "one-order": members[0]}
+    scored: dict[str, Arrays] = {**fitted, **baselines, "one-order": members["made"][0]}
     titles["one-order"] = "MADE, wide, one order"
-    parts = {part: np.stack([mixture_of(member[part]) for member in members]) for part in ("valid", "test")}
-    ensemble = [
-        {"members": k, **{f"{part}_nll": _nll(mixture_of(rows[:k])) for part, rows in parts.items()}}
-        for k in range(1, len(members) + 1)
-    ]
     natural = mixture_of(fitted["natural"]["test"])
     return {
         "quick": run.quick,
@@ -280,11 +297,22 @@ def _results(
             }
             for name, arrays in scored.items()
         },
-        "members": [
-            {part: _nll(rows[number]) for part, rows in parts.items()} for number in range(len(members))
+        "ensembles": {family: _ensemble(_ENSEMBLES[family], rows) for family, rows in members.items()},
+    }
+
+
+def _ensemble(title: str, members: list[Arrays]) -> dict[str, Any]:
+    """Return the NLL of each member, and of the mixtures of the first 1, 2, ... of them."""
+    parts = {part: np.stack([mixture_of(member[part]) for member in members]) for part in ("valid", "test")}
+    counts = range(1, len(members) + 1)
+    return {
+        "title": title,
+        "members": [{part: _nll(rows[k - 1]) for part, rows in parts.items()} for k in counts],
+        "mixtures": [
+            {"members": k, **{f"{part}_nll": _nll(mixture_of(rows[:k])) for part, rows in parts.items()}}
+            for k in counts
         ],
-        "ensemble": ensemble,
-        "ensemble_gain": _pair(mixture_of(parts["test"]), parts["test"][0]),
+        "gain": _pair(mixture_of(parts["test"]), parts["test"][0]),
     }
 
 

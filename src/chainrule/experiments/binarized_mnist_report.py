@@ -21,17 +21,19 @@ Arrays = Mapping[str, np.ndarray]
 
 def verdict(results: Mapping[str, Any]) -> list[str]:
     """Return the sentences that follow from the numbers of the study."""
-    ensemble = results["ensemble"][-1]
-    one, many, count = results["ensemble"][0]["test_nll"], ensemble["test_nll"], ensemble["members"]
+    one, many = _chosen(results)
+    title, nll, count = many["title"], many["mixtures"][-1]["test_nll"], len(many["members"])
     sentences = [
-        f"One model of one order: {_number(one)} nats; the mixture of {count} orders: {_number(many)}."
+        f"One model of one order, the best on validation rows: {one['title']}, "
+        f"{_number(one['test_nll'])} nats; "
+        f"the mixture of {count} {title} with an order each, likewise: {_number(nll)}."
     ]
     if results["quick"]:
         sentences.append("This was the quick version: its numbers say nothing about the published ones.")
     else:
         sentences += [
-            f"One order {_reaches(one[0], ONE_ORDER_GOAL)} (best published single order: 88.33).",
-            f"The ensemble {_reaches(many[0], ENSEMBLE_GOAL)} (MADE with 32 masks: 86.64).",
+            f"One order {_reaches(one['test_nll'][0], ONE_ORDER_GOAL)} (best published single order: 88.33).",
+            f"The ensemble {_reaches(nll[0], ENSEMBLE_GOAL)} (MADE with 32 masks: 86.64).",
         ]
     models = results["models"]
     for name in ("random", "masks-1", "masks-4", "masks-32", "nade"):
@@ -49,10 +51,18 @@ def verdict(results: Mapping[str, Any]) -> list[str]:
     return sentences
 
 
+def _chosen(results: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """Return the model of one order and the ensemble that are best on validation rows."""
+    single = [results["models"][name] for name in ("natural", "random", "one-order", "nade")]
+    one = min(single, key=lambda model: model["valid_nll"][0])
+    ensembles = results["ensembles"].values()
+    return one, min(ensembles, key=lambda ensemble: ensemble["mixtures"][-1]["valid_nll"][0])
+
+
 def sections(
     results: Mapping[str, Any],
     fitted: Mapping[str, Arrays],
-    members: Sequence[Arrays],
+    one_order: Arrays,
     real: np.ndarray,
     shape: tuple[int, int],
 ) -> list[Section]:
@@ -64,8 +74,8 @@ def sections(
         What goes into ``results.json``.
     fitted : mapping of str to arrays
         What `fit_model` returned for each network.
-    members : sequence of arrays
-        What `fit_member` returned.
+    one_order : arrays
+        What `fit_member` returned for the wide MADE of natural order.
     real : ndarray of shape (n, D)
         Test rows to show beside samples.
     shape : tuple of int
@@ -73,12 +83,12 @@ def sections(
     """
     titles = {name: results["models"][name]["title"] for name in fitted}
     curves = [_learning_curve(titles[name], arrays) for name, arrays in fitted.items()]
-    curves.append(_learning_curve("MADE, wide, one order", members[0]))
+    curves.append(_learning_curve("MADE, wide, one order", one_order))
     sheets = [Section("Samples", "A hundred test rows, then ancestral samples as training went on.",
                       [image_sheet(real, shape, 10, "Test rows.", title="Test rows")], "images")]  # fmt: skip
     sheets += [Section("", titles[name], _sheets(titles[name], arrays, shape), "images")
                for name, arrays in fitted.items()]  # fmt: skip
-    sheets.append(Section("", "MADE, wide, one order", _sheets("One order", members[0], shape), "images"))
+    sheets.append(Section("", "MADE, wide, one order", _sheets("One order", one_order, shape), "images"))
     return [
         Section(
             "Test rows",
@@ -87,10 +97,10 @@ def sections(
             table=_table(results),
         ),  # fmt: skip
         Section(
-            "Ensemble over orders",
+            "Ensembles over orders",
             "Members differ in order and seed and were fitted independently; the "
             "mixture gives each the same weight.",
-            [_ensemble(results)],
+            [_ensemble(ensemble) for ensemble in results["ensembles"].values()],
             "wide",
         ),  # fmt: skip
         Section(
@@ -114,35 +124,38 @@ def _table(results: Mapping[str, Any]) -> StudyTable:
         fit = ["", ""] if model["epochs"] is None else [str(model["epochs"]), f"{model['seconds']:.0f}"]
         single = f"{model['mean_of_members_test_nll']:.2f}"
         rows.append([model["title"], _number(model["test_nll"]), single, _number(model["valid_nll"]), *fit])
-    last = results["ensemble"][-1]
-    mean = np.mean([member["test"][0] for member in results["members"]])
-    title = f"mixture of {last['members']} orders"
-    rows.insert(0, [title, _number(last["test_nll"]), f"{mean:.2f}", _number(last["valid_nll"]), "", ""])
+    mixtures = []
+    for ensemble in results["ensembles"].values():
+        last = ensemble["mixtures"][-1]
+        mean = np.mean([member["test"][0] for member in ensemble["members"]])
+        title = f"{last['members']} {ensemble['title']}, an order each"
+        mixtures.append([title, _number(last["test_nll"]), f"{mean:.2f}", _number(last["valid_nll"]), "", ""])
+    rows = mixtures + rows
     header = ["model", "test NLL", "mean of single masks or orders", "validation NLL", "epochs", "fit, s"]
     return StudyTable(header, rows)
 
 
-def _ensemble(results: Mapping[str, Any]) -> Picture:
-    counts = [step["members"] for step in results["ensemble"]]
+def _ensemble(ensemble: Mapping[str, Any]) -> Picture:
+    counts = [step["members"] for step in ensemble["mixtures"]]
     lines = [
         Line(
             part,
             counts,
-            [step[f"{part}_nll"][0] for step in results["ensemble"]],
+            [step[f"{part}_nll"][0] for step in ensemble["mixtures"]],
             colour,
-            [step[f"{part}_nll"][1] for step in results["ensemble"]],
+            [step[f"{part}_nll"][1] for step in ensemble["mixtures"]],
             markers=True,
         )
         for part, colour in zip(("valid", "test"), COLOURS, strict=False)
     ]
-    single = [member["test"][0] for member in results["members"]]
+    single = [member["test"][0] for member in ensemble["members"]]
     lines.append(Line("each member, test", counts, single, MUTED, dashed=True, markers=True))
     return line_picture(
-        "NLL against the number of orders",
+        f"NLL against the number of orders, {ensemble['title']}",
         lines,
         xlabel="members",
         ylabel="nats per row",
-        alt="NLL of the mixture against its number of members.",
+        alt=f"NLL of the mixture of {ensemble['title']} against its number of members.",
     )
 
 
