@@ -11,7 +11,7 @@ import pytest
 
 from chainrule.datasets import load_dataset
 from chainrule.experiments import binarized_mnist
-from chainrule.experiments.binarized_mnist import N_MEMBERS, mixture_of, models
+from chainrule.experiments.binarized_mnist import N_MEMBERS, mixture_of, models, scan
 from chainrule.experiments.study import StudyRun, run_study
 
 FILE = Path(os.environ.get("CHAINRULE_DATA", ""), "binarized_mnist", "binarized_mnist_train.amat")
@@ -98,7 +98,14 @@ def test_what_is_done_is_not_done_again(done, monkeypatch):
 def test_members_fitted_beforehand_join_the_ensemble(tmp_path):
     run = StudyRun(tmp_path)
     (tmp_path / "steps").mkdir()
-    for family, usual in N_MEMBERS.items():
-        assert binarized_mnist._n_members(run, family) == usual
-        (tmp_path / "steps" / f"{binarized_mnist._key(family, usual)}.npz").touch()
-        assert binarized_mnist._n_members(run, family) == usual + 1
+    usual = N_MEMBERS["made"]
+    assert binarized_mnist._n_members(run, "made") == usual
+    (tmp_path / "steps" / f"member-{usual}.npz").touch()
+    assert binarized_mnist._n_members(run, "made") == usual + 1
+
+
+def test_the_eight_scans_are_orders_of_which_no_two_are_alike():
+    orders = [scan(number, (3, 4)) for number in range(N_MEMBERS["nade"])]
+    assert all(sorted(order) == list(range(12)) for order in orders)
+    assert len({tuple(order) for order in orders}) == 8
+    assert orders[0] == list(range(12))

@@ -17,10 +17,10 @@ from chainrule.evaluation import paired_difference, summarize
 from chainrule.experiments.binarized_mnist_report import sections, verdict
 from chainrule.experiments.study import Study, StudyResult, StudyRun
 
-__all__ = ["N_MEMBERS", "STUDY", "fit_baseline", "fit_member", "fit_model", "mixture_of", "models"]
+__all__ = ["N_MEMBERS", "STUDY", "fit_baseline", "fit_member", "fit_model", "mixture_of", "models", "scan"]
 
-N_MEMBERS = {"made": 8, "nade": 6}
-"""How many members the ensembles over orders have; further ones that were fitted before are used as well."""
+N_MEMBERS = {"made": 8, "nade": 8}
+"""How many members the ensembles over orders have; further MADEs that were fitted before are used, too."""
 
 _ENSEMBLES = {"made": "wide MADEs", "nade": "NADEs"}
 
@@ -117,13 +117,30 @@ def fit_member(run: StudyRun, number: int, family: str = "made") -> Arrays:
     nade = models(run.quick)["nade"]
     if number == 0:
         return fit_model(run, "nade")
-    member = _Model(f"NADE, order {number + 1}", NADE, {**nade.settings, "ordering": "random"})
+    order = scan(number, _rows(run).image_shape or (1, 1))
+    member = _Model(f"NADE, scan {number + 1}", NADE, {**nade.settings, "ordering": order})
     return _fit(run, _key(family, number), member, seed)
+
+
+def scan(number: int, shape: tuple[int, int]) -> list[int]:
+    """Return one of the eight orders that go through an image line by line, from 0, the natural one, on.
+
+    Neighbours in such an order are neighbours in the image, which NADE makes good use of.
+
+    >>> [scan(number, (2, 2)) for number in range(4)]
+    [[0, 1, 2, 3], [1, 0, 3, 2], [2, 3, 0, 1], [3, 2, 1, 0]]
+    >>> scan(4, (2, 3))
+    [0, 3, 1, 4, 2, 5]
+    """
+    pixels = np.arange(shape[0] * shape[1]).reshape(shape)
+    pixels = pixels[:: -1 if number & 2 else 1, :: -1 if number & 1 else 1]
+    order: list[int] = (pixels.T if number & 4 else pixels).flatten().tolist()
+    return order
 
 
 def _key(family: str, number: int) -> str:
     """Return the name of a member's step."""
-    return f"member-{number}" if family == "made" else f"nade-member-{number}"
+    return f"member-{number}" if family == "made" else f"nade-scan-{number}"
 
 
 def fit_baseline(run: StudyRun, name: str) -> Arrays:
@@ -267,7 +284,7 @@ def _n_members(run: StudyRun, family: str) -> int:
     if run.quick:
         return _QUICK_MEMBERS
     count = N_MEMBERS[family]
-    while (run.folder / "steps" / f"{_key(family, count)}.npz").exists():
+    while family == "made" and (run.folder / "steps" / f"{_key(family, count)}.npz").exists():
         count += 1
     return count
 
