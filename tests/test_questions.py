@@ -165,7 +165,8 @@ def test_more_orders_begin_with_the_same_ones(discrete):
     answers = [np.exp(discrete.score_samples(CELLS, n_orders=k)) * k for k in (1, 2, 3, 4)]
     for fewer, more in itertools.pairwise(answers):
         assert (more > fewer).all()
-    np.testing.assert_array_equal(discrete.score_samples(CELLS, n_orders=2), discrete.score_samples(CELLS))
+    same = discrete.score_samples(CELLS, n_orders=2)
+    np.testing.assert_allclose(same, discrete.score_samples(CELLS), rtol=1e-12)
 
 
 def test_orders_that_cannot_differ_have_no_spread(discrete):
@@ -475,6 +476,7 @@ def test_a_fit_to_rows_with_holes_comes_close_to_that_of_whole_rows(truth, name)
     }
     kinds = dict.fromkeys(range(3), "binary") | {3: "categorical"}
     if name == "MADE":
+        options |= {"learning_rate": 0.02, "max_epochs": 40}
         estimator = MADE((128,), ordering="any", dropout=0.0, kinds=kinds, **options)
     else:
         estimator = OrderlessNADE((48,), kinds=kinds, **options)

@@ -163,7 +163,16 @@ def assert_samples_equal_step_by_step(model, n, context, uniforms=None):
         torch.testing.assert_close(rows, expected, rtol=1e-7, atol=1e-9)
 
 
-@given(specs(KINDS, max_variables=5, max_levels=4, activations=tuple(ACTIVATIONS), max_members=2))
+@given(
+    specs(
+        KINDS,
+        max_variables=5,
+        max_levels=4,
+        activations=tuple(ACTIVATIONS),
+        max_members=2,
+        families=("nade", "made", "made-any"),
+    )
+)
 @settings(max_examples=30)
 def test_samples_equal_step_by_step_ones_under_shared_uniforms(spec):
     assert_samples_equal_step_by_step(build(spec), 3, random_context(spec, 3))
