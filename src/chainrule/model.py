@@ -8,7 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from chainrule.conditionals import Conditionals
-from chainrule.conditioners import AnyOrderConditioner, Conditioner
+from chainrule.conditioners import (
+    AnyOrderConditioner,
+    AnyOrderMADEConditioner,
+    CompiledConditioner,
+    Conditioner,
+)
 from chainrule.kernels.sampling_cpu import RowPlan
 from chainrule.kernels.sampling_gpu import sample_on_gpu
 
@@ -86,21 +91,29 @@ class AutoregressiveModel(nn.Module):
 
     def sample_member(self, member: int, uniforms: Tensor, context: Tensor | None = None) -> Tensor:
         """Return rows (n, D) of one member, a function of uniforms (n, D, U) alone."""
-        if not self.conditioner.is_sampled_compiled():
+        network = self._compiled()
+        if network is None:
             return self.sample_step_by_step(member, uniforms, context)
         if uniforms.is_cuda:
             return self.sample_on_gpu(member, uniforms, context)
-        draws = self.conditionals.draws(uniforms)
-        rows = self.conditioner.sample_compiled(
-            self._row_plan(self.conditioner.order(member)), draws, member, context
-        )
+        plan = self._row_plan(network.order(member))
+        rows = network.sample_compiled(plan, self.conditionals.draws(uniforms), member, context)
         return torch.from_numpy(rows)
 
     def sample_on_gpu(self, member: int, uniforms: Tensor, context: Tensor | None = None) -> Tensor:
         """Return what `sample_member` does, in one walk on the GPU."""
-        network = self.conditioner.gpu_network(member, context)
+        network = self.conditioner
+        assert isinstance(network, CompiledConditioner)  # or `sample_member` would not come here
         draws = self.conditionals.uniforms_and_quantiles(uniforms)
-        return sample_on_gpu(network, self._row_plan(self.conditioner.order(member)), *draws)
+        plan = self._row_plan(network.order(member))
+        return sample_on_gpu(network.gpu_network(member, context), plan, *draws)
+
+    def _compiled(self) -> CompiledConditioner | None:
+        """Return the network if its compiled walks serve it where it is now."""
+        network = self.conditioner
+        if isinstance(network, CompiledConditioner) and network.is_sampled_compiled():
+            return network
+        return None
 
     def _row_plan(self, order: Tensor) -> RowPlan:
         features = self.conditioner.encoding.feature_table
@@ -173,8 +186,9 @@ class AutoregressiveModel(nn.Module):
         x, _ = _split_missing(x)
         if isinstance(order, int):
             self._check_leading(given, order)
-        if len(x) and (given == given[:1]).all() and self._completes_compiled(x):
-            return self._complete_compiled(x, given[0], order, uniforms, context)
+        network = self._compiled()
+        if network is not None and len(x) and not x.is_cuda and (given == given[:1]).all():
+            return self._complete_compiled(network, x, given[0], order, uniforms, context)
         if isinstance(order, int):
             return self.sample_step_by_step(order, uniforms, context, (x, given))
         x = x.clone()
@@ -188,19 +202,22 @@ class AutoregressiveModel(nn.Module):
                 walk.observe(d, x[:, d], None if every[d] else missing[:, d])
         return x
 
-    def _completes_compiled(self, x: Tensor) -> bool:
-        return self.conditioner.is_sampled_compiled() and not x.is_cuda
-
     def _complete_compiled(
-        self, x: Tensor, given: Tensor, order: Tensor | int, uniforms: Tensor, context: Tensor | None
+        self,
+        network: CompiledConditioner,
+        x: Tensor,
+        given: Tensor,
+        order: Tensor | int,
+        uniforms: Tensor,
+        context: Tensor | None,
     ) -> Tensor:
         """Return what `complete` does, in one compiled walk: variables (D,) are given in all rows."""
         draws = self.conditionals.draws(uniforms)
         draws.uniforms[:, given.numpy()] = x[:, given].numpy()
         if isinstance(order, int):
-            plan = self._row_plan(self.conditioner.order(order)).with_given(given.numpy())
-            return torch.from_numpy(self.conditioner.sample_compiled(plan, draws, order, context))
-        network = self._any_order()
+            plan = self._row_plan(network.order(order)).with_given(given.numpy())
+            return torch.from_numpy(network.sample_compiled(plan, draws, order, context))
+        assert isinstance(network, AnyOrderMADEConditioner)  # no other of any order has a compiled walk
         own_order = torch.cat([order[given[order]], order[~given[order]]])
         plan = self._row_plan(own_order).with_given(given.numpy())
         return torch.from_numpy(network.sample_compiled_in(own_order, plan, draws, context))

@@ -3,6 +3,7 @@
 from chainrule.conditioners.any_order import AnyOrderConditioner
 from chainrule.conditioners.any_order_made import AnyOrderMADEConditioner
 from chainrule.conditioners.base import ACTIVATIONS, Conditioner
+from chainrule.conditioners.compiled import CompiledConditioner
 from chainrule.conditioners.encoding import ENCODINGS, InputEncoding
 from chainrule.conditioners.made import MADEConditioner
 from chainrule.conditioners.nade import NADEConditioner
@@ -13,6 +14,7 @@ __all__ = [
     "ENCODINGS",
     "AnyOrderConditioner",
     "AnyOrderMADEConditioner",
+    "CompiledConditioner",
     "Conditioner",
     "InputEncoding",
     "MADEConditioner",

@@ -5,12 +5,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from chainrule.conditioners.base import Conditioner
-from chainrule.kernels.sampling_cpu import Draws, RowPlan
 from chainrule.orders import rank_of
 
 __all__ = ["AnyOrderConditioner", "GivenWalk", "given_first"]
@@ -67,12 +65,6 @@ class AnyOrderConditioner(Conditioner):
     @abstractmethod
     def outputs_from(self, x: Tensor, given: Tensor, order: Tensor, context: Tensor | None = None) -> Tensor:
         """Return outputs (n, n_outputs) of the variables that are not given, from the given ones alone."""
-
-    def sample_compiled_in(
-        self, order: Tensor, row: RowPlan, draws: Draws, context: Tensor | None = None
-    ) -> np.ndarray:
-        """Return rows (n, D) in an order of the caller's, if `is_sampled_compiled`."""
-        raise NotImplementedError(f"{type(self).__name__} is sampled step by step")
 
     @abstractmethod
     def begin_given(

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
-from weakref import WeakKeyDictionary
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from chainrule.conditioners.encoding import InputEncoding
 from chainrule.kernels.activations import ACTIVATIONS
-from chainrule.kernels.gpu import runs_triton
-from chainrule.kernels.sampling_cpu import SAMPLER_ACTIVATIONS, Draws, RowPlan
-from chainrule.kernels.sampling_gpu import GPUMADE, GPUNADE
 from chainrule.orders import rank_of
 
 __all__ = ["ACTIVATIONS", "Conditioner", "activation_gain", "context_layer"]
@@ -141,54 +136,6 @@ class Conditioner(nn.Module, ABC):
     def observe(self, state: Any, d: int, value: Tensor) -> None:
         """Take in the codes (n,) of variable d, whose params were asked for last."""
 
-    def plan(self, member: int) -> Any:
-        """Return what the compiled sampler must know of a member, made anew where a weight has changed."""
-        return self._kept("plan", member, self._new_plan)
-
-    @torch.no_grad()
-    def _kept(self, what: str | bytes, member: int, make: Callable[[int], Any]) -> Any:
-        """Return what was made of a member's weights before, if they are still the same."""
-        version = [(p.data_ptr(), p._version) for p in self.parameters()]
-        views = _views.get(self)
-        if views is None or views.version != version:
-            views = _views[self] = _Views(version)
-        if (what, member) not in views.made:
-            if len(views.made) >= _MOST_VIEWS:
-                views.made.clear()
-            views.made[what, member] = make(member)
-        return views.made[what, member]
-
-    def _new_plan(self, member: int) -> Any:
-        """Return what the compiled sampler must know of a member."""
-        raise NotImplementedError(f"{type(self).__name__} is sampled step by step")
-
-    def is_sampled_compiled(self) -> bool:
-        """Return whether `sample_compiled`, or a walk on the GPU, serves this network where it is now."""
-        device = self.ranks.device
-        return self.activation in SAMPLER_ACTIVATIONS and (device.type == "cpu" or runs_triton(device))
-
-    def gpu_network(self, member: int = 0, context: Tensor | None = None) -> GPUMADE | GPUNADE:
-        """Return what the sampler on the GPU must know of a member, in tensors where the weights are."""
-        raise NotImplementedError(f"{type(self).__name__} is sampled step by step")
-
-    def sample_compiled(
-        self, row: RowPlan, draws: Draws, member: int = 0, context: Tensor | None = None
-    ) -> np.ndarray:
-        """Return rows (n, D) of a member, in one compiled walk with the results of a step-by-step one."""
-        raise NotImplementedError(f"{type(self).__name__} is sampled step by step")
-
-    def output_start(self, bias: Tensor, context: Tensor | None) -> Tensor:
-        """Return the outputs before any variable is known: a bias, and the context's; (n or 1, n_outputs)."""
-        start = bias[None, :]
-        return (start if self.output_context is None else start + self.output_context(context)).contiguous()
-
-    def context_outputs(self, context: Tensor | None) -> np.ndarray:
-        """Return what the context adds to the outputs, (n, n_outputs), or one row of zeros without one."""
-        if self.output_context is None:
-            return np.zeros((1, self.n_outputs), next(self.parameters()).detach().numpy().dtype)
-        added: np.ndarray = self.output_context(context).detach().numpy()
-        return added
-
     def settings(self) -> dict[str, Any]:
         """Return what shapes the function beside its weights, JSON-safe."""
         return {"class": type(self).__name__, "activation": self.activation}
@@ -204,19 +151,3 @@ class Conditioner(nn.Module, ABC):
     def n_free_parameters(self) -> int:
         """Return how many weights can differ from zero."""
         return sum(p.numel() for p in self.parameters())
-
-
-# Each is about as large as the weights; an ensemble has one for each member.
-_MOST_VIEWS = 64
-
-
-@dataclass(frozen=True)
-class _Views:
-    """What samplers made of some members, and the state of the weights they made it from."""
-
-    version: list[tuple[int, int]]
-    made: dict[tuple[str | bytes, int], Any] = field(default_factory=dict)
-
-
-# Beside the modules, so that copies and pickles of them stay small.
-_views: WeakKeyDictionary[Conditioner, _Views] = WeakKeyDictionary()

@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from chainrule.conditioners.base import Conditioner, Walk, activation_gain, context_layer
+from chainrule.conditioners.base import Walk, activation_gain, context_layer
+from chainrule.conditioners.compiled import CompiledConditioner
 from chainrule.conditioners.dropout import dropout
 from chainrule.conditioners.encoding import InputEncoding
 from chainrule.conditioners.masked import MaskedLinear, Permuted, StaircaseLinear
@@ -55,7 +56,7 @@ class _MADEWalk(Walk):
     n_features: int = 0
 
 
-class MADEConditioner(Conditioner):
+class MADEConditioner(CompiledConditioner):
     """A masked network of any depth.
 
     Parameters

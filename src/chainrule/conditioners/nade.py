@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from chainrule.conditioners.base import Conditioner, Walk, context_layer
+from chainrule.conditioners.base import Walk, context_layer
+from chainrule.conditioners.compiled import CompiledConditioner
 from chainrule.conditioners.encoding import InputEncoding
 from chainrule.kernels.nade import is_compiled, nade_outputs
 from chainrule.kernels.sampling_cpu import SAMPLER_ACTIVATIONS, Draws, NADEPlan, RowPlan, sample_nade
@@ -28,7 +29,7 @@ class _NADEWalk(Walk):
     output_context: Tensor | None = None
 
 
-class NADEConditioner(Conditioner):
+class NADEConditioner(CompiledConditioner):
     """h_r = act(b + sum over earlier features of W), and outputs c_d + V_d h_r for the variable d at r.
 
     W (F, H) and b are shared by all positions, V (n_outputs, H) and c belong to each variable: for binary

@@ -218,10 +218,6 @@ class OrderlessConditioner(AnyOrderConditioner):
         """Take in the codes (n,) of variable d."""
         state.observe(d, value)
 
-    def is_sampled_compiled(self) -> bool:
-        """Return False: every step is a pass through all layers, and few calls beside it."""
-        return False
-
 
 class OrderlessWalk(GivenWalk):
     """A running sum of the first layer's pre-activations, from which each step goes through the layers.
