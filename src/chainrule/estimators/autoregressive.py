@@ -69,6 +69,7 @@ class AutoregressiveEstimator(AnsweringEstimator):
     verbose: bool | int
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
+        **AnsweringEstimator._parameter_constraints,
         "activation": [StrOptions(set(ACTIVATIONS))],
         "ordering": [StrOptions({"natural", "random", "any"}), "array-like"],
         "n_orderings": [COUNT],

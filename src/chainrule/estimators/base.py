@@ -13,6 +13,7 @@ from sklearn.utils._param_validation import InvalidParameterError
 from sklearn.utils.validation import check_is_fitted
 
 from chainrule.errors import DataError, KindError, ParameterError
+from chainrule.estimators.anomalies import CONTAMINATION, AnomalyMixin, offset_of, rows_for_offset
 from chainrule.schema import Schema
 from chainrule.storage import write_folder
 
@@ -28,16 +29,16 @@ def make_generator(random_state: Any) -> np.random.Generator:
     return np.random.default_rng(random_state)
 
 
-class DensityEstimator(DensityMixin, BaseEstimator, ABC):
+class DensityEstimator(DensityMixin, AnomalyMixin, BaseEstimator, ABC):
     """Base of all estimators: a subclass sees only codes, the numbers inside a `Schema`.
 
-    A subclass stores its parameters in ``__init__`` (among them `kinds` and `random_state`) and implements
-    the five hooks at the end of this class.
+    A subclass stores its parameters in ``__init__`` (among them `kinds`, `contamination` and `random_state`)
+    and implements the five hooks at the end of this class.
     """
 
     supported_kinds: ClassVar[frozenset[str]] = ALL_KINDS
     supports_context: ClassVar[bool] = False
-    _parameter_constraints: ClassVar[dict[str, Any]] = {}
+    _parameter_constraints: ClassVar[dict[str, Any]] = {"contamination": CONTAMINATION}
 
     kinds: str | Mapping[Any, str] | None
     random_state: Any
@@ -116,6 +117,7 @@ class DensityEstimator(DensityMixin, BaseEstimator, ABC):
             context=context_codes,
             context_val=context_codes_val,
         )
+        self.offset_ = self._find_offset((codes, codes_val), (context_codes, context_codes_val))
 
     def score_samples(self, X: Any, context: Any = None) -> np.ndarray:
         """Return the log-likelihood of each row, float64 of shape (n,).
@@ -126,7 +128,7 @@ class DensityEstimator(DensityMixin, BaseEstimator, ABC):
         check_is_fitted(self, "schema_")
         codes = self.schema_.encode(X, estimator=type(self).__name__, missing=self.supports_missing)
         context_codes = self._encode_fitted_context(context, len(codes))
-        return self._score_codes(codes, context_codes) + self.schema_.log_det_of(~np.isnan(codes))
+        return self._log_likelihoods(codes, context_codes)
 
     def score(self, X: Any, y: Any = None, context: Any = None) -> float:
         """Return the mean log-likelihood of the rows in nats."""
@@ -167,18 +169,21 @@ class DensityEstimator(DensityMixin, BaseEstimator, ABC):
             "schema": self.schema_.to_dict(),
             "context_schema": None if self.context_schema_ is None else self.context_schema_.to_dict(),
         }
-        write_folder(path, facts | schemas, arrays)
+        write_folder(path, facts | schemas | {"offset": getattr(self, "offset_", None)}, arrays)
 
     @classmethod
     def restore(cls, facts: Mapping[str, Any], arrays: dict[str, np.ndarray]) -> Self:
         """Return the fitted estimator that `save` described."""
         context_schema = facts["context_schema"]
-        return cls._from_description(
+        estimator = cls._from_description(
             facts,
             arrays,
             Schema.from_dict(facts["schema"]),
             None if context_schema is None else Schema.from_dict(context_schema),
         )
+        if facts.get("offset") is not None:
+            estimator.offset_ = float(facts["offset"])
+        return estimator
 
     def _describe(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """Return class, parameters and what was learned, but not the schemas: members share theirs."""
@@ -210,6 +215,7 @@ class DensityEstimator(DensityMixin, BaseEstimator, ABC):
         return cls(**{name: _from_json(value) for name, value in facts.items()})
 
     def _set_schema(self, schema: Schema, context_schema: Schema | None) -> None:
+        vars(self).pop("offset_", None)  # that of an earlier fit, which this one may not live to replace
         self.schema_ = schema
         self.context_schema_ = context_schema
         self.n_features_in_ = schema.n_variables
@@ -217,6 +223,20 @@ class DensityEstimator(DensityMixin, BaseEstimator, ABC):
             self.feature_names_in_ = np.array(schema.names, dtype=object)
         elif hasattr(self, "feature_names_in_"):
             del self.feature_names_in_
+
+    def _log_likelihoods(self, codes: np.ndarray, context: np.ndarray | None) -> np.ndarray:
+        """Return nats per row of codes in the user's units, float64 (n,)."""
+        return self._score_codes(codes, context) + self.schema_.log_det_of(~np.isnan(codes))
+
+    def _find_offset(
+        self,
+        codes: tuple[np.ndarray, np.ndarray],
+        context: tuple[np.ndarray | None, np.ndarray | None],
+    ) -> float:
+        """Return the log-likelihood below which rows are anomalies, from training and validation rows."""
+        rows = rows_for_offset(self.contamination, len(codes[0]), len(codes[1]))
+        scores = self._log_likelihoods(_take(codes, rows), _take(context, rows))
+        return offset_of(self.contamination, scores)
 
     def _declared_kinds(self) -> str | Mapping[Any, str] | None:
         """Return the kinds of columns that the user has set."""
@@ -311,6 +331,15 @@ class DensityEstimator(DensityMixin, BaseEstimator, ABC):
     @abstractmethod
     def _set_state(self, facts: Mapping[str, Any], arrays: dict[str, np.ndarray]) -> None:
         """Take back what `_get_state` returned."""
+
+
+def _take(parts: tuple[np.ndarray | None, np.ndarray | None], rows: np.ndarray) -> Any:
+    """Return rows, by their numbers from the first of two arrays on to the second; None of None."""
+    first, second = parts
+    if first is None or second is None:
+        return None
+    behind = rows >= len(first)
+    return np.concatenate([first[rows[~behind]], second[rows[behind] - len(first)]])
 
 
 def _as_columns(context: Any) -> Any:

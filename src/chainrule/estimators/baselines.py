@@ -52,12 +52,16 @@ class Independent(_ProductEstimator):
     ----------
     kinds : str or mapping, optional
         Kind of all columns, or of single ones: "binary", "categorical", "ordinal" or "continuous".
+    contamination : "auto" or float
+        Share of rows that are anomalies, in (0, 0.5]; see `predict`.
     random_state : int, Generator or RandomState, optional
         Not used: nothing is drawn.
 
     Attributes
     ----------
     schema_ : Schema
+    offset_ : float
+        Log-likelihood below which a row is an anomaly.
     n_features_in_, n_parameters_ : int
 
     Examples
@@ -71,8 +75,15 @@ class Independent(_ProductEstimator):
 
     validation_fraction: ClassVar[float] = 0.0  # nothing to choose: all rows are for training
 
-    def __init__(self, *, kinds: str | Mapping[Any, str] | None = None, random_state: Any = None) -> None:
+    def __init__(
+        self,
+        *,
+        kinds: str | Mapping[Any, str] | None = None,
+        contamination: float | str = "auto",
+        random_state: Any = None,
+    ) -> None:
         self.kinds = kinds
+        self.contamination = contamination
         self.random_state = random_state
 
     def _fit_codes(
@@ -106,6 +117,8 @@ class Mixture(_ProductEstimator):
         EM stops when a step gains less than so many nats per row and variable.
     kinds : str or mapping, optional
         Kind of all columns, or of single ones: "binary", "categorical", "ordinal" or "continuous".
+    contamination : "auto" or float
+        Share of rows that are anomalies, in (0, 0.5]; see `predict`.
     validation_fraction : float
         Share of the training rows to choose on when `fit` is given no `X_val`; with 0 the Bayesian
         information criterion chooses.
@@ -118,6 +131,8 @@ class Mixture(_ProductEstimator):
     n_components_ : int
         The chosen number of components.
     schema_ : Schema
+    offset_ : float
+        Log-likelihood below which a row is an anomaly.
     n_features_in_, n_parameters_ : int
 
     Examples
@@ -138,6 +153,7 @@ class Mixture(_ProductEstimator):
         max_iter: int = 100,
         tol: float = 1e-5,
         kinds: str | Mapping[Any, str] | None = None,
+        contamination: float | str = "auto",
         validation_fraction: float = 0.1,
         verbose: bool | int = False,
         random_state: Any = None,
@@ -147,6 +163,7 @@ class Mixture(_ProductEstimator):
         self.max_iter = max_iter
         self.tol = tol
         self.kinds = kinds
+        self.contamination = contamination
         self.validation_fraction = validation_fraction
         self.verbose = verbose
         self.random_state = random_state

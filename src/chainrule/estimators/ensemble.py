@@ -44,6 +44,8 @@ class Ensemble(AnsweringEstimator):
     kinds : str or mapping, optional
         Kind of all columns, or of single ones: "binary", "categorical", "ordinal" or "continuous". By default
         those of `estimator`.
+    contamination : "auto" or float
+        Share of rows that are anomalies, in (0, 0.5]; see `predict`.
     validation_fraction : float
         Share of the training rows to validate on when `fit` is given no `X_val`; the same rows for all
         members.
@@ -59,6 +61,8 @@ class Ensemble(AnsweringEstimator):
     schema_ : Schema
     n_parameters_ : int
         Of all members together.
+    offset_ : float
+        Log-likelihood below which a row is an anomaly.
     n_features_in_ : int
 
     Examples
@@ -76,6 +80,7 @@ class Ensemble(AnsweringEstimator):
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
+        **AnsweringEstimator._parameter_constraints,
         "estimator": [DensityEstimator, None],
         "n_members": [COUNT],
         **{
@@ -92,6 +97,7 @@ class Ensemble(AnsweringEstimator):
         n_members: int = 8,
         *,
         kinds: str | Mapping[Any, str] | None = None,
+        contamination: float | str = "auto",
         validation_fraction: float = 0.1,
         verbose: bool | int = False,
         random_state: Any = None,
@@ -99,6 +105,7 @@ class Ensemble(AnsweringEstimator):
         self.estimator = estimator
         self.n_members = n_members
         self.kinds = kinds
+        self.contamination = contamination
         self.validation_fraction = validation_fraction
         self.verbose = verbose
         self.random_state = random_state

@@ -52,6 +52,8 @@ class GMM(DensityEstimator):
         bounded time can use, which with hundreds of axes are few.
     kinds : str or mapping, optional
         Kind of all columns, or of single ones: "binary", "ordinal" or "continuous".
+    contamination : "auto" or float
+        Share of rows that are anomalies, in (0, 0.5]; see `predict`.
     validation_fraction : float
         Share of the training rows to choose on when `fit` is given no `X_val`; with 0 the Bayesian
         information criterion chooses.
@@ -65,6 +67,8 @@ class GMM(DensityEstimator):
         The chosen number of components.
     likelihood_ : {"exact", "lower bound"}
     schema_ : Schema
+    offset_ : float
+        Log-likelihood below which a row is an anomaly.
     n_features_in_, n_parameters_ : int
 
     Examples
@@ -94,6 +98,7 @@ class GMM(DensityEstimator):
         n_draws: int = 8,
         max_rows: int | None = None,
         kinds: str | Mapping[Any, str] | None = None,
+        contamination: float | str = "auto",
         validation_fraction: float = 0.1,
         verbose: bool | int = False,
         random_state: Any = None,
@@ -104,6 +109,7 @@ class GMM(DensityEstimator):
         self.n_draws = n_draws
         self.max_rows = max_rows
         self.kinds = kinds
+        self.contamination = contamination
         self.validation_fraction = validation_fraction
         self.verbose = verbose
         self.random_state = random_state
@@ -178,6 +184,7 @@ class GMM(DensityEstimator):
         self.likelihood_ = "lower bound" if len(self._discrete) else "exact"
 
     def _check_parameters(self) -> None:
+        super()._check_parameters()
         if self.n_draws < 1:
             raise ValueError(f"n_draws must be at least 1, got {self.n_draws!r}")
         if self.max_rows is not None and self.max_rows < 1:

@@ -44,6 +44,8 @@ class NADE(AutoregressiveEstimator):
     kinds : str or mapping, optional
         Kind of all columns, or of single ones: "binary", "categorical", "ordinal" or "continuous". What is
         not given is inferred from the training rows.
+    contamination : "auto" or float
+        Share of rows that are anomalies, in (0, 0.5]; see `predict`.
     learning_rate, weight_decay : float
         Of AdamW.
     batch_size, max_epochs, patience : int
@@ -65,6 +67,8 @@ class NADE(AutoregressiveEstimator):
     history_ : History
     batch_nll_ : list of float
         Mean training NLL of each minibatch before its optimiser step, in nats of codes; not saved.
+    offset_ : float
+        Log-likelihood below which a row is an anomaly.
     n_features_in_, n_parameters_ : int
 
     Examples
@@ -97,6 +101,7 @@ class NADE(AutoregressiveEstimator):
         mixture: str = "gaussian",
         encoding: str = "onehot",
         kinds: str | Mapping[Any, str] | None = None,
+        contamination: float | str = "auto",
         learning_rate: float = 5e-3,
         weight_decay: float = 2e-2,
         batch_size: int = 100,
@@ -117,6 +122,7 @@ class NADE(AutoregressiveEstimator):
         self.mixture = mixture
         self.encoding = encoding
         self.kinds = kinds
+        self.contamination = contamination
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
         self.batch_size = batch_size

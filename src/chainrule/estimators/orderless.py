@@ -38,8 +38,8 @@ class OrderlessNADE(AutoregressiveEstimator):
         size.
     dropout : float
         Share of hidden units left out in training.
-    n_components, mixture, encoding, kinds, learning_rate, weight_decay, batch_size, max_epochs, patience, \
-validation_fraction, device, checkpoint, verbose, random_state
+    n_components, mixture, encoding, kinds, contamination, learning_rate, weight_decay, batch_size, \
+max_epochs, patience, validation_fraction, device, checkpoint, verbose, random_state
         As in `NADE`.
 
     Attributes
@@ -50,6 +50,8 @@ validation_fraction, device, checkpoint, verbose, random_state
         Its validation NLLs are estimates from one cut of each row, the same ones in every epoch.
     batch_nll_ : list of float
         Estimated training NLL of each minibatch before its optimiser step, in nats of codes; not saved.
+    offset_ : float
+        Log-likelihood below which a row is an anomaly.
     n_features_in_, n_parameters_ : int
 
     Notes
@@ -91,6 +93,7 @@ validation_fraction, device, checkpoint, verbose, random_state
         mixture: str = "gaussian",
         encoding: str = "onehot",
         kinds: str | Mapping[Any, str] | None = None,
+        contamination: float | str = "auto",
         learning_rate: float = 5e-3,
         weight_decay: float = 2e-2,
         batch_size: int = 100,
@@ -111,6 +114,7 @@ validation_fraction, device, checkpoint, verbose, random_state
         self.mixture = mixture
         self.encoding = encoding
         self.kinds = kinds
+        self.contamination = contamination
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
         self.batch_size = batch_size

@@ -1,0 +1,117 @@
+"""Which rows are anomalies: those whose log-likelihood lies below a quantile of what was seen in the fit."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from numbers import Real
+from typing import Any
+
+import numpy as np
+from sklearn.base import OutlierMixin
+from sklearn.exceptions import NotFittedError
+from sklearn.utils._param_validation import Interval, StrOptions
+
+__all__ = ["CONTAMINATION", "AnomalyMixin", "offset_of", "rows_for_offset"]
+
+CONTAMINATION = [StrOptions({"auto"}), Interval(Real, 0, 0.5, closed="right")]
+"""What the constructor argument `contamination` may be."""
+
+# What "auto" stands for, and on how many rows at most: nobody asked, so a fit must hardly notice.
+_AUTO_SHARE = 0.01
+_AUTO_ROWS = 2000
+# A quantile of validation rows is trusted where at least so many of them lie below it.
+_ENOUGH_BELOW = 20
+
+
+class AnomalyMixin(OutlierMixin):
+    """Rows as anomalies or not, as in scikit-learn's ``IsolationForest``.
+
+    `contamination` is the share of rows to call anomalies, and `offset_` the log-likelihood below which they
+    are. It is that quantile of the log-likelihoods of the validation rows, which the fit has not learnt
+    from, so that the same share of new rows lies below it. Where this would be fewer than 20 validation rows,
+    it is the quantile of all rows that `fit` was given. "auto" stands for 0.01, on at most 2,000 rows.
+    """
+
+    contamination: float | str
+    offset_: float
+
+    @abstractmethod
+    def score_samples(self, X: Any, context: Any = None) -> Any:
+        """Return the log-likelihood of each row."""
+
+    def decision_function(self, X: Any, context: Any = None) -> np.ndarray:
+        """Return by how many nats each row's log-likelihood lies above `offset_`, (n,); anomalies are below.
+
+        Parameters
+        ----------
+        X : array or DataFrame, shape (n, D)
+        context : array or DataFrame, shape (n, C), optional
+            As in `score_samples`.
+
+        Examples
+        --------
+        >>> from chainrule import Independent
+        >>> X = np.random.default_rng(0).normal(size=(1000, 2))
+        >>> model = Independent(contamination=0.05).fit(X)
+        >>> bool(np.allclose(model.decision_function(X), model.score_samples(X) - model.offset_))
+        True
+        """
+        scores: np.ndarray = self.score_samples(X, context)
+        return scores - self._fitted_offset()
+
+    def predict(self, X: Any, context: Any = None) -> np.ndarray:
+        """Return -1 for each row that is an anomaly and 1 for the others, (n,).
+
+        Rows with missing values are judged by what is there, so that they have fewer reasons to be anomalies.
+
+        Parameters
+        ----------
+        X : array or DataFrame, shape (n, D)
+        context : array or DataFrame, shape (n, C), optional
+            As in `score_samples`.
+
+        Examples
+        --------
+        >>> from chainrule import Independent
+        >>> X = np.random.default_rng(0).normal(size=(1000, 2))
+        >>> Independent(contamination=0.05).fit(X).predict([[0.0, 0.1], [4.0, -5.0]])
+        array([ 1, -1])
+        """
+        return np.where(self.decision_function(X, context) >= 0, 1, -1)
+
+    def _fitted_offset(self) -> float:
+        if not hasattr(self, "offset_"):
+            raise NotFittedError(
+                f"this {type(self).__name__} has no offset_, as members of an ensemble and models of earlier "
+                "versions have none: fit it, or set it to a log-likelihood below which rows are anomalies"
+            )
+        return self.offset_
+
+
+def rows_for_offset(contamination: float | str, n_train: int, n_val: int) -> np.ndarray:
+    """Return the numbers of the rows, training rows before validation rows, whose quantile is the offset."""
+    rows = np.arange(n_train, n_train + n_val)
+    if _share(contamination) * n_val < _ENOUGH_BELOW:
+        rows = np.arange(n_train + n_val)
+    if contamination == "auto" and len(rows) > _AUTO_ROWS:
+        rows = np.sort(np.random.default_rng(0).choice(rows, _AUTO_ROWS, replace=False))
+    return rows
+
+
+def offset_of(contamination: float | str, log_likelihoods: np.ndarray) -> float:
+    """Return the log-likelihood below which a share of rows lies.
+
+    One of the values, not one between two of them: of n rows, as near as may be ``contamination * n`` lie
+    below it.
+
+    Examples
+    --------
+    >>> offset_of(0.25, np.array([-4.0, -3.0, -2.0, -1.0]))
+    -3.0
+    """
+    finite = np.nan_to_num(log_likelihoods)  # rows of probability 0 take the lowest number there is
+    return float(np.quantile(finite, _share(contamination), method="higher"))
+
+
+def _share(contamination: float | str) -> float:
+    return _AUTO_SHARE if isinstance(contamination, str) else float(contamination)
