@@ -364,6 +364,95 @@ def test_independent_gaussian_in_the_users_units() -> None:
     np.testing.assert_allclose(Independent().fit(X).score_samples(X), expected, rtol=1e-4, atol=1e-4)
 
 
+# ------------------------------------------------------------------ missing values
+
+
+def with_holes(codes: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
+    """Return float codes of which about `share` are NaN."""
+    holes = np.array(codes, dtype=np.float32)
+    holes[rng.random(holes.shape) < share] = np.nan
+    return holes
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    n_levels=st.lists(st.sampled_from([None, 2, 3, 5]), min_size=1, max_size=5),
+    n_components=st.integers(1, 6),
+    share=st.sampled_from([0.02, 0.3, 0.9]),
+    seed=st.integers(0, 2**16),
+)
+def test_em_never_loses_likelihood_with_holes(
+    n_levels: list[int | None], n_components: int, share: float, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    codes = np.column_stack(
+        [rng.normal(size=80) if n is None else rng.integers(n, size=80) for n in n_levels]
+    )
+    codes = with_holes(codes, share, rng)
+    independent = independent_product(Layout(tuple(n_levels)), codes)
+    mixture, trace = fit_by_em(codes, independent, n_components, rng, tol=0.0, max_iter=30)
+    assert np.isfinite(mixture.log_prob(codes)).all()
+    assert np.diff(trace).min(initial=0) > -1e-9
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    n_levels=st.lists(st.integers(1, 4), min_size=1, max_size=4),
+    n_components=st.integers(1, 4),
+    seed=st.integers(0, 2**16),
+)
+def test_scores_of_rows_with_holes_are_marginals(n_levels: list[int], n_components: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    codes = with_holes(np.column_stack([rng.integers(n, size=60) for n in n_levels]), 0.3, rng)
+    layout = Layout(tuple(n_levels))
+    mixture, _ = fit_by_em(codes, independent_product(layout, codes), n_components, rng)
+    cells = np.array(list(itertools.product(*map(range, n_levels))), dtype=np.float32)
+    probabilities = np.exp(mixture.log_prob(cells))
+    for row in codes[:10]:
+        agrees = (np.isnan(row) | (cells == row)).all(axis=1)
+        assert np.exp(mixture.log_prob(row[None]))[0] == pytest.approx(probabilities[agrees].sum())
+
+
+def test_a_missing_number_is_integrated_out() -> None:
+    rng = np.random.default_rng(0)
+    group = rng.integers(2, size=300)
+    X = pd.DataFrame({"a": rng.normal(3.0 * group), "b": rng.normal(-5.0 * group, 2.0), "c": group})
+    holes = X.mask(rng.random(X.shape) < 0.2)
+    model = Mixture(3, random_state=0).fit(holes)
+    at = np.linspace(-25, 25, 4000)
+    grid = pd.DataFrame({"a": 1.5, "b": at, "c": 1})
+    whole = np.trapezoid(np.exp(model.score_samples(grid)), at)
+    part = model.score_samples(pd.DataFrame({"a": [1.5], "b": [np.nan], "c": [1]}))
+    assert np.exp(part[0]) == pytest.approx(whole, rel=1e-4)
+    assert model.score_samples(X[:1] * np.nan) == pytest.approx(0, abs=1e-12)
+
+
+def test_independent_counts_the_rows_that_have_a_value() -> None:
+    X = np.array([[0, 1.5], [0, np.nan], [1, 4.0], [np.nan, 6.5], [np.nan, np.nan]])
+    model = Independent().fit(X)
+    np.testing.assert_allclose(np.exp(model.score_samples([[1, np.nan], [0, np.nan]])), [1.5 / 4, 2.5 / 4])
+    numbers = stats.norm(4.0, np.std([1.5, 4.0, 6.5]))
+    np.testing.assert_allclose(model.score_samples([[np.nan, 2.0]]), numbers.logpdf(2.0), rtol=1e-5)
+
+
+def test_holes_tell_nothing_where_they_are_at_random() -> None:
+    """A mixture of rows of which half the cells are missing comes close to that of the whole rows."""
+    X = bits(4000, 8)
+    holes = with_holes(X, 0.5, np.random.default_rng(0))
+    from_holes, from_whole = (MixtureOfBernoullis(2, random_state=0).fit(rows) for rows in (holes, X))
+    fresh = bits(2000, 8, seed=1)
+    assert from_holes.score(fresh) == pytest.approx(from_whole.score(fresh), abs=0.03)
+    assert from_holes.score(fresh) > Independent().fit(X).score(fresh) + 0.3
+
+
+def test_a_column_without_any_value_among_the_training_rows() -> None:
+    codes = np.array([[0, np.nan, np.nan, np.nan], [1, np.nan, np.nan, np.nan]], dtype=np.float32)
+    independent = independent_product(Layout((2, 2, 3, None)), codes)
+    rows = np.array([[np.nan, 1, np.nan, np.nan], [np.nan, np.nan, 2, np.nan], [np.nan] * 3 + [0.5]])
+    expected = [np.log(0.5), np.log(1 / 3), stats.norm.logpdf(0.5)]
+    np.testing.assert_allclose(independent.log_prob(rows), expected)
+
+
 # ------------------------------------------------------------------ choosing
 
 
@@ -415,6 +504,7 @@ def test_candidates() -> None:
         (Independent(), mixed_table(100)),
         (Mixture(2, random_state=0), mixed_table(100).assign(height=np.linspace(150, 200, 100) + 0.123)),
         (MixtureOfBernoullis(random_state=0), bits(100, 4)),
+        (Mixture(2, random_state=0), with_holes(bits(100, 4), 0.2, np.random.default_rng(0))),
         (GMM(random_state=0), blobs(100)),
         (GMM(2, pca=1, random_state=0), np.random.default_rng(0).integers(0, 9, (100, 3))),
     ],

@@ -24,6 +24,11 @@ class _ProductEstimator(DensityEstimator):
 
     mixture_: ProductMixture
 
+    @property
+    def supports_missing(self) -> bool:
+        """Whether rows may have missing values, in `fit` and in `score_samples`: yes."""
+        return True
+
     def _keep(self, mixture: ProductMixture) -> None:
         self.mixture_ = mixture
         self.n_components_ = mixture.n_components
@@ -46,7 +51,7 @@ class Independent(_ProductEstimator):
     """All variables independent: the model that knows the columns but no dependency.
 
     Discrete columns get the frequencies of their levels, half a row added to each; continuous columns a
-    Gaussian.
+    Gaussian. Missing values are left out: the score of a row is that of what is there.
 
     Parameters
     ----------
@@ -102,7 +107,8 @@ class Mixture(_ProductEstimator):
     """Mixture of products over columns of any kind, fitted by expectation maximisation.
 
     Within a component the columns are independent: level frequencies for discrete columns, a Gaussian for
-    each continuous one.
+    each continuous one. Missing values are marginalised, exactly: the score of a row is that of what is
+    there.
 
     Parameters
     ----------

@@ -4,13 +4,17 @@ A component is a product over the variables: Bernoulli for two levels, frequenci
 continuous variable. All of them are exponential families, so that the log-probability of a row is linear in
 its *features* (the codes of two-level variables, x and x^2 of continuous ones, one-hot levels of the rest)
 and EM is two matrix products per step.
+
+Missing values (NaN) are marginalised exactly: in a product that is to leave their factors out. A missing
+value has no features, and a variable's parameters are averages over the rows that have it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
+from operator import add
 from typing import Any
 
 import numpy as np
@@ -33,17 +37,24 @@ class Features:
     dense : ndarray of shape (n, n_binary + 2 * n_continuous)
         Codes of two-level variables, then x, then x^2 of continuous variables.
     one_hot : csr_array of shape (n, n_slots) or None
-        One-hot levels of the other variables, side by side.
+        One-hot levels of the other variables, side by side; a missing one has none.
+    missing : ndarray of shape (n, n_binary + n_continuous) or None
+        1 where a two-level or continuous variable is missing, whose dense features are 0; None where none is.
     """
 
     dense: np.ndarray
     one_hot: Any
+    missing: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.dense)
 
     def __getitem__(self, rows: slice | np.ndarray) -> Features:
-        return Features(self.dense[rows], None if self.one_hot is None else self.one_hot[rows])
+        return Features(
+            self.dense[rows],
+            None if self.one_hot is None else self.one_hot[rows],
+            None if self.missing is None else self.missing[rows],
+        )
 
     def batches(self, n_components: int) -> Iterator[Features]:
         """Yield consecutive rows, so few that responsibilities of `n_components` stay small."""
@@ -51,19 +62,58 @@ class Features:
         for start in range(0, len(self), size):
             yield self[start : start + size]
 
-    def times(self, dense: np.ndarray, one_hot: np.ndarray) -> np.ndarray:
-        """Return features @ coefficients.T, (n, K)."""
+    def times(self, dense: np.ndarray, one_hot: np.ndarray, of_missing: np.ndarray) -> np.ndarray:
+        """Return features @ coefficients.T, (n, K); `of_missing` (K, .) belongs to what is missing."""
         product: np.ndarray = self.dense @ dense.T.astype(self.dense.dtype, copy=False)
         if self.one_hot is not None:
             product = product + self.one_hot @ one_hot.T
+        if self.missing is not None:
+            product += self.missing @ of_missing.T.astype(self.missing.dtype, copy=False)
         return product
 
-    def sums(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return weights.T @ features, dense (K, .) and one-hot (K, .), for weights (n, K)."""
+    def sums(self, weights: np.ndarray) -> Sums:
+        """Return the sums of the features over the rows, for weights (n, K)."""
+        counts = weights.sum(axis=0, dtype=np.float64)
         dense = (weights.T @ self.dense).astype(np.float64)
-        if self.one_hot is None:
-            return dense, np.zeros((weights.shape[1], 0))
-        return dense, np.asarray(self.one_hot.T @ weights, dtype=np.float64).T
+        one_hot = np.zeros((weights.shape[1], 0))
+        if self.one_hot is not None:
+            one_hot = np.asarray(self.one_hot.T @ weights, dtype=np.float64).T
+        there = (
+            counts[:, None] if self.missing is None else (weights.T @ (1 - self.missing)).astype(np.float64)
+        )
+        return Sums(counts, there, dense, one_hot)
+
+
+@dataclass(frozen=True, eq=False)
+class Sums:
+    """Sums of features over rows that count by their share in each of K components.
+
+    Attributes
+    ----------
+    counts : ndarray of shape (K,)
+        Rows of each component.
+    there : ndarray of shape (K, n_binary + n_continuous) or (K, 1)
+        Rows that have a two-level or continuous variable; one column where nothing is missing.
+    dense, one_hot : ndarray of shape (K, .)
+        Sums of `Features.dense` and `Features.one_hot`.
+    """
+
+    counts: np.ndarray
+    there: np.ndarray
+    dense: np.ndarray
+    one_hot: np.ndarray
+
+    def __add__(self, other: Sums) -> Sums:
+        return Sums(
+            self.counts + other.counts,
+            self.there + other.there,
+            self.dense + other.dense,
+            self.one_hot + other.one_hot,
+        )
+
+    def times(self, factor: float) -> Sums:
+        """Return the sums over rows that count `factor` times as much."""
+        return Sums(factor * self.counts, factor * self.there, factor * self.dense, factor * self.one_hot)
 
 
 @dataclass(frozen=True)
@@ -99,22 +149,38 @@ class Layout:
         sizes = [self.n_levels[d] or 0 for d in self.multilevel]
         return np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)]).astype(np.int64)
 
+    def totals(self, one_hot: np.ndarray) -> np.ndarray:
+        """Return the total of each slot's variable, (K, n_slots), of numbers per slot (K, n_slots)."""
+        if not len(self.multilevel):
+            return np.ones_like(one_hot)
+        totals = np.add.reduceat(one_hot, self.slots[:-1], axis=1)
+        return np.repeat(totals, np.diff(self.slots), axis=1)
+
     def features(self, codes: np.ndarray, dtype: Any = np.float64) -> Features:
         """Return the features of codes (n, D); the dense ones stay float64 where x^2 is among them."""
-        continuous = codes[:, self.continuous].astype(np.float64)
-        if continuous.shape[1]:
-            dense = np.hstack([codes[:, self.binary], continuous, continuous**2])
+        values = codes[:, np.concatenate([self.binary, self.continuous])]
+        missing = np.isnan(values)
+        values = np.where(missing, 0, values) if missing.any() else values
+        if len(self.continuous):
+            values = values.astype(np.float64)
+            dense = np.hstack([values, values[:, len(self.binary) :] ** 2])
         else:
-            dense = codes[:, self.binary].astype(dtype)
-        return Features(dense, self._one_hot(codes, dtype))
+            dense = values.astype(dtype)
+        return Features(dense, self._one_hot(codes, dtype), missing.astype(dtype) if missing.any() else None)
 
     def _one_hot(self, codes: np.ndarray, dtype: Any) -> Any:
         n_rows, n_columns = len(codes), len(self.multilevel)
         if not n_columns:
             return None
         slots = self.slots
-        indices = (codes[:, self.multilevel].astype(np.int32) + slots[:-1].astype(np.int32)).ravel()
-        bounds = np.arange(n_rows + 1, dtype=np.int64) * n_columns
+        levels = codes[:, self.multilevel]
+        there = ~np.isnan(levels)
+        if there.all():
+            indices = (levels.astype(np.int32) + slots[:-1].astype(np.int32)).ravel()
+            bounds = np.arange(n_rows + 1, dtype=np.int64) * n_columns
+        else:
+            indices = (levels + slots[:-1])[there].astype(np.int32)
+            bounds = np.concatenate([[0], there.sum(axis=1).cumsum()])
         ones = np.ones(indices.size, dtype=dtype)
         return sparse.csr_array((ones, indices, bounds), shape=(n_rows, int(slots[-1])))
 
@@ -155,31 +221,37 @@ class ProductMixture:
         return int(self.n_components - 1 + self.n_components * per_component)
 
     @classmethod
-    def from_sums(
-        cls, layout: Layout, counts: np.ndarray, dense: np.ndarray, one_hot: np.ndarray
-    ) -> ProductMixture:
-        """Return the maximum-likelihood mixture for sums of features per component (the M step)."""
+    def from_sums(cls, layout: Layout, sums: Sums) -> ProductMixture:
+        """Return the maximum-likelihood mixture for sums of features per component (the M step).
+
+        Each variable must be there in some row of each component.
+        """
         n_binary, n_continuous = len(layout.binary), len(layout.continuous)
-        averages = dense / counts[:, None]
-        binary, mean, square = np.split(averages, [n_binary, n_binary + n_continuous], axis=1)
+        n_dense = n_binary + n_continuous
+        there = np.broadcast_to(sums.there, (len(sums.counts), n_dense))
+        averages = sums.dense / np.hstack([there, there[:, n_binary:]])
+        binary, mean, square = np.split(averages, [n_binary, n_dense], axis=1)
         return cls(
             layout,
-            weights=counts / counts.sum(),
+            weights=sums.counts / sums.counts.sum(),
             binary=np.clip(binary, 1e-12, 1 - 1e-12),
-            levels=one_hot / counts[:, None],
+            levels=sums.one_hot / layout.totals(sums.one_hot),
             mean=mean,
             variance=np.maximum(square - mean**2, 1e-12),
         )
 
     def log_joint(self, features: Features) -> np.ndarray:
-        """Return log p(component, row), (n, K)."""
+        """Return log p(component, what is there of the row), (n, K)."""
         log_off = np.log1p(-self.binary)
-        constant = np.log(self.weights) + log_off.sum(axis=1)
-        constant -= 0.5 * (self.mean**2 / self.variance + np.log(2 * np.pi * self.variance)).sum(axis=1)
+        # Each variable's log-probability where its features are 0: what a missing one must not add.
+        at_zero = np.hstack(
+            [log_off, -0.5 * (self.mean**2 / self.variance + np.log(2 * np.pi * self.variance))]
+        )
+        constant = np.log(self.weights) + at_zero.sum(axis=1)
         dense = np.hstack([np.log(self.binary) - log_off, self.mean / self.variance, -0.5 / self.variance])
         with np.errstate(divide="ignore"):
             log_levels = np.log(self.levels)
-        joint = features.times(dense, log_levels)
+        joint = features.times(dense, log_levels, -at_zero)
         joint += constant.astype(joint.dtype)
         return joint
 
@@ -231,16 +303,21 @@ class ProductMixture:
 
 
 def independent_product(layout: Layout, codes: np.ndarray) -> ProductMixture:
-    """Return one product fitted to codes (n, D): add-half smoothed frequencies, and Gaussians."""
-    n = len(codes)
+    """Return one product fitted to codes (n, D): add-half smoothed frequencies, and Gaussians.
+
+    Of a variable that is missing in all rows nothing is known: equal frequencies, a standard Gaussian.
+    """
     features = layout.features(codes, np.float32)  # sums of zeros and ones: exact
-    dense, one_hot = features.sums(np.ones((n, 1), dtype=np.float32))
-    n_binary = len(layout.binary)
-    dense[:, :n_binary] = (dense[:, :n_binary] + 0.5) * n / (n + 1)
-    sizes = np.diff(layout.slots)
-    total = np.repeat(n + 0.5 * sizes, sizes)
-    one_hot = (one_hot + 0.5) * n / total
-    return ProductMixture.from_sums(layout, np.array([float(n)]), dense, one_hot)
+    sums = features.sums(np.ones((len(codes), 1), dtype=np.float32))
+    n_binary, n_continuous = len(layout.binary), len(layout.continuous)
+    unknown = np.broadcast_to(sums.there == 0, (1, n_binary + n_continuous))[:, n_binary:].astype(np.float64)
+    smoothing = Sums(
+        counts=np.zeros(1),
+        there=np.hstack([np.ones((1, n_binary)), unknown]),
+        dense=np.hstack([np.full((1, n_binary), 0.5), np.zeros((1, n_continuous)), unknown]),
+        one_hot=np.full_like(sums.one_hot, 0.5),
+    )
+    return ProductMixture.from_sums(layout, sums + smoothing)
 
 
 def fit_by_em(
@@ -312,8 +389,7 @@ def _start(
 ) -> ProductMixture:
     """Return components that each start from one random row and as much of the independent model."""
     rows = generator.choice(len(features), size=n_components, replace=n_components > len(features))
-    dense, one_hot = features[rows].sums(np.eye(n_components))
-    return _maximise(layout, np.ones(n_components), dense, one_hot, prior, 1.0)
+    return _maximise(layout, features[rows].sums(np.eye(n_components)), prior, 1.0)
 
 
 def _climb(
@@ -327,20 +403,18 @@ def _climb(
     """Repeat EM steps until one gains less than `least` nats per row; return the mixture and its trace."""
     trace: list[float] = []
     for _ in range(max_iter):
-        counts, dense, one_hot, total = _expect(mixture, features)
+        sums, total = _expect(mixture, features)
         penalty = smoothing * float(mixture.log_joint(prior).sum())
         trace.append((total + penalty) / len(features))
         if len(trace) > 1 and trace[-1] - trace[-2] < least:
             break
-        mixture = _maximise(mixture.layout, counts, dense, one_hot, prior, smoothing)
+        mixture = _maximise(mixture.layout, sums, prior, smoothing)
     return mixture, trace
 
 
-def _expect(mixture: ProductMixture, features: Features) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
-    """Return counts (K,), sums of features per component, and the log-likelihood of all rows (the E step)."""
-    counts, total = np.zeros(mixture.n_components), 0.0
-    dense: Any = 0.0
-    one_hot: Any = 0.0
+def _expect(mixture: ProductMixture, features: Features) -> tuple[Sums, float]:
+    """Return the sums of features per component, and the log-likelihood of all rows (the E step)."""
+    parts, total = [], 0.0
     for batch in features.batches(mixture.n_components):
         joint = mixture.log_joint(batch)
         highest = joint.max(axis=1, keepdims=True)
@@ -349,22 +423,11 @@ def _expect(mixture: ProductMixture, features: Features) -> tuple[np.ndarray, np
         norm = joint.sum(axis=1, keepdims=True)
         joint /= norm
         total += float((highest + np.log(norm)).sum(dtype=np.float64))
-        counts += joint.sum(axis=0, dtype=np.float64)
-        dense_sum, one_hot_sum = batch.sums(joint)
-        dense, one_hot = dense + dense_sum, one_hot + one_hot_sum
-    return counts, dense, one_hot, total
+        parts.append(batch.sums(joint))
+    return reduce(add, parts), total
 
 
-def _maximise(
-    layout: Layout,
-    counts: np.ndarray,
-    dense: np.ndarray,
-    one_hot: np.ndarray,
-    prior: Features,
-    smoothing: float,
-) -> ProductMixture:
+def _maximise(layout: Layout, sums: Sums, prior: Features, smoothing: float) -> ProductMixture:
     """Return the best mixture for the sums, each component given rows of the prior (the M step)."""
-    dense = dense + smoothing * prior.dense
-    if prior.one_hot is not None:
-        one_hot = one_hot + smoothing * prior.one_hot
-    return ProductMixture.from_sums(layout, counts + smoothing, dense, one_hot)
+    of_prior = prior.sums(np.ones((1, len(sums.counts))))
+    return ProductMixture.from_sums(layout, sums + of_prior.times(smoothing))
