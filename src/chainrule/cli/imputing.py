@@ -25,7 +25,7 @@ def impute(
     out: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="Where the rows go (csv, parquet or npy); without it, standard output."
+            metavar="FILE", help="Where the rows go (csv, tsv, parquet or npy); without it, standard output."
         ),
     ] = None,
     how: Annotated[
@@ -48,7 +48,7 @@ def impute(
     paths = _paths(out, draws)
     for path in (json_file, *paths):
         check_file(path)
-    check_suffix(out, (".csv", ".parquet", ".npy"))
+    check_suffix(out, (".csv", ".tsv", ".parquet", ".npy"))
     from chainrule.datasets import count_missing, load_rows
     from chainrule.estimators import load
 

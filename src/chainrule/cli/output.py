@@ -108,7 +108,8 @@ def new_folder(folder: Path) -> Iterator[Path]:
 def to_frame(rows: Any) -> pl.DataFrame:
     """Return rows of any container as a polars DataFrame.
 
-    The columns of an array are called x1, x2, ...; text that is stored by its levels becomes plain text.
+    The columns of an array are called x1, x2, ...; text that is stored by its levels becomes plain text,
+    and so does a column that holds numbers and text.
     """
     import narwhals as nw
     import numpy as np
@@ -116,28 +117,54 @@ def to_frame(rows: Any) -> pl.DataFrame:
 
     if isinstance(rows, np.ndarray):
         names = [f"x{number}" for number in range(1, rows.shape[1] + 1)]
-        return pl.DataFrame(rows, schema=names, orient="row")
-    frame = nw.from_native(rows, eager_only=True).to_polars()
+        if not rows.dtype.hasobject:
+            return pl.DataFrame(rows, schema=names, orient="row")
+        return pl.DataFrame([_from_objects(name, rows[:, d].tolist()) for d, name in enumerate(names)])
+    columns = nw.from_native(rows, eager_only=True).iter_columns()
+    frame = pl.DataFrame(
+        [
+            _from_objects(column.name, column.to_list()) if column.dtype == nw.Object else column.to_polars()
+            for column in columns
+        ]
+    )
     levels = [name for name, dtype in frame.schema.items() if isinstance(dtype, pl.Enum)]
     return frame.with_columns(pl.col(name).cast(pl.String) for name in levels)
 
 
+def _from_objects(name: str, values: list[Any]) -> pl.Series:
+    """Return Python objects as a column of their type, or as text if they have several."""
+    import polars as pl
+
+    from chainrule.schema.tables import is_missing
+
+    values = [None if is_missing(value) else value for value in values]
+    kinds = {type(value) for value in values if value is not None}
+    if len(kinds) > 1 and not kinds <= {int, float}:
+        values = [None if value is None else str(value) for value in values]
+    return pl.Series(name, values, strict=False)
+
+
 def write_rows(rows: Any, path: Path | None) -> None:
-    """Write rows as csv, parquet or npy, as the name says; without a name as csv to standard output."""
+    """Write rows as csv, tsv, parquet or npy, as the name says; without a name as csv to standard output."""
     if path is None:
         sys.stdout.write(to_frame(rows).write_csv())
-    elif path.suffix.lower() == ".npy":
-        _write_bytes(path, _npy(rows))
+        return
+    suffix = path.suffix.lower()
+    if suffix == ".npy":
+        content = _npy(rows)
+    elif suffix == ".parquet":
+        content = _parquet(to_frame(rows))
     else:
-        import io
+        content = to_frame(rows).write_csv(separator="\t" if suffix == ".tsv" else ",").encode()
+    _write_bytes(path, content)
 
-        buffer = io.BytesIO()
-        frame = to_frame(rows)
-        if path.suffix.lower() == ".parquet":
-            frame.write_parquet(buffer)
-        else:
-            frame.write_csv(buffer)
-        _write_bytes(path, buffer.getvalue())
+
+def _parquet(frame: pl.DataFrame) -> bytes:
+    import io
+
+    buffer = io.BytesIO()
+    frame.write_parquet(buffer)
+    return buffer.getvalue()
 
 
 def _npy(rows: Any) -> bytes:

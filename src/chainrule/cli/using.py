@@ -120,7 +120,7 @@ def sample(
     out: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="Where the rows go (csv, parquet or npy); without it, standard output."
+            metavar="FILE", help="Where the rows go (csv, tsv, parquet or npy); without it, standard output."
         ),
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed; without one every call draws anew.")] = None,
@@ -130,7 +130,7 @@ def sample(
     check_given(given)
     check_file(json_file)
     check_file(out)
-    check_suffix(out, (".csv", ".parquet", ".npy"))
+    check_suffix(out, (".csv", ".tsv", ".parquet", ".npy"))
     from chainrule.estimators import load
 
     estimator = load(model)
