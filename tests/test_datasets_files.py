@@ -6,6 +6,7 @@ import gzip
 import io
 import struct
 import tarfile
+from datetime import date, datetime
 
 import numpy as np
 import polars as pl
@@ -97,8 +98,9 @@ def test_declared_kinds_win(people, tmp_path):
     path = tmp_path / "codes.csv"
     path.write_text("code,n\n" + "1,1\n?,2\n3,3\n1,4\n2,5\n" * 3)
     with pytest.raises(DataError, match=r"codes.csv: column 'code' holds text among numbers: '\?' in row 2"):
-        load_dataset(path)
-    assert load_dataset(path, kinds={"code": "categorical"}).kinds["code"] == "categorical"
+        load_dataset(path, missing=())
+    declared = load_dataset(path, kinds={"code": "categorical"}, missing=())
+    assert declared.kinds["code"] == "categorical"
 
 
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
@@ -128,6 +130,158 @@ def test_years_may_be_column_names(tmp_path):
     path = tmp_path / "years.csv"
     path.write_text("country,1990,2000\nA,1,2\nB,3,4\n")
     assert load_rows(path).columns == ["country", "1990", "2000"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "M,0.455,15\nF,0.53,9\n",  # a name has no fractional part
+        "M,15,yes\nF,9,no\nM,7,yes\n",  # its text comes again below
+        "'a','b','b'\n'a','c','b'\n",
+        "?,3,alfa\n2,4,alfa\n",
+        "3,?,1\n4,2,1\n",
+    ],
+)
+def test_a_first_line_of_data_is_found_and_said(tmp_path, text):
+    dataset_rows = load_rows(written(tmp_path, "t.csv", text))
+    assert len(dataset_rows) == text.count("\n")
+    assert dataset_rows.columns == ["x1", "x2", "x3"]
+    dataset = load_dataset(written(tmp_path, "u.csv", text * 8))
+    assert dataset.notes == ("the first line of u.csv is data: its columns are named x1 to x3",)
+    assert dataset.notes[0] in dataset.description
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "id,0.1,0.9\n1,2,3\n2,5,6\n",  # a name over numbers
+        "sex,rings,grade\nM,15,yes\nF,9,no\n",
+        "city,land,tongue\nOslo,Norway,Norse\n",
+    ],
+)
+def test_a_first_line_of_names_is_one(tmp_path, text):
+    rows = load_rows(written(tmp_path, "t.csv", text))
+    assert rows.columns == text.splitlines()[0].split(",")
+    assert len(rows) == text.count("\n") - 1
+    assert load_dataset(written(tmp_path, "u.csv", text + text.split("\n", 1)[1] * 9)).notes == ()
+
+
+def test_what_is_missing_in_text(tmp_path):
+    path = written(tmp_path, "t.csv", "n,s\n1,a\nNA,?\n,\n4,-\n")
+    assert load_rows(path).rows() == [(1, "a"), (None, None), (None, None), (4, "-")]
+    assert load_rows(path, missing=("-", "NA"))["s"].to_list() == ["a", "?", None, None]
+    with pytest.raises(DataError, match=r"t.csv: column 'n' holds a missing value .* in row 2"):
+        load_dataset(path, missing=None)
+    assert load_dataset(path).has_missing
+
+
+def test_quotes_and_blanks_are_no_part_of_cells(tmp_path):
+    path = written(tmp_path, "t.csv", "'it''s', 'n'\n'a, b', 1\n'c' , ?\n")
+    assert load_rows(path).rows() == [("a, b", 1), ("c", None)]
+    assert load_rows(path).columns == ["it's", "n"]
+    spaced = written(tmp_path, "s.csv", "a, b\n1, x y\n 2,\n")
+    assert load_rows(spaced).rows() == [(1, "x y"), (2, None)]
+
+
+def test_dates_in_text_become_dates(tmp_path):
+    lines = ["day,time,word,leap", "2024-02-28,2024-02-28 10:00:00,2024-02-28,2023-02-28"]
+    lines += [",2024-02-29T23:59:59.5,soon,2023-02-29"]
+    rows = load_rows(written(tmp_path, "t.csv", "\n".join(lines)))
+    assert rows.dtypes == [pl.Date, pl.Datetime("us"), pl.String, pl.String]
+    assert rows["day"].to_list() == [date(2024, 2, 28), None]
+    assert rows["time"][1] == datetime(2024, 2, 29, 23, 59, 59, 500_000)
+
+
+# ---------------------------------------------------------------- arff, C4.5
+
+ARFF = """% a comment
+@RELATION 'toy set'
+@attribute "the age" numeric
+@ATTRIBUTE size {'very small', big}
+@attribute note string
+@attribute when date yyyy-MM-dd
+
+@data
+% another
+1, 'very small', 'it\\'s, fine', 2020-01-01
+2.5,big,?,?
+?,?,plain, 2020-02-03
+"""
+
+
+def test_arff(tmp_path):
+    rows = load_rows(written(tmp_path, "t.arff", ARFF))
+    assert rows.columns == ["the age", "size", "note", "when"]
+    assert rows.dtypes == [pl.Float64, pl.Enum(["very small", "big"]), pl.String, pl.Date]
+    assert rows["note"].to_list() == ["it's, fine", None, "plain"]
+    assert rows.row(0)[:2] == (1.0, "very small")
+    assert rows.row(2)[:2] == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("@data", "", "line 10 is \"1, 'very small'.*expected @attribute or @data"),
+        ("2.5,big,?,?", "2.5,big,?", "line 11 has 3 values where 4 attributes are declared"),
+        ("2.5,big", "2.5,huge", "line 11 holds 'huge', which is no declared level of 'size'"),
+        ("2.5,big,?,?", "{0 2.5}", "line 11 is a sparse row"),
+        ("numeric", "matrix", "line 3: the type 'matrix' of attribute 'the age' is none of"),
+        ("note string", "note", "line 5 .* expected @attribute NAME TYPE"),
+        ("note string", "size string", "'size' appears more than once"),
+        (ARFF[ARFF.index("@data") :], "@data\n", "has a header but no rows"),
+        (ARFF[ARFF.index("@data") :], "", "has no @data line"),
+    ],
+)
+def test_bad_arff_files_get_one_clear_line(tmp_path, old, new, message):
+    with pytest.raises(DataError, match=message):
+        load_rows(written(tmp_path, "t.arff", ARFF.replace(old, new)))
+
+
+NAMES = """| a comment: with a colon.
+yes, no.   | the classes
+
+age: continuous.
+work-class: Private, State-gov.
+"""
+
+
+@pytest.fixture
+def c45(tmp_path):
+    folder = tmp_path / "toy"
+    folder.mkdir()
+    written(folder, "toy.names", NAMES)
+    written(folder, "toy.data", "39, State-gov, yes\n?, Private, no\n20, ?, no\n41, Private, yes\n" * 5)
+    written(folder, "toy.test", "|1x3 Cross validator\n50, Private, no.\n51, State-gov, yes.\n\n")
+    return folder
+
+
+@pytest.mark.parametrize("path", ["toy.data", "."])
+def test_c45(c45, path):
+    dataset = load_dataset(c45 / path)
+    assert dataset.name == "toy"
+    assert dataset.train.columns == ["age", "work-class", "class"]
+    assert dataset.train.dtypes == [pl.Int64, pl.Enum(["Private", "State-gov"]), pl.Enum(["yes", "no"])]
+    assert dataset.test.rows() == [(50, "Private", "no"), (51, "State-gov", "yes")]
+    assert len(dataset.train) + len(dataset.valid) == 20
+    assert "given by the source" in dataset.split
+    assert load_rows(c45 / path).row(1) == (None, "Private", "no")
+    assert load_rows(c45 / "toy.test").equals(dataset.test)
+
+
+def test_c45_without_test_rows_or_with_other_levels(c45):
+    (c45 / "toy.test").unlink()
+    written(c45, "toy.data", "39, Other, yes\n20, Private, no\n" * 8)
+    rows = load_rows(c45)
+    assert rows.dtypes == [pl.Int64, pl.String, pl.Enum(["yes", "no"])]
+    assert len(rows) == 16
+    written(c45, "toy.data", "39, Other, yes\n20, Private\n")
+    with pytest.raises(DataError, match="line 2 has 2 fields where its .names file has 3 columns"):
+        load_rows(c45)
+
+
+def test_a_description_beside_a_data_file_is_none_of_c45(tmp_path):
+    written(tmp_path, "t.names", "1. Title: Toys\n\n2. Sources:\n   (a) a shop.\n")
+    assert load_rows(written(tmp_path, "t.data", "1.5,a\n2.5,b\n")).rows() == [(1.5, "a"), (2.5, "b")]
 
 
 def test_parquet_keeps_its_types(tmp_path):
@@ -304,7 +458,6 @@ def npy(array):
         ("a.csv", "a,b\n1,2\n3,4,5\n", "line 3 has 3 fields where the first line has 2"),
         ("a.csv", "a,b,c\n1,2,3\n3,4\n", "line 3 has 2 fields where the first line has 3"),
         ("a.csv", "a,a\n1,2\n", "'a' appears more than once"),
-        ("a.csv", "M,0.455,15\nF,0.3,7\n", "first line looks like data"),
         ("a.csv", b"a,b\xff\n1,2\n", "not text in UTF-8"),
         ("a.csv", "a,b\n1,2\n3,\n5,6\n4,5\n", "a.csv: column 'b' holds a missing value .* in row 2"),
         ("a.csv", "a,b\n1,2\n3,x\n5,6\n", "a.csv: column 'b' holds text among numbers: 'x' in row 2"),
@@ -332,7 +485,7 @@ def npy(array):
 )  # fmt: skip
 def test_bad_files_get_one_clear_line(tmp_path, name, content, message):
     with pytest.raises(DataError, match=message) as caught:
-        load_dataset(written(tmp_path, name, content))
+        load_dataset(written(tmp_path, name, content), missing=None)
     assert "\n" not in str(caught.value)
 
 

@@ -48,7 +48,6 @@ ModelName = Literal[
 ]
 ActivationName = Literal["relu", "leaky_relu", "elu", "silu", "gelu", "tanh", "sigmoid"]
 
-ANY_ORDER = {"made-any", "orderless-nade"}
 RUN_FILES = {"models", "results.json", "report.html"}
 CHECKPOINT = "checkpoint.pt"
 
@@ -79,10 +78,9 @@ def compare(
     if out is not None:
         _check_run_folder(out)
     kinds, size = parse_kinds(kind), parse_image_size(image_size)
-    from chainrule.datasets import MISSING_WORDS, load_dataset
+    from chainrule.datasets import load_dataset
 
-    missing = MISSING_WORDS if ANY_ORDER & set(names or ()) else None
-    dataset = load_dataset(data, random_state=seed, image_size=size, kinds=kinds, missing=missing)
+    dataset = load_dataset(data, random_state=seed, image_size=size, kinds=kinds)
     from chainrule.experiments.compare import compare as run_comparison
 
     folder = out or Path("runs", f"{dataset.name}-{datetime.now():%Y%m%d-%H%M%S}")

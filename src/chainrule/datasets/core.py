@@ -18,7 +18,7 @@ class Parts:
     """What a file or a source holds, before it is split.
 
     ``train`` holds all rows where the source gives no ``test``. Rows are arrays (n, D) or polars
-    DataFrames.
+    DataFrames. ``notes`` say what was taken for granted in reading them.
     """
 
     train: Any
@@ -26,6 +26,7 @@ class Parts:
     test: Any = None
     image_shape: tuple[int, int] | None = None
     kinds: str | dict[str, str] | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def given(self) -> tuple[Any, ...]:
@@ -54,6 +55,8 @@ class Dataset:
     entropy : float, optional
         Entropy of the true distribution in nats, where it is known: no model can have a lower
         expected negative log-likelihood.
+    notes : tuple of str
+        What was taken for granted in reading the rows, and which columns were left out.
     """
 
     name: str
@@ -65,6 +68,7 @@ class Dataset:
     description: str = ""
     split: str = ""
     entropy: float | None = None
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         shapes = {part: tuple(getattr(self, part).shape) for part in ("train", "valid", "test")}

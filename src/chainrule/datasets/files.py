@@ -6,15 +6,19 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from chainrule.datasets import arrays, images, tables
+from chainrule.datasets import arff, arrays, c45, images, tables
 from chainrule.datasets.core import Parts
 from chainrule.errors import DataError
 
 __all__ = ["FORMATS", "read_path", "resize_parts"]
 
-FORMATS = "csv, tsv, parquet, npy, npz, NAME.ts.data.gz, idx, or a folder or tar of images"
+FORMATS = (
+    "csv, tsv, parquet, arff, NAME.data with NAME.names (C4.5), npy, npz, NAME.ts.data.gz, idx, "
+    "or a folder or tar of images"
+)
 
-_TEXTS = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
+_TEXTS = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".data")
+_ARFFS = (".arff", ".arff.gz")
 _READERS = {
     ".parquet": tables.read_parquet,
     ".npy": arrays.read_npy,
@@ -24,23 +28,30 @@ _READERS = {
 }
 
 
-def read_path(path: Path, image_size: tuple[int, int] | None = None, missing: Sequence[str] = ()) -> Parts:
+def read_path(
+    path: Path,
+    image_size: tuple[int, int] | None = None,
+    missing: Sequence[str] = tables.MISSING_WORDS,
+) -> Parts:
     """Read what lies at `path`.
 
     Parameters
     ----------
     path : Path
-        A file of one of the formats, or a folder of images.
+        A file of one of the formats, a folder that holds one set in the format of C4.5, or one of images.
     image_size : tuple of int, optional
         Height and width to resize images to.
     missing : sequence of str
-        Words that stand for a missing value in csv and tsv files, beside an empty cell.
+        Words that stand for a missing value in text files, beside an empty cell.
 
     Raises
     ------
     DataError
         If the format is unknown, or the file is empty, truncated or damaged.
     """
+    names = c45.find_c45(path)
+    if names is not None:
+        return resize_parts(c45.read_c45(path, names, missing), image_size, path)
     if path.is_dir() or images.is_tar(path):
         return images.read_images(path, image_size)
     return resize_parts(_read_file(path, missing), image_size, path)
@@ -51,6 +62,8 @@ def _read_file(path: Path, missing: Sequence[str]) -> Parts:
         return arrays.read_split_files(path)
     if path.name.lower().endswith(_TEXTS):
         return tables.read_text(path, missing)
+    if path.name.lower().endswith(_ARFFS):
+        return arff.read_arff(path, missing)
     for suffix, reader in _READERS.items():
         if path.name.lower().endswith(suffix):
             return reader(path)

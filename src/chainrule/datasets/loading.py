@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from chainrule.datasets.core import Dataset, DatasetInfo, Parts
 from chainrule.datasets.files import read_path, resize_parts
 from chainrule.datasets.named import NAMED, NamedSet
 from chainrule.datasets.splits import complete_parts
+from chainrule.datasets.tables import MISSING_WORDS
 from chainrule.errors import DataError
 from chainrule.schema import Schema
 
@@ -36,12 +38,9 @@ def load_dataset(
     random_state: int = 0,
     image_size: tuple[int, int] | None = None,
     kinds: Kinds = None,
-    missing: Sequence[str] | None = None,
+    missing: Sequence[str] | None = MISSING_WORDS,
 ) -> Dataset:
     """Load a named data set, a file, or a folder of images, and split it where its source does not.
-
-    A table without given splits is read whole for the kinds of its columns and for the levels of its
-    text columns, so that a rare level need not stand in the training rows.
 
     Parameters
     ----------
@@ -53,9 +52,9 @@ def load_dataset(
         Height and width to resize images to.
     kinds : str or mapping, optional
         Kinds of all columns or of some, by name; they win over what the values suggest.
-    missing : sequence of str, optional
-        Let missing values through: NaN, null, empty cells, and in csv and tsv files these words, such as
-        `MISSING_WORDS`. By default a file that has missing values is refused.
+    missing : sequence of str or None
+        Words that stand for a missing value in text files, beside an empty cell. With None no value may be
+        missing: a file that lacks some is refused, naming the first of them.
 
     Raises
     ------
@@ -72,7 +71,7 @@ def load_dataset(
     if named is not None:
         return _load_named(named, random_state, image_size, kinds)
     path = _existing_path(name_or_path)
-    parts = read_path(path, image_size, missing or ())
+    parts = read_path(path, image_size, MISSING_WORDS if missing is None else missing)
     parts = _checked(parts, kinds, path, missing is not None)
     train, valid, test, split = complete_parts(parts, random_state)
     return Dataset(
@@ -82,8 +81,9 @@ def load_dataset(
         test=test,
         kinds=_kinds_of_rows(parts, kinds, train),
         image_shape=parts.image_shape,
-        description=f"Rows of {path.name}",
+        description="; ".join([f"Rows of {path.name}", *parts.notes]),
         split=split,
+        notes=parts.notes,
     )
 
 
@@ -92,7 +92,7 @@ def load_rows(
     *,
     random_state: int = 0,
     image_size: tuple[int, int] | None = None,
-    missing: Sequence[str] = (),
+    missing: Sequence[str] = MISSING_WORDS,
 ) -> Any:
     """Load all rows, unsplit and in the order of the file: to score them, or to look at them.
 
@@ -103,7 +103,7 @@ def load_rows(
     name_or_path, random_state, image_size
         As for `load_dataset`.
     missing : sequence of str
-        Words that stand for a missing value in csv and tsv files, beside an empty cell.
+        Words that stand for a missing value in text files, beside an empty cell.
 
     Returns
     -------
@@ -156,8 +156,8 @@ def _stem(path: Path) -> str:
     name = path.resolve().name
     if path.is_dir():
         return name
-    short = re.sub(r"(\.ts|\.valid|\.test)?\.data(\.gz)?$", "", name)
-    short = re.sub(r"\.(csv|tsv|parquet|npy|npz|idx|tar|tgz|gz|bz2|xz)(\.(gz|bz2|xz))?$", "", short)
+    short = re.sub(r"((\.ts|\.valid|\.test)?\.data|\.test)(\.gz)?$", "", name)
+    short = re.sub(r"\.(csv|tsv|parquet|arff|npy|npz|idx|tar|tgz|gz|bz2|xz)(\.(gz|bz2|xz))?$", "", short)
     return short or name
 
 
@@ -203,7 +203,7 @@ def _with_levels(parts: Parts, kinds: Kinds, missing: bool) -> Parts:
         if variable.dtype in ("String", "Categorical")
     ]
     found: dict[str, str] = dict(zip(schema.names, schema.kinds, strict=True))
-    return Parts(table.with_columns(text), kinds=found)
+    return replace(parts, train=table.with_columns(text), kinds=found)
 
 
 def _kinds_of_rows(parts: Parts, kinds: Kinds, train: Any) -> Any:

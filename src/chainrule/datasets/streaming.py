@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from chainrule.datasets.arrays import flatten_images
 from chainrule.datasets.loading import load_rows
-from chainrule.datasets.tables import numbers_as_such, scan_text
+from chainrule.datasets.tables import MISSING_WORDS, refined, scan_text
 from chainrule.errors import DataError
+
+if TYPE_CHECKING:
+    import polars as pl
 
 __all__ = ["stream_rows"]
 
@@ -25,7 +28,7 @@ def stream_rows(
     *,
     random_state: int = 0,
     image_size: tuple[int, int] | None = None,
-    missing: Sequence[str] = (),
+    missing: Sequence[str] = MISSING_WORDS,
 ) -> Iterator[Any]:
     """Yield the rows that `load_rows` returns, in the same order and perhaps in several parts.
 
@@ -48,8 +51,9 @@ def stream_rows(
     path = Path(name_or_path)
     if image_size is None and path.is_file() and path.stat().st_size > _LARGE:
         suffix = path.suffix.lower()
-        if suffix in (".csv", ".tsv", ".parquet"):
-            yield from _tables(path, suffix, missing)
+        table = _scan(path, suffix, missing)
+        if table is not None:
+            yield from _tables(table, path)
             return
         if suffix == ".npy":
             yield from _arrays(path)
@@ -57,13 +61,21 @@ def stream_rows(
     yield load_rows(name_or_path, random_state=random_state, image_size=image_size, missing=missing)
 
 
-def _tables(path: Path, suffix: str, missing: Sequence[str]) -> Iterator[Any]:
+def _scan(path: Path, suffix: str, missing: Sequence[str]) -> pl.LazyFrame | None:
+    """Return the table of a file, still to be read, where it can be read in parts."""
+    import polars as pl
+
+    if suffix == ".parquet":
+        return pl.scan_parquet(path)
+    return scan_text(path, missing) if suffix in (".csv", ".tsv") else None
+
+
+def _tables(table: pl.LazyFrame, path: Path) -> Iterator[pl.DataFrame]:
     import polars as pl
 
     try:
-        table = pl.scan_parquet(path) if suffix == ".parquet" else scan_text(path, missing)
         for part in table.collect_batches(chunk_size=_BATCH):
-            yield numbers_as_such(part)
+            yield part if path.suffix.lower() == ".parquet" else refined(part)
     except pl.exceptions.PolarsError as error:
         raise DataError(f"{path} cannot be read as a table: {str(error).splitlines()[0]}") from error
 

@@ -4,79 +4,190 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chainrule.datasets.arrays import read_bytes
 from chainrule.datasets.core import Parts
+from chainrule.datasets.headers import holds_data
 from chainrule.errors import DataError
 
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["MISSING_WORDS", "numbers_as_such", "read_parquet", "read_text", "scan_text"]
+__all__ = [
+    "MISSING_WORDS",
+    "as_levels",
+    "cells_to_frame",
+    "read_parquet",
+    "read_text",
+    "refined",
+    "scan_text",
+]
 
 MISSING_WORDS = ("NA", "?")
-"""What stands for a missing value in many text files, beside an empty cell."""
+"""What stands for a missing value in text files unless the caller says otherwise, beside an empty cell."""
 
 _SEPARATORS = (",", ";", "\t")
+_HEAD = 2**18  # bytes that are read to learn how a file is written
+_HEAD_LINES = 1000
+_DATE = r"^\d{4}-\d{2}-\d{2}$"
+_DATETIME = r"^\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}:\d{2}(\.\d+)?$"
 
 
-def read_text(path: Path, missing: Sequence[str] = ()) -> Parts:
+@dataclass(frozen=True)
+class Dialect:
+    """How a text file is written.
+
+    ``names`` are the columns' names, ``x1``, ``x2``, ... where the file gives none. With `spaced`, blanks
+    around cells are no part of them.
+    """
+
+    separator: str
+    quote: str
+    spaced: bool
+    has_header: bool
+    names: tuple[str, ...]
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether polars can read the file as it is."""
+        return self.quote == '"' and not self.spaced
+
+    def lines(self, text: str) -> Iterator[list[str]]:
+        """Yield the cells of each line that has some; a quoted cell may hold line ends."""
+        for fields in csv.reader(
+            io.StringIO(text, newline=""),
+            delimiter=self.separator,
+            quotechar=self.quote,
+            skipinitialspace=self.spaced,
+        ):
+            if fields:
+                yield [field.strip() for field in fields] if self.spaced else fields
+
+
+def read_text(path: Path, missing: Sequence[str] = MISSING_WORDS) -> Parts:
     """Read a csv or tsv file (gzipped or not).
 
-    The first line names the columns, unless all of it are numbers: then it is data, and the columns
-    are named ``x1``, ``x2``, ... Empty cells and the words `missing` become null.
+    The first line names the columns, unless it is data (`holds_data`): then they are named ``x1``, ``x2``,
+    ... Empty cells and the words `missing` become null. Cells may be quoted with ``"`` or ``'``. Columns of
+    dates in the form 2026-11-21, or 2026-11-21 10:15:00, become dates.
     """
+    content = read_bytes(path).removeprefix(b"\xef\xbb\xbf")
+    dialect = find_dialect(content[:_HEAD], path, missing)
+    table = _parse(content, dialect, path, missing)
+    if table.height == 0:
+        raise DataError(f"{path} has a header but no rows")
+    if table.null_count().sum_horizontal().item():
+        _check_widths(content, dialect, path)
+    note = "" if dialect.has_header else f"the first line of {path.name} is data: {_named(dialect.names)}"
+    return Parts(refined(table), notes=(note,) if note else ())
+
+
+def _named(names: Sequence[str]) -> str:
+    if len(names) == 1:
+        return "its column is named x1"
+    return f"its columns are named {names[0]} to {names[-1]}"
+
+
+def _parse(content: bytes, dialect: Dialect, path: Path, missing: Sequence[str]) -> pl.DataFrame:
     import polars as pl
 
-    content = read_bytes(path).removeprefix(b"\xef\xbb\xbf")
-    first = _first_line(content, path)
-    separator = "\t" if ".tsv" in path.name.lower() else _guess_separator(first)
-    fields = next(csv.reader([first], delimiter=separator))
-    has_header = not _is_data(fields, missing)
-    if has_header:
-        _check_header(fields, path)
+    plain = content if dialect.is_plain else _rewritten(content, dialect)
     try:
         table = pl.read_csv(
-            content,
-            separator=separator,
-            has_header=has_header,
+            plain,
+            separator=dialect.separator,
+            has_header=dialect.has_header,
             infer_schema_length=None,
             null_values=list(missing),
         )
     except pl.exceptions.PolarsError as error:
-        _check_widths(content, separator, len(fields), path)
+        _check_widths(content, dialect, path)
         raise DataError(f"{path} cannot be read as a table: {str(error).splitlines()[0]}") from error
-    if not has_header:
+    if not dialect.has_header:
         table.columns = [f"x{number}" for number in range(1, table.width + 1)]
-    if table.height == 0:
-        raise DataError(f"{path} has a header but no rows")
-    if table.null_count().sum_horizontal().item():
-        _check_widths(content, separator, len(fields), path)
-    return Parts(numbers_as_such(table))
+    return table
 
 
-def scan_text(path: Path, missing: Sequence[str] = ()) -> pl.LazyFrame:
-    """Return what `read_text` reads from an unpacked file, still to be read."""
+def _rewritten(content: bytes, dialect: Dialect) -> bytes:
+    """Return a file with cells quoted by ``"`` and no blanks around them."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, delimiter=dialect.separator, lineterminator="\n")
+    writer.writerows(dialect.lines(content.decode("utf-8", errors="replace")))
+    return text.getvalue().encode()
+
+
+def cells_to_frame(
+    lines: Sequence[Sequence[str]], names: Sequence[str], missing: Sequence[str]
+) -> pl.DataFrame:
+    """Return the table of cells that are texts; those of `missing`, and empty ones, become null."""
+    import polars as pl
+
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\n").writerows(lines)
+    table = pl.read_csv(
+        text.getvalue().encode(), has_header=False, infer_schema_length=None, null_values=list(missing)
+    )
+    table.columns = list(names)
+    return refined(table)
+
+
+def as_levels(table: pl.DataFrame, levels: Mapping[str, Sequence[str]]) -> pl.DataFrame:
+    """Return the table with the levels of text columns declared, unless a column holds others."""
+    import polars as pl
+
+    declared = [
+        pl.col(name).cast(pl.Enum(known))
+        for name, known in levels.items()
+        if table[name].dtype == pl.String and set(table[name].drop_nulls().unique()) <= set(known)
+    ]
+    return table.with_columns(declared)
+
+
+def scan_text(path: Path, missing: Sequence[str] = MISSING_WORDS) -> pl.LazyFrame | None:
+    """Return what `read_text` reads from an unpacked file, still to be read; None if it must be rewritten."""
     import polars as pl
 
     with path.open("rb") as file:
-        first = _first_line(file.readline().removeprefix(b"\xef\xbb\xbf"), path)
-    separator = "\t" if ".tsv" in path.name.lower() else _guess_separator(first)
-    fields = next(csv.reader([first], delimiter=separator))
-    has_header = not _is_data(fields, missing)
-    if has_header:
-        _check_header(fields, path)
+        dialect = find_dialect(file.read(_HEAD).removeprefix(b"\xef\xbb\xbf"), path, missing)
+    if not dialect.is_plain:
+        return None
     return pl.scan_csv(
         path,
-        separator=separator,
-        has_header=has_header,
-        new_columns=None if has_header else [f"x{number}" for number in range(1, len(fields) + 1)],
+        separator=dialect.separator,
+        has_header=dialect.has_header,
+        new_columns=None if dialect.has_header else list(dialect.names),
         infer_schema_length=None,
         null_values=list(missing),
     )
+
+
+# ---------------------------------------------------------------- how a file is written
+
+
+def find_dialect(head: bytes, path: Path, missing: Sequence[str]) -> Dialect:
+    """Return how a file is written, from its first bytes."""
+    first = _first_line(head, path)
+    separator = "\t" if ".tsv" in path.name.lower() else max(_SEPARATORS, key=first.count)
+    n_separators = first.count(separator)
+    spaced = separator != "\t" and n_separators > 0 and first.count(f"{separator} ") == n_separators
+    ends = re.escape(separator)
+    quote = "'" if re.search(rf"(^|{ends})\s*'[^']*'\s*({ends}|$)", first) else '"'
+    lines = Dialect(separator, quote, spaced, False, ()).lines(head.decode("utf-8", errors="ignore"))
+    try:
+        fields, *following = islice(lines, _HEAD_LINES)
+    except csv.Error as error:
+        raise DataError(f"{path} cannot be read as a table: {error}") from error
+    if holds_data(fields, following, missing):
+        names = tuple(f"x{number}" for number in range(1, len(fields) + 1))
+        return Dialect(separator, quote, spaced, False, names)
+    _check_names(fields, path)
+    return Dialect(separator, quote, spaced, True, tuple(fields))
 
 
 def _first_line(content: bytes, path: Path) -> str:
@@ -89,57 +200,64 @@ def _first_line(content: bytes, path: Path) -> str:
     return line
 
 
-def _guess_separator(line: str) -> str:
-    return max(_SEPARATORS, key=line.count)
-
-
-def _is_data(fields: Sequence[str], missing: Sequence[str]) -> bool:
-    """Return whether the first line holds numbers, perhaps with holes between them, and no names."""
-    there = [field for field in fields if field not in ("", *missing)]
-    if not there or not all(_is_number(field) for field in there):
-        return False
-    # An empty cell before whole numbers is how tables with numbered rows and columns begin.
-    return "" not in fields or not all(field.strip().isdecimal() for field in there)
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _check_header(names: Sequence[str], path: Path) -> None:
-    """Refuse names given twice, and a first line that looks like a row of data."""
-    for number, name in enumerate(names):
-        if name in names[:number]:
+def _check_names(names: Sequence[str], path: Path) -> None:
+    """Refuse names given twice."""
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
             raise DataError(f"{path}: the column name {name!r} appears more than once in the first line")
-        if _is_number(name) and not name.strip().isdecimal():
-            raise DataError(
-                f"{path}: the first line looks like data, not like names ({name!r} is a number): "
-                "put a line with the names of the columns before it"
-            )
+        seen.add(name)
 
 
-def _check_widths(content: bytes, separator: str, n_columns: int, path: Path) -> None:
+def _check_widths(content: bytes, dialect: Dialect, path: Path) -> None:
     """Refuse a line that has more or fewer fields than the first."""
     lines = csv.reader(
-        io.StringIO(content.decode("utf-8", errors="replace"), newline=""), delimiter=separator
+        io.StringIO(content.decode("utf-8", errors="replace"), newline=""),
+        delimiter=dialect.separator,
+        quotechar=dialect.quote,
+        skipinitialspace=dialect.spaced,
     )
     for fields in lines:
-        if fields and len(fields) != n_columns:
+        if fields and len(fields) != len(dialect.names):
             raise DataError(
-                f"{path}: line {lines.line_num} has {len(fields)} fields where the first line has {n_columns}"
+                f"{path}: line {lines.line_num} has {len(fields)} fields where the first line has "
+                f"{len(dialect.names)}"
             )
 
 
-def numbers_as_such(table: pl.DataFrame) -> pl.DataFrame:
+# ---------------------------------------------------------------- types that text spells
+
+
+def refined(table: pl.DataFrame) -> pl.DataFrame:
+    """Return a table read from text with long numbers and dates as such."""
+    return _with_dates(_with_numbers(table))
+
+
+def _with_numbers(table: pl.DataFrame) -> pl.DataFrame:
     """Return the table with 128-bit integers, which polars uses for very long numbers, as floats."""
     import polars as pl
 
     wide = [name for name, dtype in table.schema.items() if dtype in (pl.Int128,)]
     return table.with_columns(pl.col(wide).cast(pl.Float64)) if wide else table
+
+
+def _with_dates(table: pl.DataFrame) -> pl.DataFrame:
+    """Return the table with columns of which every text is an ISO date, or date and time, as such."""
+    import polars as pl
+
+    found = []
+    for name, dtype in table.schema.items():
+        if dtype != pl.String or table[name].null_count() == table.height:
+            continue
+        for pattern, kind in ((_DATE, pl.Date), (_DATETIME, pl.Datetime("us"))):
+            if table[name].str.contains(pattern).all():
+                dates = table[name].str.replace("T", " ").str.strptime(kind, strict=False)
+                if dates.null_count() == table[name].null_count():  # else there is a 30th of February
+                    found.append(dates)
+    return table.with_columns(found)
+
+
+# ---------------------------------------------------------------- parquet
 
 
 def read_parquet(path: Path) -> Parts:
