@@ -15,6 +15,7 @@ __all__ = ["KINDS", "Kind", "Variable", "pack_variables", "plain_level", "quoted
 
 Kind = Literal["binary", "categorical", "ordinal", "continuous"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
+Unit = Literal["", "days", "seconds"]
 
 
 @dataclass(frozen=True)
@@ -32,9 +33,16 @@ class Variable:
     low, high : int
         Ordinal: the inclusive range of values; the code is ``value - low``.
     location, scale : float
-        Continuous: the code is ``(value - location) / scale``.
+        Continuous: the code is ``(value - location) / scale``. Ordinal: mean and standard deviation of the
+        codes of the training rows where the range is wide, else 0 and 1.
     dtype : str
         The column's dtype in the user's container, to decode into.
+    spikes : tuple of float
+        Continuous: values that have a probability each, besides the density of all others.
+    reserved : float
+        Binary and categorical: the share of probability that is kept for levels never seen in training.
+    unit : {"", "days", "seconds"}
+        Dates: what their numbers count, from the start of 1970.
 
     Examples
     --------
@@ -52,6 +60,9 @@ class Variable:
     location: float = 0.0
     scale: float = 1.0
     dtype: str = "float64"
+    spikes: tuple[float, ...] = ()
+    reserved: float = 0.0
+    unit: Unit = ""
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -68,6 +79,10 @@ class Variable:
             self.scale > 0 and np.isfinite([self.scale, self.location]).all()
         ):
             raise DataError(f"column {self.name!r}: location and scale must be finite and the scale positive")
+        if not 0 <= self.reserved < 1:
+            raise DataError(
+                f"column {self.name!r}: the reserved share must be in [0, 1), got {self.reserved}"
+            )
 
     @property
     def n_levels(self) -> int | None:
@@ -75,6 +90,37 @@ class Variable:
         if self.kind == "continuous":
             return None
         return self.high - self.low + 1 if self.kind == "ordinal" else len(self.levels)
+
+    @property
+    def spike_codes(self) -> tuple[float, ...]:
+        """The codes of the spikes, each a number that float32 holds.
+
+        >>> Variable("rain", "continuous", location=0.2, scale=0.5, spikes=(0.0,)).spike_codes
+        (-0.4000000059604645,)
+        """
+        return tuple(float(np.float32((value - self.location) / self.scale)) for value in self.spikes)
+
+    def describe(self) -> str:
+        """Return the kind and what it is made of, in a few words.
+
+        >>> Variable("age", "ordinal", low=17, high=90, dtype="int64").describe()
+        'ordinal, 17 to 90'
+        """
+        if self.kind == "continuous":
+            return f"continuous{self._spikes_in_words()}{f', in {self.unit}' if self.unit else ''}"
+        if self.kind == "ordinal":
+            return f"ordinal, {self.low} to {self.high}{f' {self.unit} from 1970 on' if self.unit else ''}"
+        if len(self.levels) == 1:
+            return f"constant, {self.levels[0]!r}"
+        if self.kind == "binary":
+            return f"binary, {self.levels[0]!r} or {self.levels[1]!r}"
+        return f"categorical, {len(self.levels)} levels"
+
+    def _spikes_in_words(self) -> str:
+        if not self.spikes:
+            return ""
+        shown = ", ".join(f"{value:g}" for value in self.spikes)
+        return f" with point mass{'es' * (len(self.spikes) > 1)} at {shown}"
 
 
 def quoted(values: Sequence[Any], most: int = 5) -> str:
@@ -110,7 +156,17 @@ def pack_variables(variables: Iterable[Variable], with_names: bool) -> list[dict
 def _shared_facts(variable: Variable) -> tuple[Any, ...]:
     # types tell the level True from 1, which are equal
     types = tuple(type(level).__name__ for level in variable.levels)
-    return (variable.kind, variable.levels, types, variable.low, variable.high, variable.dtype)
+    return (
+        variable.kind,
+        variable.levels,
+        types,
+        variable.low,
+        variable.high,
+        variable.dtype,
+        variable.spikes,
+        variable.reserved,
+        variable.unit,
+    )
 
 
 def _pack_run(members: list[Variable], with_names: bool) -> dict[str, Any]:
@@ -120,11 +176,17 @@ def _pack_run(members: list[Variable], with_names: bool) -> dict[str, Any]:
         entry["names"] = [variable.name for variable in members]
     if first.kind == "ordinal":
         entry |= {"low": first.low, "high": first.high}
-    elif first.kind == "continuous":
+    elif first.kind != "continuous":
+        entry["levels"] = list(first.levels)
+    if any((variable.location, variable.scale) != (0.0, 1.0) for variable in members):
         entry["location"] = [variable.location for variable in members]
         entry["scale"] = [variable.scale for variable in members]
-    else:
-        entry["levels"] = list(first.levels)
+    if first.spikes:
+        entry["spikes"] = list(first.spikes)
+    if first.reserved:
+        entry["reserved"] = first.reserved
+    if first.unit:
+        entry["unit"] = first.unit
     return entry
 
 
@@ -146,8 +208,10 @@ def _unpack_run(entry: Mapping[str, Any], first_number: int) -> list[Variable]:
         low=entry.get("low", 0),
         high=entry.get("high", 0),
         dtype=entry["dtype"],
+        spikes=tuple(entry.get("spikes", ())),
+        reserved=entry.get("reserved", 0.0),
+        unit=entry.get("unit", ""),
     )
-    if template.kind != "continuous":
-        return [replace(template, name=name) for name, _ in zip(names, range(count), strict=True)]
-    rows = zip(names, entry["location"], entry["scale"], strict=True)
+    locations, scales = entry.get("location", [0.0] * count), entry.get("scale", [1.0] * count)
+    rows = zip(names, locations, scales, strict=True)
     return [replace(template, name=name, location=location, scale=scale) for name, location, scale in rows]
