@@ -11,6 +11,7 @@ __all__ = [
     "ParameterError",
     "QueryError",
     "StorageError",
+    "ValueTypeError",
 ]
 
 
@@ -24,6 +25,10 @@ class DataError(ChainruleError, ValueError):
 
 class KindError(DataError):
     """A kind of variable that the chosen model cannot model."""
+
+
+class ValueTypeError(DataError, TypeError):
+    """Values of a type that no column can hold, such as a dict; a `TypeError`, as scikit-learn has it."""
 
 
 class ParameterError(ChainruleError, ValueError):

@@ -19,6 +19,10 @@ CONTAMINATION = [StrOptions({"auto"}), Interval(Real, 0, 0.5, closed="right")]
 # What "auto" stands for, and on how many rows at most: nobody asked, so a fit must hardly notice.
 _AUTO_SHARE = 0.01
 _AUTO_ROWS = 2000
+# Scores of one row that differ by less, as a share of them, are the same score: networks count in float32.
+_ROUNDING = 1e-6
+# Stands for the log-likelihood of rows of probability 0.
+_NOTHING = -1e300
 # A quantile of validation rows is trusted where at least so many of them lie below it.
 _ENOUGH_BELOW = 20
 
@@ -101,16 +105,19 @@ def rows_for_offset(contamination: float | str, n_train: int, n_val: int) -> np.
 def offset_of(contamination: float | str, log_likelihoods: np.ndarray) -> float:
     """Return the log-likelihood below which a share of rows lies.
 
-    One of the values, not one between two of them: of n rows, as near as may be ``contamination * n`` lie
-    below it.
+    Of n rows as near as may be ``contamination * n`` lie below it, and none so near to it that the rounding
+    of its score, which depends on the rows beside it, could take it to the other side.
 
     Examples
     --------
     >>> offset_of(0.25, np.array([-4.0, -3.0, -2.0, -1.0]))
-    -3.0
+    -3.5
     """
-    finite = np.nan_to_num(log_likelihoods)  # rows of probability 0 take the lowest number there is
-    return float(np.quantile(finite, _share(contamination), method="higher"))
+    finite = np.nan_to_num(log_likelihoods, neginf=_NOTHING)
+    least_inside = np.quantile(finite, _share(contamination), method="higher")
+    tie = least_inside - _ROUNDING * max(1.0, abs(least_inside))
+    outside = finite[finite < tie]
+    return float(least_inside / 2 + outside.max() / 2 if len(outside) else tie)
 
 
 def _share(contamination: float | str) -> float:

@@ -49,6 +49,11 @@ class DensityEstimator(DensityMixin, AnomalyMixin, BaseEstimator, ABC):
     history_: Any = None
     likelihood_: str = "exact"
 
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = self.supports_missing
+        return tags
+
     def fit(
         self,
         X: Any,

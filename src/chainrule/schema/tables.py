@@ -9,7 +9,7 @@ from typing import Any, Literal, NoReturn, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from chainrule.errors import DataError
+from chainrule.errors import DataError, ValueTypeError
 from chainrule.schema.variables import plain_level
 
 __all__ = ["Column", "Container", "Family", "Table", "is_missing", "read_table"]
@@ -261,7 +261,7 @@ def _family_of_type(kind: type, name: str) -> Family:
         return "float"
     if issubclass(kind, str):
         return "text"
-    raise DataError(
+    raise ValueTypeError(
         f"column {name!r} holds values of type {kind.__name__}; each argument must be "
         "a string or a number: convert the column to numbers or text"
     )
