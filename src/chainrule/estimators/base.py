@@ -220,7 +220,7 @@ class DensityEstimator(DensityMixin, AnomalyMixin, BaseEstimator, ABC):
         return cls(**{name: _from_json(value) for name, value in facts.items()})
 
     def _set_schema(self, schema: Schema, context_schema: Schema | None) -> None:
-        vars(self).pop("offset_", None)  # that of an earlier fit, which this one may not live to replace
+        self.__dict__.pop("offset_", None)  # that of an earlier fit, which this one may not live to replace
         self.schema_ = schema
         self.context_schema_ = context_schema
         self.n_features_in_ = schema.n_variables
