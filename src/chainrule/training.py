@@ -298,7 +298,7 @@ class Trainer:
     def _shorten_gradient(self) -> None:
         """Bound the norm of the gradient; most steps need only look at it."""
         gradients = [p.grad for p in self.weights if p.grad is not None]
-        norm = math.sqrt(torch.stack([g.flatten().dot(g.flatten()) for g in gradients]).sum())
+        norm = float(torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients))))
         if norm > self.options.gradient_norm:
             torch._foreach_mul_(gradients, self.options.gradient_norm / norm)
 
