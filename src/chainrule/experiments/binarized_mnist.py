@@ -271,9 +271,11 @@ def _run(run: StudyRun) -> StudyResult:
     }
     results = _results(run, fitted, baselines, members)
     shape = rows.image_shape or (1, rows.n_variables)
+    # The test rows may lie sorted by class.
+    shown = np.random.default_rng(run.random_state).permutation(len(rows.test))[:_N_SAMPLES]
     return StudyResult(
         results,
-        sections(results, fitted, members["made"][0], rows.test[:_N_SAMPLES], shape),
+        sections(results, fitted, members["made"][0], rows.test[shown], shape),
         verdict(results),
         [(f"{part} rows", f"{len(getattr(rows, part)):,}") for part in ("train", "valid", "test")],
     )
