@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import math
 
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from chainrule.errors import DataError, StorageError
-from chainrule.schema import Schema, Variable
+from chainrule.schema import UNSEEN, Schema, Variable
 
 RNG = np.random.default_rng(0)
 
@@ -75,11 +76,24 @@ def test_integers_share_one_range_over_the_array(dtype):
 
 
 def test_integers_that_span_too_much_are_read_column_by_column():
-    X = np.array([[20, 0, 30_000], [35, 1, 52_000], [50, 1, 41_000], [21, 0, 38_500]])
+    X = np.array([[20, 0, 30_000, 0], [35, 1, 52_000, 5], [50, 1, 41_000, 2**20], [21, 0, 38_500, 9]] * 2)
     schema, decoded = round_trip(X)
-    assert schema.kinds == ("ordinal", "binary", "continuous")
-    assert (schema.variables[0].low, schema.variables[0].high) == (20, 50)
+    assert schema.kinds == ("ordinal", "binary", "ordinal", "continuous")
+    assert [(v.low, v.high) for v in schema.variables[:3:2]] == [(20, 50), (30_000, 52_000)]
+    np.testing.assert_array_equal(decoded[:, :3], X[:, :3])
     np.testing.assert_allclose(decoded, X, atol=1)
+
+
+def test_wide_ordinals_are_placed_by_their_codes():
+    values = RNG.integers(-5000, 5000, 60)
+    schema = Schema.infer(pl.DataFrame({"wide": values, "narrow": np.arange(60) * 4}))
+    wide, narrow = schema.variables
+    codes = schema.encode(pl.DataFrame({"wide": values, "narrow": np.arange(60) * 4}))
+    assert wide.location == pytest.approx(codes[:, 0].mean())
+    assert wide.scale == pytest.approx(codes[:, 0].std())
+    assert (narrow.location, narrow.scale) == (0.0, 1.0)
+    images = Schema.infer(RNG.integers(0, 1000, (30, 3)))
+    assert {(v.location, v.scale) for v in images.variables} == {(0.0, 1.0)}
 
 
 def test_other_float_arrays_are_continuous_or_binary_by_column():
@@ -196,16 +210,216 @@ def test_columns_of_one_or_two_values(values, kind, levels):
     assert (variable.kind, variable.levels) == (kind, levels)
 
 
-def test_whole_floats_of_many_values_are_continuous():
-    frame = pl.DataFrame({"few": np.arange(40) % 20 * 1.0, "many": np.arange(40) % 21 * 1.0})
-    assert Schema.infer(frame).kinds == ("ordinal", "continuous")
-
-
-def test_integers_become_continuous_beyond_a_range_of_1000():
-    frame = pl.DataFrame({"narrow": [0, 1000, 5], "wide": [0, 1001, 5]})
+@pytest.mark.parametrize("dtype", [np.int16, np.uint32, np.float32, np.float64])
+def test_whole_numbers_of_a_table_are_levels_or_ordinals_whatever_their_dtype(dtype):
+    frame = pl.DataFrame(
+        {
+            "two": (np.arange(40) % 2 * 3).astype(dtype),
+            "few": (np.arange(40) % 10 * 7).astype(dtype),
+            "more": (np.arange(40) % 11).astype(dtype),
+            "rare": np.concatenate([np.arange(6), np.zeros(34)]).astype(dtype),
+        }
+    )
     schema, decoded = round_trip(frame)
-    assert schema.kinds == ("ordinal", "continuous")
-    assert decoded.equals(frame)  # rounded back to integers
+    assert schema.kinds == ("binary", "categorical", "ordinal", "categorical")
+    assert schema.variables[1].levels == tuple(range(0, 70, 7))
+    assert decoded.equals(frame)
+    assert decoded.schema == frame.schema
+
+
+def test_a_few_integers_that_hardly_repeat_are_no_levels():
+    assert Schema.infer(pl.DataFrame({"age": [17, 90, 41, 17, 90]})).kinds == ("ordinal",)
+    assert Schema.infer(pl.DataFrame({"age": [17, 90, 41] * 2})).kinds == ("categorical",)
+
+
+def test_integers_become_continuous_beyond_a_range_of_a_million():
+    frame = pl.DataFrame({"narrow": [0, 2**20 - 1, 5], "wide": [0, 2**20, 5], "huge": [0, 2**60, 5]})
+    schema, decoded = round_trip(frame)
+    assert schema.kinds == ("ordinal", "continuous", "continuous")
+    assert decoded[:, :2].equals(frame[:, :2])  # rounded back to integers
+
+
+# ---------------------------------------------------------------- spikes
+
+
+def rain(n=200, dry=80):
+    values = RNG.gamma(2.0, 3.0, n)
+    values[:dry] = 0.0
+    values[dry : dry + 20] = 7.3
+    return values
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_values_that_repeat_are_spikes_with_codes_of_their_own(dtype):
+    frame = pd.DataFrame({"rain": rain().astype(dtype)})
+    schema, decoded = round_trip(frame)
+    (variable,) = schema.variables
+    assert variable.kind == "continuous"
+    assert variable.spikes == (0.0, float(dtype(7.3)))
+    codes = schema.encode(frame)[:, 0]
+    for spike, code in zip(variable.spikes, variable.spike_codes, strict=True):
+        np.testing.assert_array_equal(codes == np.float32(code), frame["rain"] == spike)
+        np.testing.assert_array_equal(decoded["rain"] == spike, frame["rain"] == spike)
+    again = Schema.from_dict(json.loads(json.dumps(schema.to_dict())))
+    assert again == schema
+
+
+def test_what_is_no_spike():
+    table = {"rare": np.concatenate([np.zeros(9), RNG.normal(size=91)]), "reals": RNG.normal(size=100)}
+    assert [v.spikes for v in Schema.infer(pl.DataFrame(table)).variables] == [(), ()]
+    declared = Schema.infer(pl.DataFrame({"rain": rain()}), {"rain": "continuous"})
+    assert declared.variables[0].spikes == ()
+    assert Schema.infer(rain()[:, None]).variables[0].spikes == ()
+    twelve = np.concatenate([np.repeat(np.arange(12) + 0.5, 30 + np.arange(12)), RNG.normal(size=9)])
+    assert Schema.infer(pl.DataFrame({"x": twelve})).variables[0].spikes == tuple(np.arange(2, 12) + 0.5)
+
+
+def test_nothing_but_spikes_are_levels():
+    schema = Schema.infer(pl.DataFrame({"dose": np.arange(60) % 3 / 2}))
+    assert schema.variables[0].levels == (0.0, 0.5, 1.0)
+
+
+def test_a_value_beside_a_spike_is_none():
+    values = np.concatenate([np.zeros(50), RNG.normal(5, 1, 50)])
+    schema = Schema.infer(pl.DataFrame({"x": values}))
+    codes = schema.encode(pl.DataFrame({"x": [0.0, 1e-300, -0.0]}))[:, 0]
+    spike = np.float32(schema.variables[0].spike_codes[0])
+    assert (codes == spike).tolist() == [True, False, True]
+    assert abs(codes[1] - spike) < 1e-6
+
+
+def test_offsets_are_those_of_masses_and_densities():
+    frame = pl.DataFrame({"x": rain(), "word": ["a", "b"] * 100, "bit": [0, 1] * 100})
+    schema = Schema.infer(frame)
+    rows = pl.DataFrame({"x": [0.0, 1.5, None], "word": ["a", "c", None], "bit": [0, None, 1]})
+    codes = schema.encode(rows, missing=True, unseen=UNSEEN)
+    scale = schema.variables[0].scale
+    expected = [[0, math.log(200 / 201), 0], [-math.log(scale), math.log(1 / 201), 0], [0, 0, 0]]
+    np.testing.assert_allclose(schema.log_offsets(codes), expected)
+    np.testing.assert_allclose(schema.log_offset(codes), np.sum(expected, axis=1))
+    asked = np.array([True, False, True])
+    np.testing.assert_allclose(schema.log_offset(codes, asked), np.array(expected)[:, asked].sum(axis=1))
+
+
+# ---------------------------------------------------------------- levels never seen
+
+
+def test_a_share_is_reserved_where_levels_come_from_values():
+    frame = pd.DataFrame(
+        {
+            "word": ["a", "b", "c", "c"] * 5,
+            "two": ["yes", "no"] * 10,
+            "few": [1, 2, 3, 3] * 5,
+            "bit": [0, 1] * 10,
+            "truth": [True, False] * 10,
+            "declared": pd.Categorical(["x", "y"] * 10, categories=["x", "y", "z"]),
+            "same": ["all"] * 20,
+        }
+    )
+    schema, _ = round_trip(frame)
+    assert [v.reserved for v in schema.variables] == pytest.approx([1 / 21] * 3 + [0.0] * 3 + [1e-6])
+    assert Schema.from_dict(json.loads(json.dumps(schema.to_dict()))) == schema
+    other = frame.assign(word="d", two="perhaps", few=4, same="none")
+    codes = schema.encode(other, unseen=UNSEEN)
+    assert (codes[:, [0, 1, 2, 6]] == UNSEEN).all()
+    assert np.isfinite(codes[:, 3:6]).all()
+    assert np.isnan(schema.encode(other, unseen=np.nan)[:, [0, 1, 2, 6]]).all()
+    with pytest.raises(DataError, match="column 'word' holds 'd' in row 1: an unseen level"):
+        schema.encode(other)
+    with pytest.raises(DataError, match="column 'bit' holds 2 in row 1: an unseen level"):
+        schema.encode(frame.assign(bit=2), unseen=UNSEEN)
+    with pytest.raises(DataError, match="column 'declared' holds 'w' in row 1: an unseen level"):
+        schema.encode(frame.assign(declared="w"), unseen=UNSEEN)
+
+
+# ---------------------------------------------------------------- columns that name rows
+
+
+def test_text_that_names_rows_is_refused_unless_declared():
+    frame = pl.DataFrame({"name": [f"n{i}" for i in range(150)], "x": RNG.normal(size=150)})
+    with pytest.raises(DataError, match="'name' holds 150 different texts in 150 rows, as names .*: drop it"):
+        Schema.infer(frame)
+    assert Schema.infer(frame, {"name": "categorical"}).n_levels[0] == 150
+    often = frame.with_columns(name=pl.Series([f"n{i % 100}" for i in range(150)]))
+    assert Schema.infer(often).n_levels[0] == 100
+    assert Schema.infer(frame.with_columns(pl.col("name").cast(pl.Categorical))).n_levels[0] == 150
+
+
+@pytest.mark.parametrize("values", [[f"n{i}" for i in range(30)], range(7, 37), np.arange(30) * 2.0])
+def test_what_differs_in_every_row_is_warned_about(values):
+    frame = pl.DataFrame({"id": values, "x": RNG.normal(size=30)})
+    with pytest.warns(UserWarning, match="'id' has a different value in every row, as identifiers do: drop"):
+        Schema.infer(frame)
+
+
+def test_other_columns_are_not_warned_about(recwarn):
+    Schema.infer(pl.DataFrame({"few": range(19), "again": [1, *range(18)], "x": RNG.normal(size=19)}))
+    Schema.infer(pl.DataFrame({"id": range(30)}), {"id": "ordinal"})
+    Schema.infer(np.arange(5000)[:, None])
+    assert not recwarn.list
+
+
+# ---------------------------------------------------------------- dates
+
+DAYS = [dt.date(2024, 2, 29), dt.date(1969, 12, 31), dt.date(2000, 1, 1), dt.date(2024, 2, 29)]
+TIMES = [dt.datetime(2024, 2, 29, 12, 30), dt.datetime(1969, 12, 31), dt.datetime(2000, 1, 1), None]
+
+
+def pandas_dates():
+    times = pd.Series(TIMES)
+    return pd.DataFrame(
+        {
+            "day": pd.Series(DAYS, dtype=object),
+            "arrow": pd.Series(DAYS, dtype="date32[day][pyarrow]"),
+            "midnight": pd.to_datetime(pd.Series(DAYS)).astype("datetime64[ns]"),
+            "time": times.astype("datetime64[us]"),
+            "zone": times.dt.tz_localize("UTC").dt.tz_convert("Europe/Oslo"),
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        pandas_dates(),
+        pl.DataFrame({"day": DAYS, "time": TIMES}).with_columns(
+            zone=pl.col("time").dt.replace_time_zone("Europe/Oslo"), ms=pl.col("time").cast(pl.Datetime("ms"))
+        ),
+        pa.table({"day": DAYS, "time": TIMES, "zone": pa.array(TIMES, pa.timestamp("ms", "UTC"))}),
+    ],
+)
+def test_dates_come_back(table):
+    schema = Schema.infer(table, missing=True)
+    for variable in schema.variables:
+        is_day = variable.name in ("day", "arrow", "midnight")
+        assert (variable.kind, variable.unit) == (
+            ("ordinal", "days") if is_day else ("continuous", "seconds")
+        )
+    assert Schema.from_dict(json.loads(json.dumps(schema.to_dict()))) == schema
+    decoded = schema.decode(schema.encode(table, missing=True), known=table)
+    if isinstance(table, pd.DataFrame):
+        pd.testing.assert_frame_equal(decoded, table)
+    else:
+        assert decoded.equals(table)
+
+
+def test_dates_by_number_and_by_text():
+    frame = pl.DataFrame({"day": DAYS, "time": [TIMES[i % 3] for i in range(4)]})
+    schema = Schema.infer(frame)
+    codes = schema.encode_values({"day": "2000-01-01", "time": "2000-01-01T00:00:00"})
+    assert codes == dict(enumerate(schema.encode(frame)[2].tolist()))
+    assert schema.encode_values({"day": DAYS[2], "time": TIMES[2]}) == codes
+    with pytest.raises(DataError, match="'day' holds no dates, but the training rows have dates in it"):
+        schema.encode(pl.DataFrame({"day": [1, 2], "time": TIMES[:2]}))
+    with pytest.raises(DataError, match="'day' cannot be 2025-01-01: its values range from -1 to 19782"):
+        schema.encode_values({"day": "2025-01-01"})
+
+
+def test_arrays_of_date_objects():
+    X = np.array([[DAYS[i % 4], i] for i in range(8)], dtype=object)
+    schema, decoded = round_trip(X)
+    assert schema.kinds == ("ordinal", "ordinal")
+    np.testing.assert_array_equal(decoded, X)
 
 
 # ---------------------------------------------------------------- declared kinds
@@ -346,7 +560,8 @@ def test_rows_far_down_a_big_array_are_counted_rightly():
         (pd.DataFrame({"a": [1.0, None, 2]}), "'a' holds a missing value .* in row 2"),
         (pl.DataFrame({"a": ["x", None, None]}), "'a' holds a missing value .* in row 2 .2 such"),
         (pl.DataFrame({"a": [1.0, float("nan")]}), "'a' holds a missing value .* in row 2"),
-        (pd.DataFrame({"when": pd.to_datetime(["2020-01-01"] * 3)}), "'when' holds dates or times"),
+        (pl.DataFrame({"when": [dt.time(10, 15)] * 3}), "'when' holds times of day or durations"),
+        (pd.DataFrame({"when": pd.to_timedelta([1, 2, 3])}), "'when' holds times of day or durations"),
         (pl.DataFrame({"a": [[1], [2]]}), "'a' has dtype List"),
         (pd.DataFrame([[1, 2], [3, 4]], columns=["a", "a"]), "'a' appears more than once"),
         (pa.table([pa.array([1, 2]), pa.array([1, 2])], names=["a", "a"]), "'a' appears more than once"),

@@ -11,10 +11,11 @@ import numpy as np
 import torch
 from sklearn.utils.validation import check_is_fitted
 
-from chainrule.errors import DataError, ParameterError
+from chainrule.errors import DataError, ParameterError, QueryError
 from chainrule.estimators.base import DensityEstimator, make_generator
 from chainrule.estimators.conditional_distribution import ConditionalDistribution
-from chainrule.estimators.questions import MemberQuestioners, Question, Questioner
+from chainrule.estimators.questions import ADVICE, MemberQuestioners, Question, Questioner
+from chainrule.schema import UNSEEN
 
 __all__ = ["AnsweringEstimator"]
 
@@ -86,8 +87,23 @@ class AnsweringEstimator(DensityEstimator):
         questioner = self._questioner(n_orders)
         if return_spread and questioner.n_answers < 2:
             raise ParameterError("the spread over orders needs n_orders of at least 2")
-        question = self._question(X, context, given, of)
-        scores = questioner.log_probs(question) + self.schema_.log_det_of(question.asked)
+        codes = self._encode_to_score(X)
+        is_given, is_asked = self._given_and_asked(given, of)
+        unseen = codes == UNSEEN
+        if unseen.any() and not self.supports_missing:
+            name = self.schema_.names[int(unseen.any(axis=0).argmax())]
+            raise QueryError(
+                f"rows hold levels of column {name!r} that the training rows lack, about which a model of "
+                f"fixed order answers no such question. {ADVICE}"
+            )
+        there = np.isfinite(codes)
+        question = Question(
+            np.where(unseen, np.nan, codes),
+            there & is_given,
+            there & is_asked,
+            self._encode_fitted_context(context, len(codes)),
+        )
+        scores = questioner.log_probs(question) + self.schema_.log_offset(codes, is_asked)
         mean: np.ndarray = np.logaddexp.reduce(scores, axis=0) - np.log(len(scores))
         return (mean, scores.std(axis=0, ddof=1)) if return_spread else mean
 
@@ -279,10 +295,10 @@ class AnsweringEstimator(DensityEstimator):
         there = ~np.isnan(codes)
         return Question(codes, there, ~there, self._encode_fitted_context(context, len(codes)))
 
-    def _question(self, X: Any, context: Any, given: Columns | None, of: Columns | None) -> Question:
-        """Return the question of `score_samples`, which leaves out missing values."""
-        codes = self.schema_.encode(X, estimator=type(self).__name__, missing=self.supports_missing)
-        is_given, is_asked = np.zeros(codes.shape[1], bool), np.ones(codes.shape[1], bool)
+    def _given_and_asked(self, given: Columns | None, of: Columns | None) -> tuple[np.ndarray, np.ndarray]:
+        """Return which columns are given and which are asked for, bool (D,) each."""
+        n_variables = self.schema_.n_variables
+        is_given, is_asked = np.zeros(n_variables, bool), np.ones(n_variables, bool)
         if given is not None:
             is_given[self.schema_.column_numbers(given)] = True
         if of is not None:
@@ -294,9 +310,7 @@ class AnsweringEstimator(DensityEstimator):
         is_asked &= ~is_given
         if not is_asked.any():
             raise DataError("nothing is asked for: leave at least one column out of given, or into of")
-        there = ~np.isnan(codes)
-        context_codes = self._encode_fitted_context(context, len(codes))
-        return Question(codes, there & is_given, there & is_asked, context_codes)
+        return is_given, is_asked
 
     def _codes_of(self, known: Any) -> np.ndarray:
         """Return the codes of rows, or one row of them from a mapping, NaN where nothing is known."""

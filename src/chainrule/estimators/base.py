@@ -14,7 +14,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from chainrule.errors import DataError, KindError, ParameterError
 from chainrule.estimators.anomalies import CONTAMINATION, AnomalyMixin, offset_of, rows_for_offset
-from chainrule.schema import Schema
+from chainrule.estimators.unseen import Scorer, score_summed_over_unseen, warn_of_unseen
+from chainrule.schema import UNSEEN, Schema
 from chainrule.storage import write_folder
 
 __all__ = ["DensityEstimator", "make_generator"]
@@ -112,15 +113,16 @@ class DensityEstimator(DensityMixin, AnomalyMixin, BaseEstimator, ABC):
             else:
                 context_codes_val = None
         else:
-            codes_val = schema.encode(X_val, missing=self.supports_missing)
+            codes_val = schema.encode(X_val, missing=self.supports_missing, unseen=UNSEEN)
             context_codes_val = self._encode_context(context_schema, context_val, len(codes_val))
         self._set_schema(schema, context_schema)
+        known = (codes_val != UNSEEN).all(axis=1)  # rows with unseen levels would tell nothing to stop by
         self._fit_codes(
             codes,
-            codes_val if len(codes_val) else None,
+            codes_val[known] if known.any() else None,
             generator=generator,
             context=context_codes,
-            context_val=context_codes_val,
+            context_val=None if context_codes_val is None else context_codes_val[known],
         )
         self.offset_ = self._find_offset((codes, codes_val), (context_codes, context_codes_val))
 
@@ -128,10 +130,11 @@ class DensityEstimator(DensityMixin, AnomalyMixin, BaseEstimator, ABC):
         """Return the log-likelihood of each row, float64 of shape (n,).
 
         Nats, in the units of `X`: the log-probability of discrete columns plus the log-density of continuous
-        ones.
+        ones. A level that the training rows lack is warned about and counts with the share of probability
+        that is reserved for such levels, as if its cell were missing otherwise.
         """
         check_is_fitted(self, "schema_")
-        codes = self.schema_.encode(X, estimator=type(self).__name__, missing=self.supports_missing)
+        codes = self._encode_to_score(X)
         context_codes = self._encode_fitted_context(context, len(codes))
         return self._log_likelihoods(codes, context_codes)
 
@@ -230,8 +233,25 @@ class DensityEstimator(DensityMixin, AnomalyMixin, BaseEstimator, ABC):
             del self.feature_names_in_
 
     def _log_likelihoods(self, codes: np.ndarray, context: np.ndarray | None) -> np.ndarray:
-        """Return nats per row of codes in the user's units, float64 (n,)."""
-        return self._score_codes(codes, context) + self.schema_.log_det_of(~np.isnan(codes))
+        """Return nats per row of codes in the user's units, float64 (n,); levels may be `UNSEEN`."""
+        return self._score_seen(self._score_codes, codes, context) + self.schema_.log_offset(codes)
+
+    def _encode_to_score(self, X: Any) -> np.ndarray:
+        """Return the codes of rows; levels that the training rows lack are `UNSEEN` and warned about."""
+        codes = self.schema_.encode(
+            X, estimator=type(self).__name__, missing=self.supports_missing, unseen=UNSEEN
+        )
+        warn_of_unseen(codes, self.schema_)
+        return codes
+
+    def _score_seen(self, score: Scorer, codes: np.ndarray, context: np.ndarray | None) -> np.ndarray:
+        """Return what `score` gives for rows, without those of their cells that are `UNSEEN`."""
+        unseen = codes == UNSEEN
+        if not unseen.any():
+            return score(codes, context)
+        if self.supports_missing:
+            return score(np.where(unseen, np.nan, codes), context)
+        return score_summed_over_unseen(score, codes, context, self.schema_.n_levels)
 
     def _find_offset(
         self,

@@ -123,10 +123,10 @@ class Ensemble(AnsweringEstimator):
             As in `score_samples`.
         """
         check_is_fitted(self, "schema_")
-        codes = self.schema_.encode(X, estimator=type(self).__name__, missing=self.supports_missing)
+        codes = self._encode_to_score(X)
         context_codes = self._encode_fitted_context(context, len(codes))
-        scores = [member._score_codes(codes, context_codes) for member in self.members_]
-        return np.stack(scores) + self.schema_.log_det_of(~np.isnan(codes))
+        scores = [self._score_seen(member._score_codes, codes, context_codes) for member in self.members_]
+        return np.stack(scores) + self.schema_.log_offset(codes)
 
     @property
     def supports_missing(self) -> bool:

@@ -107,7 +107,7 @@ def told_columns(estimator: AutoregressiveEstimator, rows: Any, n: int) -> list[
     n_variables = estimator.schema_.n_variables
     tried = np.unique(np.linspace(0, n_variables - 1, min(n_variables, _MAX_COLUMNS_TRIED)).astype(int))
     rows = take_rows(rows, np.linspace(0, len(rows) - 1, min(len(rows), _MAX_ROWS_TRIED)).astype(int))
-    values = code_values(estimator.schema_, estimator.schema_.encode(rows, missing=True))
+    values = code_values(estimator.schema_, estimator.schema_.encode(rows, missing=True, unseen=np.nan))
     told = {int(d): _told(estimator.conditional(rows, int(d)), values[:, d]) for d in tried}
     best = sorted(told, key=lambda d: told[d], reverse=True)[:n]
     return sorted(d for d in best if told[d] > _LEAST_TOLD)
@@ -155,7 +155,7 @@ def conditional_bars(
         Of the model.
     """
     schema = estimator.schema_
-    codes = schema.encode(rows, missing=True)
+    codes = schema.encode(rows, missing=True, unseen=np.nan)
     n_down, n_across = len(rows), len(columns)
     canvas, axes = figure(2.5 * n_across, 1.25 * n_down + 0.3, nrows=n_down, ncols=n_across, squeeze=False)
     for across, d in enumerate(columns):

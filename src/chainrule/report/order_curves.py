@@ -145,9 +145,9 @@ def _order_scores(estimator: Any, rows: Any) -> np.ndarray | None:
     if size is None:
         return None
     n_orders, n_rows = size
-    codes = estimator.schema_.encode(_spread(rows, n_rows), missing=True)
+    codes = estimator.schema_.encode(_spread(rows, n_rows), missing=True, unseen=np.nan)
     scores = questioner(estimator, n_orders).log_probs(whole_rows(codes))
-    result: np.ndarray = scores + estimator.schema_.log_det_of(~np.isnan(codes))
+    result: np.ndarray = scores + estimator.schema_.log_offset(codes)
     return result
 
 

@@ -80,7 +80,8 @@ def _table_blocks(
 ) -> list[Block]:
     leader = results[0].estimator
     some = np.linspace(0, len(comparison.test_rows) - 1, min(_MAX_BACKGROUND, len(comparison.test_rows)))
-    background = leader.schema_.encode(take_rows(comparison.test_rows, some.astype(int)), missing=True)
+    rows = take_rows(comparison.test_rows, some.astype(int))
+    background = leader.schema_.encode(rows, missing=True, unseen=np.nan)
     columns = told_columns(leader, comparison.train_rows, _N_COLUMNS)
     if not columns:
         return []

@@ -53,7 +53,7 @@ def plot_values(schema: Schema, rows: Any) -> np.ndarray:
 
     Missing values are NaN.
     """
-    return code_values(schema, schema.encode(rows, missing=True))
+    return code_values(schema, schema.encode(rows, missing=True, unseen=np.nan))
 
 
 def code_values(schema: Schema, codes: np.ndarray) -> np.ndarray:
@@ -80,7 +80,7 @@ def one_hot(
     schema: Schema, rows: Any, columns: Sequence[int], max_rows: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the chosen columns as numbers, categorical ones as one column per level, and their origins."""
-    codes = schema.encode(rows, missing=True)[:max_rows].astype(np.float64)
+    codes = schema.encode(rows, missing=True, unseen=np.nan)[:max_rows].astype(np.float64)
     parts: list[np.ndarray] = []
     for column in columns:
         variable = schema.variables[column]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from chainrule.schema.coding import UNSEEN
 from chainrule.schema.core import Schema
 from chainrule.schema.variables import KINDS, Kind, Variable
 
-__all__ = ["KINDS", "Kind", "Schema", "Variable"]
+__all__ = ["KINDS", "UNSEEN", "Kind", "Schema", "Variable"]

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chainrule.errors import StorageError
+from chainrule.schema.dates import dates_of, objects_of, time_zone
 from chainrule.schema.variables import Variable
 
 __all__ = ["build_frame", "build_object_array"]
@@ -17,11 +18,11 @@ __all__ = ["build_frame", "build_object_array"]
 Values = Sequence[NDArray[Any]]
 
 
-def build_object_array(values: Values, dtype: str) -> NDArray[Any]:
+def build_object_array(variables: Sequence[Variable], values: Values, dtype: str) -> NDArray[Any]:
     """Return an array (n, D) of Python objects or of text."""
     array = np.empty((len(values[0]), len(values)), dtype=object)
-    for d, column in enumerate(values):
-        array[:, d] = column.tolist()
+    for d, (variable, column) in enumerate(zip(variables, values, strict=True)):
+        array[:, d] = objects_of(dates_of(column, variable.unit)) if variable.unit else column.tolist()
     return array.astype(np.dtype(dtype))
 
 
@@ -51,6 +52,8 @@ def _build_pandas(variables: Sequence[Variable], values: Values, integer_names: 
 def _pandas_column(variable: Variable, values: NDArray[Any]) -> Any:
     import pandas as pd
 
+    if variable.unit:
+        return _pandas_dates(variable, dates_of(values, variable.unit))
     if not variable.dtype.startswith("category"):
         listed = values.tolist() if values.dtype == object else values
         return pd.Series(listed, dtype=_pandas_dtype(variable.dtype, values))
@@ -58,6 +61,17 @@ def _pandas_column(variable: Variable, values: NDArray[Any]) -> Any:
     codes = [position[value] for value in values.tolist()]
     ordered = variable.dtype.endswith("[ordered]")
     return pd.Series(pd.Categorical.from_codes(codes, categories=list(variable.levels), ordered=ordered))
+
+
+def _pandas_dates(variable: Variable, dates: NDArray[np.datetime64]) -> Any:
+    import pandas as pd
+
+    if variable.dtype == "object" or variable.dtype.startswith("date32"):
+        return pd.Series(objects_of(dates), dtype=variable.dtype)
+    series, zone = pd.Series(dates.astype("datetime64[us]")), time_zone(variable.dtype)
+    if zone is not None:
+        series = series.dt.tz_localize("UTC").dt.tz_convert(zone)
+    return series.astype(variable.dtype)
 
 
 def _pandas_dtype(dtype: str, values: NDArray[Any]) -> str:
@@ -73,16 +87,35 @@ def _build_polars(variables: Sequence[Variable], values: Values, integer_names: 
 
     columns = []
     for variable, column in zip(variables, values, strict=True):
+        if variable.unit:
+            columns.append(_polars_dates(variable, dates_of(column, variable.unit)))
+            continue
         dtype = pl.Enum(list(variable.levels)) if variable.dtype == "Enum" else getattr(pl, variable.dtype)
         columns.append(pl.Series(variable.name, column.tolist()).cast(dtype))
     return pl.DataFrame(columns)
+
+
+def _polars_dates(variable: Variable, dates: NDArray[np.datetime64]) -> Any:
+    import polars as pl
+
+    series = pl.Series(variable.name, dates.astype("datetime64[us]"))
+    if variable.dtype == "Object":
+        return pl.Series(variable.name, objects_of(dates), dtype=pl.Object)
+    if variable.dtype == "Date":
+        return series.cast(pl.Date)
+    unit, zone = re.findall(r"\w+", variable.dtype)[1], time_zone(variable.dtype)
+    series = series.cast(pl.Datetime(unit))
+    return series if zone is None else series.dt.replace_time_zone("UTC").dt.convert_time_zone(zone)
 
 
 def _build_pyarrow(variables: Sequence[Variable], values: Values, integer_names: bool) -> Any:
     import pyarrow as pa
 
     columns = [
-        _pyarrow_column(variable.dtype, column) for variable, column in zip(variables, values, strict=True)
+        _pyarrow_dates(variable, dates_of(column, variable.unit))
+        if variable.unit
+        else _pyarrow_column(variable.dtype, column)
+        for variable, column in zip(variables, values, strict=True)
     ]
     return pa.table(columns, names=[variable.name for variable in variables])
 
@@ -95,6 +128,16 @@ def _pyarrow_column(dtype: str, values: NDArray[Any]) -> Any:
         return pa.array(values.tolist()).cast(_pyarrow_type(dtype))
     dictionary = pa.dictionary(_pyarrow_type(parts[2]), _pyarrow_type(parts[1]), parts[3] == "1")
     return pa.array(values.tolist()).cast(dictionary.value_type).dictionary_encode().cast(dictionary)
+
+
+def _pyarrow_dates(variable: Variable, dates: NDArray[np.datetime64]) -> Any:
+    import pyarrow as pa
+
+    if variable.dtype.startswith("timestamp"):
+        kind = pa.timestamp(re.findall(r"\w+", variable.dtype)[1], time_zone(variable.dtype))
+    else:
+        kind = pa.date32() if variable.dtype.startswith("date32") else pa.date64()
+    return pa.array(dates.astype("datetime64[us]")).cast(kind)
 
 
 def _pyarrow_type(name: str) -> Any:

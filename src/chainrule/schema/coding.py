@@ -5,36 +5,47 @@ from __future__ import annotations
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
 from chainrule.errors import DataError
+from chainrule.schema.dates import SECONDS_OF_DAY
 from chainrule.schema.tables import Column, Table
 from chainrule.schema.variables import Variable, quoted
 
 __all__ = [
     "LARGEST_CODE",
+    "UNSEEN",
     "check_codes",
     "decode_column",
     "decode_matrix",
     "encode_table",
     "is_integer_dtype",
+    "real_codes",
+    "real_values",
 ]
 
 _BLOCK = 2**20  # values per block of a pass over a matrix
 LARGEST_CODE = float(np.finfo(np.float32).max)
 """Codes are float32."""
 
+UNSEEN = -np.inf
+"""The code of a level that the training rows lack, where such levels are let through."""
+
 Positions = slice | NDArray[np.intp]
 Floats = NDArray[np.float64]
 
 
-def encode_table(table: Table, variables: Sequence[Variable]) -> NDArray[np.float32]:
+def encode_table(
+    table: Table, variables: Sequence[Variable], unseen: float | None = None
+) -> NDArray[np.float32]:
     """Return the codes, shape (n, D), of a table whose columns are in the order of `variables`.
 
-    The code of a missing value is NaN.
+    The code of a missing value is NaN, and `unseen` that of a level of which a share is reserved for those
+    that the training rows lack; None refuses it.
     """
     codes = np.empty((table.n_rows, len(variables)), dtype=np.float32)
     remaining = range(len(variables))
@@ -45,7 +56,7 @@ def encode_table(table: Table, variables: Sequence[Variable]) -> NDArray[np.floa
         done = {position for group in groups for position in group.numbers}
         remaining = [d for d in remaining if d not in done]  # type: ignore[assignment]
     for d in remaining:
-        codes[:, d] = _encode_column(table.column(d), variables[d])
+        codes[:, d] = _encode_column(table.column(d), variables[d], unseen)
     return codes
 
 
@@ -140,6 +151,7 @@ class _Continuous(_Group):
         self.location = np.array([variable.location for variable in self.variables])
         self.scale = np.array([variable.scale for variable in self.variables])
         self.limits = [_integer_limits(variable.dtype) for variable in self.variables]
+        self.spiked = [column for column, variable in enumerate(self.variables) if variable.spikes]
 
     def encode(self, block: Floats, start: int) -> Floats:
         with np.errstate(over="ignore"):
@@ -148,14 +160,37 @@ class _Continuous(_Group):
         if bad.any():
             reason = "too far from the training rows (mean {variable.location:g}, sd {variable.scale:g})"
             self.refuse(bad, block, start, reason)
+        for column in self.spiked:
+            codes[:, column] = real_codes(block[:, column], self.variables[column])
         return codes
 
     def decode(self, block: Floats, start: int) -> Floats:
         values: Floats = block * self.scale + self.location
+        for column in self.spiked:
+            values[:, column] = real_values(block[:, column], self.variables[column])
         for column, limits in enumerate(self.limits):
             if limits is not None:
                 values[:, column] = np.clip(np.rint(values[:, column]), *limits)
         return values
+
+
+def real_codes(values: Floats, variable: Variable) -> Floats:
+    """Return the codes of values of a continuous variable; those of spikes are exact in float32."""
+    codes: Floats = (values - variable.location) / variable.scale
+    for spike, code in zip(variable.spikes, variable.spike_codes, strict=True):
+        near = codes.astype(np.float32) == np.float32(code)
+        # single precision may not tell them apart, but only the spike itself is one
+        beside = np.nextafter(np.float32(code), np.float32(np.inf))
+        codes = np.where(values == spike, code, np.where(near, beside, codes))
+    return codes
+
+
+def real_values(codes: Floats, variable: Variable) -> Floats:
+    """Return the values of codes of a continuous variable; those of spikes are exact."""
+    values: Floats = codes * variable.scale + variable.location
+    for spike, code in zip(variable.spikes, variable.spike_codes, strict=True):
+        values = np.where(codes.astype(np.float32) == np.float32(code), spike, values)
+    return values
 
 
 def _is_broken(block: NDArray[Any]) -> NDArray[np.bool_]:
@@ -200,20 +235,35 @@ def _group_type(variable: Variable) -> type[_Group] | None:
 # ---------------------------------------------------------------- one column
 
 
-def _encode_column(column: Column, variable: Variable) -> NDArray[Any]:
+def _encode_column(column: Column, variable: Variable, unseen: float | None) -> NDArray[Any]:
     """Return one code per row, NaN where the value is missing."""
     if len(column.values) == 0:  # of no type that could be checked
         return column.over_rows(np.empty(0))
+    column = _in_unit_of(variable, column)
     if variable.kind in ("ordinal", "continuous"):
         _require_numbers(column, variable)
         group = (_Ordinal if variable.kind == "ordinal" else _Continuous)([(0, variable)], 1)
         values = column.over_rows(column.values.astype(np.float64))
         return group.encode(values[:, None], 0)[:, 0]
     codes = _level_codes(column, variable)
-    unseen = codes < 0
-    if unseen.any():
-        _refuse_level(column, variable, unseen)
-    return column.over_rows(codes)
+    unknown = codes < 0
+    if not unknown.any():
+        return column.over_rows(codes)
+    if unseen is None or not variable.reserved:
+        _refuse_level(column, variable, unknown)
+    return column.over_rows(np.where(unknown, unseen, codes))
+
+
+def _in_unit_of(variable: Variable, column: Column) -> Column:
+    """Return a column of dates as numbers that count what the variable's count; refuse other columns."""
+    if column.unit == variable.unit:
+        return column
+    if not (column.unit and variable.unit):
+        holds, takes = ("dates" if unit else "no dates" for unit in (column.unit, variable.unit))
+        raise DataError(f"column {variable.name!r} holds {holds}, but the training rows have {takes} in it")
+    days_to_seconds = variable.unit == "seconds"
+    values = column.values * SECONDS_OF_DAY if days_to_seconds else column.values / SECONDS_OF_DAY
+    return replace(column, values=values, unit=variable.unit)
 
 
 def _require_numbers(column: Column, variable: Variable) -> None:

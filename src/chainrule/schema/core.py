@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from chainrule.errors import DataError, StorageError
 from chainrule.schema.building import build_frame, build_object_array
 from chainrule.schema.coding import (
+    UNSEEN,
     check_codes,
     decode_column,
     decode_matrix,
@@ -64,7 +65,19 @@ class Schema:
 
         An array of zeros and ones is binary; an array of integers is ordinal, with one range for all
         its columns (an image), unless it spans more than 1000; other arrays and DataFrames are read
-        column by column.
+        column by column. Of these columns are
+
+        - binary: truth values, and whatever has two values;
+        - categorical: text, categories, and at most ten different integers, in twice as many rows or more;
+        - ordinal: other integers, of any dtype, that span less than 2**20, and dates (in days);
+        - continuous: wider integers, real numbers, and times (in seconds). Numbers that make up 5 % of the
+          rows, and ten of them, are point masses: the density is that of all others.
+
+        Levels that come from values, and not from a categorical dtype, leave a share of 1 / (n + 1) of the
+        probability to levels that are still to come. Text of more than 100 levels, if these are more than
+        half of the rows, is refused; text and integers that are all different are warned about. Columns of
+        arrays of real numbers are continuous, binary or constant, and have no point masses; nor have those
+        that are declared continuous.
 
         Parameters
         ----------
@@ -111,15 +124,51 @@ class Schema:
 
     @cached_property
     def log_det(self) -> float:
-        """What to add to a log-density of codes, in nats, for the density in the user's units."""
+        """What to add to a log-density of codes, in nats, for the density in the user's units.
+
+        That of a row in which no value is missing or a spike; see `log_offsets`.
+        """
         scales = [variable.scale for variable in self.variables if variable.kind == "continuous"]
         return -float(np.log(scales).sum()) if scales else 0.0
 
-    def log_det_of(self, asked: NDArray[np.bool_]) -> NDArray[np.float64]:
-        """Return `log_det` of some variables of each row, bool (n, D): nats, (n,)."""
-        scales = [variable.scale if variable.kind == "continuous" else 1.0 for variable in self.variables]
-        log_det: NDArray[np.float64] = asked.astype(np.float64) @ -np.log(scales)
-        return log_det
+    def log_offsets(self, codes: NDArray[Any]) -> NDArray[np.float64]:
+        """Return what to add to the log-probability of each code for that of the value, nats, (n, D).
+
+        For a real number, the log-determinant of standardising, unless it is a spike, which has a
+        probability and no density. For a level, the log of the share that is not reserved for levels never
+        seen; for one of these, the log of the reserved share. Nothing for a missing value.
+
+        Parameters
+        ----------
+        codes : ndarray of shape (n, D)
+            Missing values are NaN, levels never seen `UNSEEN`.
+        """
+        offsets = np.tile(self._offsets_of_seen, (len(codes), 1))
+        for d, variable in enumerate(self.variables):
+            if variable.spikes:
+                offsets[np.isin(codes[:, d], variable.spike_codes), d] = 0.0
+            if variable.reserved:
+                offsets[codes[:, d] == UNSEEN, d] = np.log(variable.reserved)
+        offsets[np.isnan(codes)] = 0.0
+        return offsets
+
+    def log_offset(self, codes: NDArray[Any], asked: NDArray[np.bool_] | None = None) -> NDArray[np.float64]:
+        """Return the sum of `log_offsets` over the columns of each row, or those asked for, (n,)."""
+        if not self._offsets_of_seen.any():
+            return np.zeros(len(codes))
+        offsets = self.log_offsets(codes)
+        total: NDArray[np.float64] = offsets.sum(axis=1, where=True if asked is None else asked)
+        return total
+
+    @cached_property
+    def _offsets_of_seen(self) -> NDArray[np.float64]:
+        """What `log_offsets` are where nothing is missing, unseen, or a spike, (D,)."""
+        return np.array(
+            [
+                -np.log(variable.scale) if variable.kind == "continuous" else np.log1p(-variable.reserved)
+                for variable in self.variables
+            ]
+        )
 
     @property
     def is_discrete(self) -> bool:
@@ -138,7 +187,9 @@ class Schema:
 
     # ------------------------------------------------------------ codes
 
-    def encode(self, X: Any, *, estimator: str = "Schema", missing: bool = False) -> NDArray[np.float32]:
+    def encode(
+        self, X: Any, *, estimator: str = "Schema", missing: bool = False, unseen: float | None = None
+    ) -> NDArray[np.float32]:
         """Turn rows into codes.
 
         Ordinal values beyond the range of the training rows become the end levels, which stand for
@@ -152,6 +203,10 @@ class Schema:
             Who asks, for the error message about a wrong number of columns.
         missing : bool, default=False
             Whether cells may be missing (NaN, None, null); their code is NaN.
+        unseen : float, optional
+            The code of a level that the training rows lack, such as `UNSEEN`, or NaN to take it for missing.
+            Without it, such a level is refused. So are those that no share of probability is reserved for:
+            where a categorical dtype, or 0 and 1, tells all levels that there can be.
 
         Returns
         -------
@@ -163,7 +218,7 @@ class Schema:
             If columns are missing, or a value is missing, infinite, unseen or of the wrong type.
         """
         table = read_table(X, missing)
-        return encode_table(self._aligned(table, estimator), self.variables)
+        return encode_table(self._aligned(table, estimator), self.variables, unseen)
 
     def _aligned(self, table: Table, estimator: str) -> Table:
         """Return the table with its columns in the order of the variables."""
@@ -223,7 +278,7 @@ class Schema:
         values = [decode_column(codes[:, d], variable) for d, variable in enumerate(self.variables)]
         self._restore(values, known)
         if self.container == "numpy":
-            return build_object_array(values, str(self.dtype))
+            return build_object_array(self.variables, values, str(self.dtype))
         return build_frame(self.container, self.variables, values, self.integer_names)
 
     def _restore(self, values: Sequence[NDArray[Any]], known: Any) -> None:

@@ -2,23 +2,39 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, cast
+from dataclasses import replace
+from typing import Any, NoReturn, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from chainrule.errors import DataError
+from chainrule.schema.dates import SECONDS_OF_DAY
 from chainrule.schema.lookup import did_you_mean
 from chainrule.schema.tables import Column, Table
-from chainrule.schema.variables import KINDS, Kind, Variable, plain_level
+from chainrule.schema.variables import KINDS, Kind, Unit, Variable, plain_level
 
-__all__ = ["MAX_ORDINAL_RANGE", "infer_variables"]
+__all__ = ["MAX_SHARED_RANGE", "infer_variables", "names_rows"]
 
-MAX_ORDINAL_RANGE = 1000
-"""Integers that span more than this are continuous, unless they are declared ordinal."""
+MAX_SHARED_RANGE = 1000
+"""A numeric array whose integers span more than this has no range that all of its columns share."""
 
-_MAX_FLOAT_LEVELS = 20
+# Integers that span less are ordinal, whatever they are; wider ones have a density.
+_MAX_ORDINAL_RANGE = 2**20
+# Ordinals with more levels than this are placed by the mean and the standard deviation of their codes.
+_MANY_LEVELS = 256
+# So many different integers, or fewer, are categories, if each comes about twice or more.
+_FEW_LEVELS = 10
+# Text with more levels than this and than half of its values names rows instead of describing them.
+_MAX_TEXT_LEVELS = 100
+# Fewer rows than this differ from each other by chance.
+_LEAST_IDENTIFIED = 20
+# A real number is a point mass where it makes up this share of the values, and so many of them.
+_SPIKE_SHARE, _SPIKE_COUNT, _MAX_SPIKES = 0.05, 10, 10
+# A constant has probability 1, but for this.
+_RESERVED_BY_CONSTANT = 1e-6
 _MAX_CODE = 2**24  # float32 holds every integer up to here
 _MAX_INTEGER = 2**53  # float64 does up to here
 _BLOCK = 2**20  # values per block of a pass over a matrix
@@ -122,7 +138,7 @@ def _shared_facts(matrix: NDArray[Any]) -> dict[str, Any] | None:
     if _is_zero_one(matrix):
         return _zero_one_facts(matrix.dtype)
     low, high = _range(matrix)
-    if float(high) - float(low) <= MAX_ORDINAL_RANGE and _fits_ordinal(low, high) and _is_integral(matrix):
+    if float(high) - float(low) <= MAX_SHARED_RANGE and _fits_ordinal(low, high) and _is_integral(matrix):
         return {"kind": "ordinal", "low": int(low), "high": int(high)}
     return None
 
@@ -162,7 +178,7 @@ def _infer_free(table: Table, free: Sequence[int]) -> dict[int, Variable]:
     """Infer columns of an array that share nothing."""
     matrix = cast("NDArray[Any]", table.matrix)
     if matrix.dtype.kind != "f":
-        return {d: _infer_column(table.column(d), None) for d in free}
+        return {d: _infer_numbers(table.column(d), few_are_levels=False) for d in free}
     found: dict[int, Variable] = {}
     # columns with holes are read one by one, as each has other rows
     step = 1 if table.has_missing else max(1, _BLOCK // len(matrix))
@@ -183,7 +199,7 @@ def _infer_float_block(block: NDArray[np.float64], names: Sequence[str], dtype: 
     variables = []
     for d, name in enumerate(names):
         if low[d] == high[d]:
-            variables.append(Variable(name, "categorical", levels=(float(low[d]),), dtype=dtype))
+            variables.append(_constant(name, float(low[d]), len(block), dtype))
         elif zero_one[d]:
             variables.append(Variable(name, "binary", levels=(0, 1), dtype=dtype))
         else:
@@ -213,38 +229,130 @@ def _infer_column(column: Column, declared: Kind | None) -> Variable:
     if declared is not None:
         return _DECLARED[declared](column)
     if column.is_numeric:
-        return _infer_numbers(column)
+        variable = _infer_numbers(_in_days(column))
+        _warn_of_identifier(column, variable)
+        return variable
     if column.family == "boolean":
         return _with_levels(column, "binary", (False, True))
-    has_text = any(isinstance(value, str) for value in column.values)
-    if has_text and column.family != "category":
+    if column.family in ("text", "mixed") and any(isinstance(value, str) for value in column.values):
         _refuse_numbers_in_text(column)
+    if names_rows(column):
+        _refuse_identifier(column)
     if column.family == "mixed":
         _refuse_mixture(column)
     levels = _levels(column)
+    variable = _with_levels(column, "binary" if len(levels) == 2 else "categorical", levels)
+    _warn_of_identifier(column, variable)
+    return variable
+
+
+def _in_days(column: Column) -> Column:
+    """Return dates with a time of day as days where all of them are midnight."""
+    if column.unit != "seconds" or (column.values % SECONDS_OF_DAY).any():
+        return column
+    days = (column.values // SECONDS_OF_DAY).astype(np.int64)
+    return replace(column, values=days, family="integer", unit="days")
+
+
+def _infer_numbers(column: Column, few_are_levels: bool = True) -> Variable:
+    distinct, counts = np.unique(column.values, return_counts=True)
+    whole = column.unit != "seconds" and _is_integral(distinct)
+    if len(distinct) == 1 or (not column.unit and _are_levels(distinct, counts, whole and few_are_levels)):
+        return _with_number_levels(column, distinct)
+    if whole and _has_ordinal_range(distinct[0], distinct[-1]):
+        return _ordinal(column)
+    spikes = _spikes(distinct, counts)
+    if len(spikes) == len(distinct):  # nothing is left that could have a density
+        return _with_number_levels(column, distinct)
+    variable = _declared_continuous(column)
+    return replace(variable, spikes=_with_codes_of_their_own(spikes, variable))
+
+
+def _are_levels(distinct: NDArray[Any], counts: NDArray[np.intp], few_are_levels: bool) -> bool:
+    """Whether numbers are levels: two of them, or a few of which each comes about twice or more."""
+    few = few_are_levels and len(distinct) <= _FEW_LEVELS and 2 * len(distinct) <= counts.sum()
+    return len(distinct) == 2 or few
+
+
+def _with_number_levels(column: Column, distinct: NDArray[Any]) -> Variable:
+    levels = tuple(plain_level(value, column.name) for value in distinct)
+    if column.family == "integer" and not column.unit and set(levels) <= {0, 1}:
+        levels = (0, 1)
     return _with_levels(column, "binary" if len(levels) == 2 else "categorical", levels)
 
 
-def _infer_numbers(column: Column) -> Variable:
-    distinct = np.unique(column.values)
-    levels = tuple(plain_level(value, column.name) for value in distinct[:2])
-    if len(distinct) == 1:
-        if column.family == "integer" and levels[0] in (0, 1):
-            return _with_levels(column, "binary", (0, 1))
-        return _with_levels(column, "categorical", levels)
-    if len(distinct) == 2:
-        return _with_levels(column, "binary", levels)
-    low, high = distinct[0], distinct[-1]
-    narrow = float(high) - float(low) <= MAX_ORDINAL_RANGE and _fits_ordinal(low, high)
-    if column.family == "float":
-        narrow = narrow and len(distinct) <= _MAX_FLOAT_LEVELS and _is_integral(distinct)
-    if narrow:
-        return Variable(column.name, "ordinal", low=int(low), high=int(high), dtype=column.dtype)
-    return _declared_continuous(column)
+def _has_ordinal_range(low: Any, high: Any) -> bool:
+    return float(high) - float(low) < _MAX_ORDINAL_RANGE and _fits_ordinal(low, high)
+
+
+def _spikes(distinct: NDArray[Any], counts: NDArray[np.intp]) -> NDArray[Any]:
+    """Return the values that make up a noticeable share of all, the most frequent of them, in order."""
+    often = np.flatnonzero(counts >= max(_SPIKE_COUNT, _SPIKE_SHARE * counts.sum()))
+    most = often[np.argsort(-counts[often], kind="stable")[:_MAX_SPIKES]]
+    chosen: NDArray[Any] = distinct[np.sort(most)]
+    return chosen
+
+
+def _with_codes_of_their_own(spikes: NDArray[Any], variable: Variable) -> tuple[float, ...]:
+    """Leave out spikes that single precision cannot tell from the one before."""
+    values = tuple(float(value) for value in spikes)
+    codes = replace(variable, spikes=values).spike_codes
+    return tuple(value for n, value in enumerate(values) if codes[n] not in codes[:n])
+
+
+def _ordinal(column: Column) -> Variable:
+    """Return an ordinal; many levels are placed by where the codes lie."""
+    low, high = int(column.values.min()), int(column.values.max())
+    variable = Variable(column.name, "ordinal", low=low, high=high, dtype=column.dtype, unit=column.unit)
+    if high - low + 1 <= _MANY_LEVELS:
+        return variable
+    location, scale = _moments(column.values.astype(np.float64) - low)
+    return replace(variable, location=float(location), scale=float(scale))
 
 
 def _with_levels(column: Column, kind: Kind, levels: tuple[Any, ...]) -> Variable:
-    return Variable(column.name, kind, levels=levels, dtype=column.dtype)
+    """Return a variable with levels, which reserves a share for others unless these are all there can be."""
+    if len(levels) == 1 and not column.categories:
+        return _constant(column.name, levels[0], len(column.values), column.dtype, column.unit)
+    complete = bool(column.categories) or column.family == "boolean" or levels == (0, 1)
+    reserved = 0.0 if complete else 1 / (len(column.values) + 1)
+    return Variable(column.name, kind, levels=levels, dtype=column.dtype, reserved=reserved, unit=column.unit)
+
+
+def _constant(name: str, level: Any, n: int, dtype: str, unit: Unit = "") -> Variable:
+    reserved = min(_RESERVED_BY_CONSTANT, 1 / (n + 1))
+    return Variable(name, "categorical", levels=(level,), dtype=dtype, reserved=reserved, unit=unit)
+
+
+# ---------------------------------------------------------------- columns that name rows
+
+
+def names_rows(column: Column) -> bool:
+    """Whether a text column has so many levels that they name rows instead of describing them."""
+    if column.family != "text":
+        return False
+    return len(set(column.values)) > max(_MAX_TEXT_LEVELS, len(column.values) / 2)
+
+
+def _refuse_identifier(column: Column) -> NoReturn:
+    n_levels, n = len(set(column.values)), len(column.values)
+    raise DataError(
+        f"column {column.name!r} holds {n_levels} different texts in {n} rows, as names and identifiers do, "
+        f"which no model can learn from: drop it, or declare its kind, {_as_categorical(column.name)}"
+    )
+
+
+def _warn_of_identifier(column: Column, variable: Variable) -> None:
+    """Say so where every row has a text or an integer of its own."""
+    n = len(column.values)
+    if n < _LEAST_IDENTIFIED or variable.kind == "continuous" or column.unit or column.family == "category":
+        return
+    if len(set(column.values.tolist())) == n:
+        warnings.warn(
+            f"column {column.name!r} has a different value in every row, as identifiers do: "
+            "drop it, unless it tells more about a row than which one it is",
+            stacklevel=2,
+        )
 
 
 def _levels(column: Column) -> tuple[Any, ...]:
@@ -261,8 +369,7 @@ def _refuse_numbers_in_text(column: Column) -> None:
     numeric = [_parses_as_number(value) for value in column.values]
     if 2 * sum(numeric) <= len(numeric):
         return
-    declared = f"kinds={{{column.name!r}: 'categorical'}} or --kind {column.name}=categorical"
-    remedy = f"clean the column, or declare its kind, {declared}"
+    remedy = f"clean the column, or declare its kind, {_as_categorical(column.name)}"
     if all(numeric):
         raise DataError(
             f"column {column.name!r} holds numbers written as text: convert it to numbers, or {remedy}"
@@ -272,6 +379,10 @@ def _refuse_numbers_in_text(column: Column) -> None:
         f"column {column.name!r} holds text among numbers: {column.values[row]!r} in row {column.row(row)} "
         f"({len(numeric) - sum(numeric)} such in the column): {remedy}"
     )
+
+
+def _as_categorical(name: str) -> str:
+    return f"kinds={{{name!r}: 'categorical'}} or --kind {name}=categorical"
 
 
 def _refuse_mixture(column: Column) -> None:
@@ -322,6 +433,7 @@ def _declared_categorical(column: Column) -> Variable:
 
 
 def _declared_ordinal(column: Column) -> Variable:
+    column = _in_days(column)
     _require_numbers(column, "ordinal")
     wrong = column.values != np.rint(column.values)
     if wrong.any():
@@ -335,7 +447,7 @@ def _declared_ordinal(column: Column) -> Variable:
         raise DataError(
             f"column {column.name!r} spans {low:g} to {high:g}, too wide for an ordinal: use continuous"
         )
-    return Variable(column.name, "ordinal", low=int(low), high=int(high), dtype=column.dtype)
+    return _ordinal(column)
 
 
 def _declared_continuous(column: Column) -> Variable:
@@ -346,7 +458,7 @@ def _declared_continuous(column: Column) -> Variable:
             "so it has no density: drop it, or leave out its kind"
         )
     location, scale = _moments(column.values)
-    return _continuous(column.name, float(location), float(scale), column.dtype)
+    return replace(_continuous(column.name, float(location), float(scale), column.dtype), unit=column.unit)
 
 
 def _require_numbers(column: Column, kind: Kind) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from chainrule.errors import DataError
 from chainrule.schema.coding import LARGEST_CODE
+from chainrule.schema.dates import number_of_date
 from chainrule.schema.tables import is_missing
 from chainrule.schema.variables import Variable, quoted
 
@@ -88,9 +89,10 @@ def encode_value(value: Any, variable: Variable) -> float:
     plain = value.item() if isinstance(value, np.generic) else value
     if is_missing(plain):
         raise DataError(f"column {variable.name!r} is given without a value ({value}): leave the column out")
+    date = number_of_date(plain, variable.unit) if variable.unit else None
     if variable.kind in ("binary", "categorical"):
-        return float(_encode_level(plain, variable))
-    number = _as_number(plain)
+        return float(_encode_level(plain if date is None else date, variable))
+    number = _as_number(plain) if date is None else date
     if variable.kind == "ordinal":
         return _encode_ordinal(number, plain, variable)
     return _encode_continuous(number, plain, variable)

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chainrule.errors import DataError, ValueTypeError
-from chainrule.schema.variables import plain_level
+from chainrule.schema.dates import days_or_seconds, days_or_seconds_of_objects, is_date_type
+from chainrule.schema.variables import Unit, plain_level
 
 __all__ = ["Column", "Container", "Family", "Table", "is_missing", "read_table"]
 
@@ -18,6 +19,7 @@ Container = Literal["numpy", "pandas", "polars", "pyarrow"]
 Family = Literal["boolean", "integer", "float", "text", "category", "mixed"]
 
 _SUPPORTED = "a 2-D numpy array or a DataFrame (pandas, polars or pyarrow)"
+_FAMILY_OF_UNIT: dict[Unit, Family] = {"days": "integer", "seconds": "float"}
 _FAMILY_OF_DTYPE: dict[str, Family] = {"b": "boolean", "i": "integer", "u": "integer", "f": "float"}
 
 
@@ -27,7 +29,8 @@ class Column:
 
     ``values`` are boolean, integer or float numbers for these families, else Python objects.
     ``categories`` are the levels that a categorical dtype declares, in its order.
-    ``present`` says which of the n rows have a value; it is None where all have one.
+    ``present`` says which of the n rows have a value; it is None where all have one. ``unit`` is what
+    numbers that stand for dates count.
     """
 
     name: str
@@ -36,6 +39,7 @@ class Column:
     dtype: str
     categories: tuple[Any, ...] = ()
     present: NDArray[np.bool_] | None = None
+    unit: Unit = ""
 
     @property
     def is_numeric(self) -> bool:
@@ -232,6 +236,9 @@ def _object_column(name: str, values: NDArray[Any], dtype: str) -> Column:
     """Make a column of Python objects numeric where all of them are numbers."""
     missing = np.fromiter((is_missing(value) for value in values), dtype=bool, count=len(values))
     values, present = _without(missing, values)
+    if len(values) and all(is_date_type(kind) for kind in {type(value) for value in values}):
+        numbers, unit = days_or_seconds_of_objects(values, name)
+        return Column(name, numbers, _FAMILY_OF_UNIT[unit], dtype, (), present, unit)
     family = _family_of_objects(name, values)
     if family not in ("boolean", "integer", "float"):
         return Column(name, values, family, dtype, (), present)
@@ -358,10 +365,13 @@ def _complete_column(series: Any, token: str) -> Column:
         return Column(name, _objects(series), "category", token, categories)
     if dtype == nw.String:
         return Column(name, _objects(series), "text", token)
+    if isinstance(dtype, (nw.Date, nw.Datetime)):
+        numbers, unit = days_or_seconds(series)
+        return Column(name, numbers, _FAMILY_OF_UNIT[unit], token, (), None, unit)
     if dtype.is_temporal():
         raise DataError(
-            f"column {name!r} holds dates or times ({dtype}), which are not modelled yet: "
-            "drop it or turn it into numbers, such as days since a date"
+            f"column {name!r} holds times of day or durations ({dtype}), which are not modelled: "
+            "drop it or turn it into numbers, such as seconds"
         )
     raise DataError(
         f"column {name!r} has dtype {dtype}, which is not supported: convert it to numbers or text"
@@ -390,6 +400,7 @@ def _dtype_token(series: Any) -> str:
     if implementation == "pyarrow":
         return str(native.type)
     if implementation == "polars":
-        return str(type(native.dtype).__name__)
+        name = str(type(native.dtype).__name__)
+        return f"Datetime[{native.dtype.time_unit}, {native.dtype.time_zone}]" if name == "Datetime" else name
     token = str(native.dtype)
     return f"{token}[ordered]" if token == "category" and native.cat.ordered else token
