@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
+    from chainrule.fidelity import Resemblance
     from chainrule.training import History
 
 __all__ = [
@@ -220,6 +221,8 @@ class Comparison:
         Time of the whole comparison.
     notes : list of str
         One line for each thing that the reader must know, such as a model that was left out and why.
+    resemblance : Resemblance or None
+        How rows drawn from each model compare with real ones; None where rows are no table.
     """
 
     dataset: str
@@ -239,6 +242,7 @@ class Comparison:
     test_rows: Any
     seconds: float
     notes: list[str] = field(default_factory=list)
+    resemblance: Resemblance | None = None
 
     def ranked(self) -> list[ModelResult]:
         """Return the results, highest mean test log-likelihood first."""
@@ -284,6 +288,7 @@ class Comparison:
             "random_state": self.random_state,
             "seconds": _finite(self.seconds),
             "notes": list(self.notes),
+            "synthetic": None if self.resemblance is None else self.resemblance.to_dict(),
         }
 
     def _result_to_dict(self, result: ModelResult) -> dict[str, Any]:

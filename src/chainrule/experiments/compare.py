@@ -17,6 +17,7 @@ from chainrule.errors import DataError, FitInterrupted, KindError
 from chainrule.estimators.base import DensityEstimator
 from chainrule.evaluation import Comparison, ModelResult
 from chainrule.experiments.models import MODELS
+from chainrule.experiments.synthetic import measure_samples
 from chainrule.report import write_report
 from chainrule.report.rows import take_rows
 from chainrule.schema import Schema
@@ -99,6 +100,7 @@ def compare(
             notes.append(f"{MODELS[name].title} is left out: {error}")
     if not results:
         raise DataError(f"none of the models can model these columns. {' '.join(notes)}")
+    resemblance = measure_samples(dataset, results, random_state)
     comparison = Comparison(
         dataset=dataset.name,
         description=dataset.description,
@@ -117,6 +119,7 @@ def compare(
         test_rows=dataset.test,
         seconds=time.perf_counter() - start,
         notes=notes,
+        resemblance=resemblance,
     )
     if folder is not None:
         _write(comparison, folder)

@@ -18,6 +18,7 @@ from chainrule.report.pages import render_page
 from chainrule.report.question_blocks import question_blocks
 from chainrule.report.rows import TextTable, pixel_shades, take_rows, text_table
 from chainrule.report.style import INK, Picture, drawing, model_colours
+from chainrule.report.synthetic_blocks import synthetic_blocks
 from chainrule.report.words import conclusion, is_lower_bound
 
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ def render_report(comparison: Comparison) -> str:
             "curves": plots.learning_curves(results, colours),
             "likelihoods": _likelihoods(comparison, colours),
             "samples": _samples(comparison, colours),
+            "synthetic": synthetic_blocks(comparison, colours),
             "leader": ranked[0].model if ranked else "",
             "extremes": _extremes(comparison, colours) if ranked else [],
             "questions": question_blocks(comparison, colours),

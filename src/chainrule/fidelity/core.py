@@ -1,0 +1,273 @@
+"""All measures of drawn rows against real ones."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chainrule.errors import DataError
+from chainrule.fidelity.associations import associations, frequent_levels
+from chainrule.fidelity.classification import Auc, choose_target, learnt_from
+from chainrule.fidelity.margins import Margin, margins_of
+from chainrule.fidelity.neighbours import TrainingRows
+
+if TYPE_CHECKING:
+    from chainrule.schema import Schema
+
+__all__ = ["Fidelity", "RealRows", "Resemblance"]
+
+Codes = NDArray[np.float32]
+
+_MAX_COLUMNS = 100  # of the matrix of associations
+_MAX_ASSOCIATED_ROWS = 5000
+_DISTANCES = 1e8  # between cells: half a second
+_MOST_NEIGHBOURS, _FEWEST_NEIGHBOURS = 1000, 50
+
+
+@dataclass(frozen=True, eq=False)
+class Fidelity:
+    """What some rows have in common with real test rows.
+
+    Attributes
+    ----------
+    codes : ndarray (n, D)
+        The rows; NaN where a cell is missing.
+    margins : tuple of Margin
+        The distance of each column.
+    associations : ndarray (D', D')
+        How strongly pairs of columns go together in these rows.
+    association_error : float
+        Mean absolute difference of that to the test rows, over all pairs.
+    copies : float
+        The share of rows that equal a training row in every cell.
+    distances : ndarray
+        The distance of some rows to their nearest training row.
+    auc : Auc or None
+        What a classifier that was trained on these rows achieves on the test rows; None without a target.
+    """
+
+    codes: Codes
+    margins: tuple[Margin, ...]
+    associations: NDArray[np.float64]
+    association_error: float
+    copies: float
+    distances: NDArray[np.float64]
+    auc: Auc | None
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows."""
+        return len(self.codes)
+
+    @property
+    def margin_error(self) -> float:
+        """Mean distance over columns."""
+        return _mean(np.array([margin.distance for margin in self.margins]))
+
+    @property
+    def distance(self) -> float:
+        """Median distance to the nearest training row."""
+        known = self.distances[~np.isnan(self.distances)]
+        return float(np.median(known)) if len(known) else math.nan
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the figures as JSON-safe values; NaN becomes None."""
+        return {
+            "n_rows": self.n_rows,
+            "margin_distance": _finite(self.margin_error),
+            "margins": {margin.column: _finite(margin.distance) for margin in self.margins},
+            "association_difference": _finite(self.association_error),
+            "copies": _finite(self.copies),
+            "nearest_distance": _finite(self.distance),
+            "auc": None if self.auc is None else _finite(self.auc.value),
+            "auc_standard_error": None if self.auc is None else _finite(self.auc.standard_error),
+        }
+
+
+class RealRows:
+    """Training and test rows of a table, against which drawn rows are measured.
+
+    Parameters
+    ----------
+    schema : Schema
+        Of the training rows.
+    train, test : array or DataFrame
+        The training rows are looked for among drawn rows, the test rows are compared with them.
+    target : str, int or None, default="auto"
+        The column that a classifier learns to predict. ``"auto"``: the last column of two to ten levels, if
+        there is one with enough rows; None: no classifier.
+    n_rows : int, optional
+        How many rows are drawn, and how many training rows stand beside them; by default as many as there
+        are training rows.
+    random_state : int
+
+    Raises
+    ------
+    DataError
+        If the target is not a column of levels.
+
+    Examples
+    --------
+    >>> from chainrule.schema import Schema
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.integers(0, 2, size=(200, 3)).astype(float)
+    >>> real = RealRows(Schema.infer(X[:100]), X[:100], X[100:], target=None)
+    >>> fidelity = real.measure(X[:100])
+    >>> fidelity.copies, fidelity.distance
+    (1.0, 0.0)
+    """
+
+    def __init__(
+        self,
+        schema: Schema,
+        train: Any,
+        test: Any,
+        *,
+        target: str | int | None = "auto",
+        n_rows: int | None = None,
+        random_state: int = 0,
+    ) -> None:
+        self.schema = schema
+        self.train: Codes = schema.encode(train, missing=True)
+        self.test: Codes = schema.encode(test, missing=True)
+        self.n_rows = min(n_rows or len(self.train), len(self.train))
+        self.random_state = random_state
+        self.target = self._target(target)
+        self.n_columns = min(schema.n_variables, _MAX_COLUMNS)
+        self._training_rows = TrainingRows(schema.variables, self.train)
+        self._levels = frequent_levels(schema.variables[: self.n_columns], self.train)
+        self.associations = self._associations(self.test)
+
+    @property
+    def target_name(self) -> str | None:
+        """The name of the column that a classifier learns to predict."""
+        return None if self.target is None else self.schema.names[self.target]
+
+    def measure(self, rows: Any) -> Fidelity:
+        """Return what drawn rows have in common with the test rows.
+
+        Where training rows have missing cells and none of `rows` has any, each first gets the holes of a
+        training row, drawn at random: a model that draws complete rows says nothing about holes.
+        """
+        codes = self._with_holes(self.schema.encode(rows, missing=True))
+        return self._measure(codes, self._training_rows.are_copies(codes), self._some(codes))
+
+    @cached_property
+    def real(self) -> Fidelity:
+        """What real rows have in common with the test rows: no model can be expected to do better.
+
+        Margins, associations and classifier are those of training rows, as many as are drawn; copies and
+        distances to training rows are those of the test rows.
+        """
+        codes = self._rows_of_training()
+        return self._measure(codes, self._training_rows.are_copies(self.test), self._some(self.test))
+
+    def _measure(self, codes: Codes, are_copies: NDArray[np.bool_], some: Codes) -> Fidelity:
+        variables, found = self.schema.variables, self._associations(codes)
+        pairs = np.triu_indices(self.n_columns, 1)
+        return Fidelity(
+            codes=codes,
+            margins=margins_of(variables, self.test, codes),
+            associations=found,
+            association_error=_mean(np.abs(found - self.associations)[pairs]),
+            copies=float(are_copies.mean()),
+            distances=self._training_rows.nearest(some),
+            auc=(
+                None
+                if self.target is None
+                else learnt_from(codes, self.test, variables, self.target, self.random_state)
+            ),
+        )
+
+    def _associations(self, codes: Codes) -> NDArray[np.float64]:
+        variables = self.schema.variables[: self.n_columns]
+        return associations(variables, codes[:_MAX_ASSOCIATED_ROWS, : self.n_columns], self._levels)
+
+    def _rows_of_training(self) -> Codes:
+        rng = np.random.default_rng(self.random_state)
+        rows: Codes = self.train[rng.permutation(len(self.train))[: self.n_rows]]
+        return rows
+
+    def _some(self, codes: Codes) -> Codes:
+        """Return so many rows that their neighbours are found quickly."""
+        most = int(np.clip(_DISTANCES // self.train.size, _FEWEST_NEIGHBOURS, _MOST_NEIGHBOURS))
+        rng = np.random.default_rng(self.random_state)
+        return codes if len(codes) <= most else codes[rng.permutation(len(codes))[:most]]
+
+    def _with_holes(self, codes: Codes) -> Codes:
+        if np.isnan(codes).any() or not np.isnan(self.train).any():
+            return codes
+        rng = np.random.default_rng(self.random_state)
+        like = rng.integers(len(self.train), size=len(codes))
+        return np.where(np.isnan(self.train[like]), np.float32(np.nan), codes)
+
+    def _target(self, target: str | int | None) -> int | None:
+        variables = self.schema.variables
+        if target == "auto":
+            return choose_target(variables, self.train, self.test)
+        if target is None:
+            return None
+        number = self.schema.names.index(target) if target in self.schema.names else target
+        if not isinstance(number, int) or not 0 <= number < len(variables):
+            raise DataError(f"there is no column {target!r} to predict")
+        if not variables[number].levels:
+            raise DataError(
+                f"column {variables[number].name!r} is {variables[number].kind}: a classifier needs a "
+                "binary or categorical column to predict"
+            )
+        return number
+
+
+@dataclass(frozen=True, eq=False)
+class Resemblance:
+    """How the rows that models draw compare with real rows of a table.
+
+    Attributes
+    ----------
+    n_rows : int
+        How many rows each model drew, and how many training rows stand beside them.
+    target : str or None
+        The column that classifiers predict.
+    columns : tuple of str
+        Those of the matrices of associations.
+    associations : ndarray (D', D')
+        How strongly pairs of columns go together in the test rows.
+    test : ndarray (m, D)
+        Codes of the test rows.
+    real : Fidelity
+        The same measures of real rows.
+    models : mapping of str to Fidelity
+        By the name of the model.
+    """
+
+    n_rows: int
+    target: str | None
+    columns: tuple[str, ...]
+    associations: NDArray[np.float64]
+    test: Codes
+    real: Fidelity
+    models: Mapping[str, Fidelity]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the figures as JSON-safe values under keys that stay stable."""
+        return {
+            "n_rows": self.n_rows,
+            "target": self.target,
+            "real": self.real.to_dict(),
+            "models": {name: fidelity.to_dict() for name, fidelity in self.models.items()},
+        }
+
+
+def _mean(values: NDArray[np.float64]) -> float:
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if len(known) else math.nan
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

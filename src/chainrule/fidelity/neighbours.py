@@ -1,0 +1,92 @@
+"""Whether drawn rows are copies of training rows, and how near to them they lie."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chainrule.fidelity.margins import is_number
+
+if TYPE_CHECKING:
+    from chainrule.schema import Variable
+
+__all__ = ["TrainingRows"]
+
+Codes = NDArray[np.floating]
+
+_BLOCK = 4_000_000  # distances that are held at once
+
+
+class TrainingRows:
+    """The rows that were learnt from, to look up others among them.
+
+    Parameters
+    ----------
+    variables : sequence of Variable
+    codes : ndarray (n, D)
+        NaN where a cell is missing.
+    """
+
+    def __init__(self, variables: Sequence[Variable], codes: Codes) -> None:
+        self._numeric = [is_number(variable) for variable in variables]
+        self._sorted = [
+            np.sort(codes[:, d][~np.isnan(codes[:, d])]) if numeric else None
+            for d, numeric in enumerate(self._numeric)
+        ]
+        self._places = self._to_places(codes)
+        self._known = set(_keys(codes))
+
+    def are_copies(self, codes: Codes) -> NDArray[np.bool_]:
+        """Return which rows equal a training row in every cell; missing equals missing only."""
+        return np.fromiter((key in self._known for key in _keys(codes)), dtype=bool, count=len(codes))
+
+    def nearest(self, codes: Codes) -> NDArray[np.float64]:
+        """Return the distance of each row to its nearest training row, from 0 to 1.
+
+        It is the mean over the columns that both rows have (Gower 1971): 1 for different levels, for numbers
+        the share of the training rows that lies between them. NaN where no column is shared.
+        """
+        places = self._to_places(codes)
+        step = max(1, _BLOCK // len(self._places))
+        parts = [self._nearest_of(places[start : start + step]) for start in range(0, len(places), step)]
+        return np.concatenate(parts) if parts else np.empty(0)
+
+    def _nearest_of(self, places: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Return the distances of a block of rows, small enough to hold those to all training rows."""
+        total = np.zeros((len(places), len(self._places)), dtype=np.float32)
+        apart = np.empty_like(total)
+        for d, numeric in enumerate(self._numeric):
+            mine, theirs = places[:, d, None], self._places[None, :, d]
+            np.subtract(mine, theirs, out=apart)
+            if numeric:
+                np.abs(apart, out=apart)
+            else:
+                np.not_equal(apart, 0, out=apart)
+            if np.isnan(mine).any() or np.isnan(theirs).any():
+                np.copyto(apart, 0, where=np.isnan(mine) | np.isnan(theirs))
+            total += apart
+        shared = (~np.isnan(places)).astype(np.float32) @ (~np.isnan(self._places)).astype(np.float32).T
+        with np.errstate(invalid="ignore", divide="ignore"):
+            distances = np.where(shared > 0, total / shared, np.inf).min(axis=1)
+        return np.where(np.isinf(distances), np.nan, distances).astype(np.float64)
+
+    def _to_places(self, codes: Codes) -> NDArray[np.float32]:
+        """Return numbers as the share of the training rows below them, from 0 to 1; levels as they are."""
+        places = codes.astype(np.float32)
+        for d, values in enumerate(self._sorted):
+            if values is not None and len(values):
+                there = ~np.isnan(codes[:, d])
+                mine = codes[there, d]
+                below = np.searchsorted(values, mine, "left") + np.searchsorted(values, mine, "right")
+                places[there, d] = below / (2 * len(values))
+        return places
+
+
+def _keys(codes: Codes) -> list[bytes]:
+    """Return rows as bytes that are equal where all cells are."""
+    rows = np.ascontiguousarray(codes, dtype=np.float32) + np.float32(0)  # there is one zero only
+    rows[np.isnan(rows)] = np.nan
+    return [row.tobytes() for row in rows]

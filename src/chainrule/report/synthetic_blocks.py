@@ -1,0 +1,185 @@
+"""The part of a report that asks whether drawn rows can stand in for real ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from chainrule.report.blocks import Block, Group
+from chainrule.report.numbers import count, decimals_for, number, with_error
+from chainrule.report.rows import TextTable
+from chainrule.report.synthetic_plots import (
+    association_maps,
+    classifier_areas,
+    margin_panels,
+    nearest_rows,
+    panel_columns,
+)
+
+if TYPE_CHECKING:
+    from chainrule.evaluation import Comparison
+    from chainrule.fidelity import Fidelity, Resemblance
+
+__all__ = ["synthetic_blocks"]
+
+
+def synthetic_blocks(comparison: Comparison, colours: Mapping[str, str]) -> list[Block]:
+    """Return what drawn rows have in common with real ones; nothing where that was not measured.
+
+    Parameters
+    ----------
+    comparison : Comparison
+    colours : mapping of model name to colour
+    """
+    found = comparison.resemblance
+    if found is None:
+        return []
+    leader = comparison.ranked()[0]
+    schema, model = leader.estimator.schema_, leader.model
+    order = [result.model for result in comparison.ranked()]
+    drawn, colour = found.models[model], colours[model]
+    n_shown = len(panel_columns(drawn))
+    text = "Grey: real test rows; coloured: drawn rows. The number is the distance of the two distributions."
+    if n_shown < schema.n_variables:
+        text += f" The {n_shown} columns furthest apart, of {schema.n_variables}."
+    if any(not variable.levels for variable in schema.variables):
+        text += " Where one bar holds more than half of the rows, heights are square roots."
+    pairs = (
+        "Each cell is a pair of columns: blue to orange from −1 to 1 for two numbers (correlation of their "
+        "ranks), from 0 up where a column has levels (Cramér's V, correlation ratio; corrected for chance)."
+    )
+    if len(found.columns) < schema.n_variables:
+        pairs += f" The first {len(found.columns)} of {schema.n_variables} columns."
+    pictures = [
+        nearest_rows(
+            found,
+            order,
+            colours,
+            title="How near to training rows",
+            caption="Distance: mean over columns; 1 for different levels, for numbers the share of training "
+            "rows between them. A curve left of that of real test rows tells of copies, or nearly so.",
+        ),
+        classifier_areas(
+            found,
+            order,
+            colours,
+            title=f"Classifiers of {found.target}, by what they were trained on",
+            caption="The bars span two standard errors either way, over the same test rows.",
+        ),
+    ]
+    return [
+        Block(text=_summary(found, model), groups=_groups(found, order)),
+        Block(text=_reading(found)),
+        Block(
+            title=f"{model}: columns one by one",
+            text=text,
+            pictures=[margin_panels(schema, found.test, drawn, model, colour)],
+            layout="wide",
+        ),
+        Block(
+            title=f"{model}: pairs of columns",
+            text=pairs,
+            pictures=[association_maps(found, model)],
+            layout="wide",
+        ),
+        Block(
+            title="Copies, and what can be learnt",
+            pictures=[picture for picture in pictures if picture is not None],
+            layout="panels two",
+        ),
+    ]
+
+
+def _summary(found: Resemblance, model: str) -> str:
+    """Say what rows of the leading model are good for."""
+    drawn, real = found.models[model], found.real
+    copies = round(drawn.copies * drawn.n_rows)
+    equal = "none equals" if copies == 0 else "1 equals" if copies == 1 else f"{count(copies)} equal"
+    sentences = []
+    if drawn.auc is not None and real.auc is not None:
+        gap = drawn.auc.difference(real.auc)
+        decimals = max(3, decimals_for(gap.standard_error))
+        sentences.append(
+            f"A classifier of {found.target} that was trained on rows drawn from {model} reaches an area "
+            f"under the ROC curve (AUC) of {with_error(drawn.auc.value, drawn.auc.standard_error, 3)} on the "
+            f"real test rows; trained on as many real rows, "
+            f"{with_error(real.auc.value, real.auc.standard_error, 3)} (paired difference "
+            f"{with_error(gap.mean, gap.standard_error, decimals)})."
+        )
+    sentences.append(
+        f"Of {count(drawn.n_rows)} rows drawn from {model}, {equal} a training row in every cell "
+        f"({_percent(drawn.copies)}); of the real test rows {_percent(real.copies)} do."
+    )
+    return " ".join(sentences)
+
+
+def _reading(found: Resemblance) -> str:
+    """Say how the figures of the table came about."""
+    sentences = [
+        f"Each model drew {count(found.n_rows)} rows. Columns: mean distance of their distributions to the "
+        "test rows, total variation for levels and Kolmogorov-Smirnov for numbers. Pairs: mean absolute "
+        "difference of their association to the test rows. Copies: rows that equal a training row. "
+        "Nearest: median distance to the nearest training row. The first line says what real rows achieve: "
+        "as many training rows for columns, pairs and AUC, the test rows for copies and nearest."
+    ]
+    if found.target is None:
+        sentences.append("No column has two to ten levels with enough rows to train a classifier of it.")
+    else:
+        sentences.append(
+            f"AUC: gradient-boosted trees predict {found.target}, the last column of two to ten levels with "
+            "enough rows, from all others; of several levels, the mean of each against the rest."
+        )
+    if _has_holes(found):
+        sentences.append(
+            "Models draw complete rows; each gets the missing cells of a training row drawn at random. "
+            "Missing cells are left out of distances and associations; the trees take them as they are."
+        )
+    return " ".join(sentences)
+
+
+def _has_holes(found: Resemblance) -> bool:
+    return bool(np.isnan(found.real.codes).any())
+
+
+def _groups(found: Resemblance, order: list[str]) -> list[Group]:
+    """Return the figures of real rows and of each model as rows of a table."""
+    names = ["", "columns", "pairs", "copies", "nearest"]
+    if found.target is not None:
+        names += ["AUC", "AUC, difference to real"]
+    rows = {"Real rows": [_cells("training and test rows", found.real, found)]}
+    rows["Drawn rows"] = [_cells(name, found.models[name], found) for name in order]
+    numeric = [False, *[True] * (len(names) - 1)]
+    return [Group(title, TextTable(names, cells, numeric, 0)) for title, cells in rows.items()]
+
+
+def _cells(name: str, fidelity: Fidelity, found: Resemblance) -> list[str]:
+    cells = [
+        name,
+        number(fidelity.margin_error, 3),
+        number(fidelity.association_error, 3),
+        _percent(fidelity.copies),
+        number(fidelity.distance, 3),
+    ]
+    if fidelity.auc is None or found.real.auc is None:
+        return cells
+    gap = fidelity.auc.difference(found.real.auc)
+    decimals = max(3, decimals_for(gap.standard_error))
+    return [
+        *cells,
+        with_error(fidelity.auc.value, fidelity.auc.standard_error, 3),
+        "–" if fidelity is found.real else with_error(gap.mean, gap.standard_error, decimals),
+    ]
+
+
+def _percent(share: float) -> str:
+    """Return a share with about two digits.
+
+    >>> _percent(0.0), _percent(0.00042), _percent(0.137)
+    ('0 %', '0.042 %', '13.7 %')
+    """
+    if share == 0:
+        return "0 %"
+    decimals = 1 if share >= 0.01 else 2 if share >= 0.001 else 3
+    return f"{100 * share:.{decimals}f} %"
