@@ -17,6 +17,7 @@ from benchmarks.mnist import mnist
 from benchmarks.peers import peers
 from benchmarks.questions import questions
 from benchmarks.scaling import scaling
+from benchmarks.synthetic import synthetic
 from benchmarks.tables import Row
 from benchmarks.works import sampling, scoring, start_up, training
 
@@ -28,6 +29,7 @@ _GROUPS: dict[str, Callable[[argparse.Namespace], Iterator[Row]]] = {
     "scoring": lambda arguments: scoring(arguments.runs),
     "questions": lambda arguments: questions(arguments.runs),
     "imputation": lambda arguments: imputation(arguments.checkpoint),
+    "synthetic": lambda arguments: synthetic(),
     "peers": lambda arguments: peers(arguments.runs),
     "memory": lambda arguments: memory(),
     "scaling": lambda arguments: scaling(arguments.runs),

@@ -135,7 +135,7 @@ class RealRows:
     ) -> None:
         self.schema = schema
         self.train: Codes = schema.encode(train, missing=True)
-        self.test: Codes = schema.encode(test, missing=True)
+        self.test: Codes = schema.encode(test, missing=True, unseen=math.nan)
         self.n_rows = min(n_rows or len(self.train), len(self.train))
         self.random_state = random_state
         self.target = self._target(target)
@@ -155,7 +155,7 @@ class RealRows:
         Where training rows have missing cells and none of `rows` has any, each first gets the holes of a
         training row, drawn at random: a model that draws complete rows says nothing about holes.
         """
-        codes = self._with_holes(self.schema.encode(rows, missing=True))
+        codes = self._with_holes(self.schema.encode(rows, missing=True, unseen=math.nan))
         return self._measure(codes, self._training_rows.are_copies(codes), self._some(codes))
 
     @cached_property
