@@ -30,6 +30,8 @@ DISCRETE = KINDS[:3]
 FAMILIES = ("nade", "made", "made-any", "orderless")
 ANY_ORDER = FAMILIES[2:]
 # Activations with a gradient everywhere: where a path exists, its gradient is not zero by chance.
+# Codes of continuous variables that may have a probability each.
+SPIKES = ((), (), (0.5,), (-0.25, 1.0))
 SMOOTH = ("sigmoid", "tanh", "elu", "silu", "gelu")
 
 
@@ -52,6 +54,7 @@ class Spec:
     n_components: int = 2
     mixture: str = "gaussian"
     encoding: str = "onehot"
+    spikes: tuple[tuple[float, ...], ...] | None = None
     seed: int = 0
 
     @property
@@ -70,6 +73,7 @@ def specs(
     direct: bool | None = None,
     max_members: int = 3,
     encodings: Sequence[str] = ENCODINGS,
+    spikes: Sequence[tuple[float, ...]] = SPIKES,
 ) -> st.SearchStrategy[Spec]:
     """Return random models' descriptions; `context` and `direct` fix what they name."""
 
@@ -98,6 +102,7 @@ def specs(
             n_components=draw(st.integers(1, 3)),
             mixture=draw(st.sampled_from(sorted(MIXTURES))),
             encoding=draw(st.sampled_from(encodings)),
+            spikes=tuple(draw(st.sampled_from(spikes)) if kind == "continuous" else () for kind in row),
             seed=draw(st.integers(0, 2**31 - 1)),
         )
 
@@ -109,8 +114,8 @@ def build(
 ) -> AutoregressiveModel:
     """Return the model, its weights normal with the given scale over the root of a layer's inputs."""
     generator = torch.Generator().manual_seed(spec.seed)
-    conditionals = Conditionals(spec.kinds, spec.n_levels, spec.n_components, spec.mixture)
-    encoding = InputEncoding(spec.kinds, spec.n_levels, spec.encoding)
+    conditionals = Conditionals(spec.kinds, spec.n_levels, spec.n_components, spec.mixture, spec.spikes)
+    encoding = InputEncoding(spec.kinds, spec.n_levels, spec.encoding, spec.spikes)
     orders = random_orders(spec.n_variables, spec.n_orderings, generator)
     if spec.natural:
         orders[0] = natural_order(spec.n_variables)
@@ -173,7 +178,7 @@ def randomize(model: AutoregressiveModel, generator: torch.Generator, scale: flo
 
 
 def random_rows(spec: Spec, n: int, seed: int = 1, dtype: torch.dtype = torch.float64) -> Tensor:
-    """Return codes (n, D)."""
+    """Return codes (n, D); of variables that have spikes, about half of them are one."""
     generator = torch.Generator().manual_seed(seed)
     columns = [
         torch.randn(n, generator=generator, dtype=dtype)
@@ -181,6 +186,11 @@ def random_rows(spec: Spec, n: int, seed: int = 1, dtype: torch.dtype = torch.fl
         else torch.randint(levels, (n,), generator=generator).to(dtype)
         for levels in spec.n_levels
     ]
+    for d, codes in enumerate(spec.spikes or ()):
+        if codes:
+            choice = torch.randint(2 * len(codes), (n,), generator=generator)
+            for j, code in enumerate(codes):
+                columns[d][choice == j] = code
     return torch.stack(columns, dim=1)
 
 

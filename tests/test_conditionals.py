@@ -20,7 +20,9 @@ from chainrule.conditionals import (
     MixtureOfGaussians,
     MixtureOfLaplaces,
     MixtureOfLogistics,
+    SpikedMixture,
 )
+from chainrule.conditionals.spiked import padded_spikes
 from strategies import KINDS
 
 SEEDS = st.integers(0, 10**6)
@@ -174,6 +176,90 @@ def test_level_probabilities_of_variables_with_different_numbers_of_levels():
     assert probabilities.shape == (4, 2, 5)
     torch.testing.assert_close(probabilities.sum(-1), torch.ones(4, 2, dtype=torch.float64))
     assert not probabilities[:, 0, 3:].any()
+
+
+# ---------------------------------------------------------------- spikes
+
+
+def spiked(mixture="gaussian", spikes=((-0.4, 1.5),), n_components=3):
+    return SpikedMixture(MIXTURES[mixture](n_components), padded_spikes(spikes))
+
+
+@each_mixture
+@given(SEEDS, st.sampled_from([1, 3]))
+@settings(max_examples=10)
+def test_masses_of_spikes_and_the_density_elsewhere_make_one(mixture, seed, n_components):
+    family = spiked(mixture, n_components=n_components)
+    params = random_params(family, 1, seed, scale=0.7)
+    t = torch.linspace(-1, 1, 40_001, dtype=torch.float64)[1:-1, None]
+    x, weight = t / (1 - t**2), (1 + t**2) / (1 - t**2) ** 2 * (t[1] - t[0])
+    density = float((family.log_prob(x, params).exp() * weight).sum())
+    masses = family.log_prob(torch.tensor([[-0.4], [1.5]], dtype=torch.float64), params).exp()
+    parts = params[0, 0, :3].softmax(-1)
+    torch.testing.assert_close(masses.flatten(), parts[1:])
+    assert density == pytest.approx(float(parts[0]), abs=1e-4)
+
+
+@each_mixture
+@given(SEEDS)
+@settings(max_examples=10)
+def test_draws_fall_on_spikes_and_elsewhere_as_the_distribution_says(mixture, seed):
+    family = spiked(mixture)
+    params = random_params(family, 1, seed).expand(6000, -1, -1)
+    uniforms = torch.rand(6000, 1, 2, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    drawn = family.sample(params, uniforms)
+    chances = params[0, 0, :3].softmax(-1).numpy()
+    on = [int((drawn == code).sum()) for code in (-0.4, 1.5)]
+    counts = np.array([6000 - sum(on), *on])
+    few = chances * 6000 < 5
+    if few.sum() < 2:
+        assert stats.chisquare(counts, chances * 6000).pvalue > 1e-5
+    rest = drawn[~family.is_spike(drawn).any(-1)]
+    mixture_params = params[:1, :, 3:].expand(len(rest), -1, -1)
+    below = family.mixture.cdf(rest[:, None], mixture_params).flatten()
+    assert stats.kstest(below, "uniform").pvalue > 1e-5
+    # The mean of the draws, and the distribution function just before and at a spike.
+    error = float(drawn.std()) / 6000**0.5
+    assert float(drawn.mean()) == pytest.approx(float(family.mean(params)[0, 0]), abs=5 * error)
+    at, before = (
+        family.cdf(torch.full((1, 1), x, dtype=torch.float64), params[:1]) for x in (1.5, 1.5 - 1e-12)
+    )
+    assert float(at - before) == pytest.approx(chances[2], abs=1e-9)
+
+
+def test_the_mode_is_a_spike_where_no_other_part_is_more_probable():
+    family = spiked(n_components=1)
+    params = torch.tensor(
+        [[[0.0, 1.0, 0.5, 7.0, 0.0]], [[2.0, 1.0, 0.5, 7.0, 0.0]], [[0.0, 1.0, 1.5, 7.0, 0.0]]]
+    )
+    assert family.mode(params).flatten().tolist() == pytest.approx([-0.4, 7.0, 1.5])
+
+
+def test_variables_with_different_numbers_of_spikes_share_a_group():
+    spikes = [(0.5,), (), (-1.0, 0.25, 2.0)]
+    conditionals = Conditionals(["continuous"] * 3, [None] * 3, 2, spikes=spikes)
+    assert torch.tensor(conditionals.starts).diff().tolist() == [8, 6, 10]
+    outputs = torch.randn(6, 24, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    outputs.requires_grad_()
+    x = torch.tensor([[0.5, 0.1, -1.0], [0.1, 0.5, 0.25], [0.2, 0.3, 2.0], [1, 2, 0.5]] * 2)[:6].double()
+    log_prob = conditionals.log_prob(x, outputs)
+    (gradient,) = torch.autograd.grad(log_prob.sum(), outputs)
+    assert gradient.isfinite().all()
+    for d in range(3):
+        params = outputs[:, None, conditionals.starts[d] : conditionals.starts[d + 1]]
+        alone = conditionals.of_variable(d).log_prob(x[:, d, None], params).squeeze(1)
+        torch.testing.assert_close(log_prob[:, d], alone)
+
+
+def test_spikes_start_from_their_frequencies():
+    rng = np.random.default_rng(0)
+    x = np.where(rng.random(1000) < 0.3, 0.5, rng.normal(size=1000))
+    conditionals = Conditionals(["continuous"] * 2, [None] * 2, 5, spikes=[(0.5,), (0.5, 3.0)])
+    codes = torch.from_numpy(np.stack([x, np.full(1000, 3.0)], 1)).float()
+    outputs = conditionals.marginal_params(codes)
+    assert outputs.isfinite().all()
+    masses = conditionals.log_prob(torch.tensor([[0.5, 3.0]]), outputs[None]).exp().flatten()
+    assert masses.tolist() == pytest.approx([(x == 0.5).mean(), 1.0], abs=0.002)
 
 
 # ---------------------------------------------------------------- mixtures

@@ -58,11 +58,13 @@ def integral(model, spec, n_points=20_001):
     """Integrate the density over its one or two variables; x = t / (1 - t^2) covers the line."""
     context = random_context(spec, 1)
     axes = []
-    for levels in spec.n_levels:
+    for levels, spikes in zip(spec.n_levels, spec.spikes or ((),) * spec.n_variables, strict=True):
         if levels is None:
             t = torch.linspace(-1, 1, n_points + 2, dtype=torch.float64)[1:-1]
-            x = t / (1 - t**2)
-            axes.append((x, (1 + t**2) / (1 - t**2) ** 2 * (t[1] - t[0])))
+            x, weight = t / (1 - t**2), (1 + t**2) / (1 - t**2) ** 2 * (t[1] - t[0])
+            # A spike has a probability, which counts once.
+            spikes = torch.tensor(spikes, dtype=torch.float64)
+            axes.append((torch.cat([x, spikes]), torch.cat([weight, torch.ones_like(spikes)])))
         else:
             axes.append((torch.arange(levels).double(), torch.ones(levels, dtype=torch.float64)))
     rows = torch.cartesian_prod(*(x for x, _ in axes)).view(-1, len(axes))
@@ -88,7 +90,9 @@ TWO = st.sampled_from(
 @settings(max_examples=25)
 def test_one_continuous_beside_one_discrete_variable_integrates_to_one(spec, kinds):
     levels = {"binary": 2, "categorical": 3, "ordinal": 4, "continuous": None}
-    spec = Spec(**{**vars(spec), "kinds": kinds, "n_levels": tuple(levels[k] for k in kinds)})
+    spikes = tuple(spec.spikes[0] if kind == "continuous" else () for kind in kinds)
+    changed = {"kinds": kinds, "n_levels": tuple(levels[k] for k in kinds), "spikes": spikes}
+    spec = Spec(**{**vars(spec), **changed})
     assert integral(build(spec, scale=0.5), spec) == pytest.approx(1, abs=2e-3)
 
 
@@ -96,7 +100,8 @@ def test_one_continuous_beside_one_discrete_variable_integrates_to_one(spec, kin
 @settings(max_examples=8)
 def test_two_continuous_variables_integrate_to_one(spec):
     """Bounded activations and no direct connections keep the scales wide enough for the grid."""
-    spec = Spec(**{**vars(spec), "kinds": ("continuous",) * 2, "n_levels": (None, None)})
+    changed = {"kinds": ("continuous",) * 2, "n_levels": (None, None), "spikes": spec.spikes * 2}
+    spec = Spec(**{**vars(spec), **changed})
     assert integral(build(spec, scale=0.5), spec, n_points=401) == pytest.approx(1, abs=2e-3)
 
 
@@ -120,7 +125,7 @@ def strictly_before(order):
     return before
 
 
-UNENCODED = specs(("binary", "continuous"), max_variables=5)
+UNENCODED = specs(("binary", "continuous"), max_variables=5, spikes=[()])
 
 
 @given(UNENCODED)
@@ -139,7 +144,9 @@ def test_jacobian_equals_the_strict_order(spec):
         assert torch.equal(reached(model, spec, member), expected)
 
 
-@given(specs(("binary", "continuous"), max_variables=5, families=["made", "made-any"], direct=True))
+@given(
+    specs(("binary", "continuous"), max_variables=5, families=["made", "made-any"], direct=True, spikes=[()])
+)
 @settings(max_examples=20)
 def test_direct_connections_keep_every_dependency_of_narrow_layers(spec):
     model = build(Spec(**{**vars(spec), "hidden": (1,)}))

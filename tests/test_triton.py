@@ -171,6 +171,7 @@ def assert_samples_equal_step_by_step(model, n, context, uniforms=None):
         activations=tuple(ACTIVATIONS),
         max_members=2,
         families=("nade", "made", "made-any"),
+        spikes=[()],
     )
 )
 @settings(max_examples=30)

@@ -109,11 +109,11 @@ class AutoregressiveModel(nn.Module):
         return sample_on_gpu(network.gpu_network(member, context), plan, *draws)
 
     def _compiled(self) -> CompiledConditioner | None:
-        """Return the network if its compiled walks serve it where it is now."""
+        """Return the network if its compiled walks serve it where it is now, and draw from all families."""
         network = self.conditioner
-        if isinstance(network, CompiledConditioner) and network.is_sampled_compiled():
-            return network
-        return None
+        if not (isinstance(network, CompiledConditioner) and self.conditionals.is_drawn_compiled):
+            return None
+        return network if network.is_sampled_compiled() else None
 
     def _row_plan(self, order: Tensor) -> RowPlan:
         features = self.conditioner.encoding.feature_table

@@ -10,6 +10,7 @@ from chainrule.conditionals.mixtures import (
     MixtureOfLogistics,
 )
 from chainrule.conditionals.row import MIXTURES, Conditionals
+from chainrule.conditionals.spiked import SpikedMixture
 
 __all__ = [
     "MIXTURES",
@@ -22,4 +23,5 @@ __all__ = [
     "MixtureOfGaussians",
     "MixtureOfLaplaces",
     "MixtureOfLogistics",
+    "SpikedMixture",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from chainrule.conditionals.mixtures import (
     mixture_width,
     open_interval,
 )
+from chainrule.conditionals.spiked import SpikedMixture, padded_spikes
 from chainrule.kernels.sampling_cpu import FAMILIES, Draws
 
 __all__ = ["MIXTURES", "Conditionals"]
@@ -29,6 +31,9 @@ MIXTURES: dict[str, type[LocationScaleMixture]] = {
     "logistic": MixtureOfLogistics,
     "laplace": MixtureOfLaplaces,
 }
+
+# The kinds, and continuous variables with point masses, which have a family of their own.
+_FAMILY_NAMES = ("binary", "categorical", "ordinal", "continuous", "spiked")
 
 
 class Conditionals(nn.Module):
@@ -45,6 +50,8 @@ class Conditionals(nn.Module):
         Components of the conditional mixtures of ordinal and continuous variables.
     mixture : {"gaussian", "logistic", "laplace"}
         Component density of continuous variables.
+    spikes : sequence of sequences of float, length D, optional
+        Codes of continuous variables that have a probability each.
     """
 
     output_variable: Tensor
@@ -56,6 +63,7 @@ class Conditionals(nn.Module):
         n_levels: Sequence[int | None],
         n_components: int = 10,
         mixture: str = "gaussian",
+        spikes: Sequence[Sequence[float]] | None = None,
     ) -> None:
         super().__init__()
         if mixture not in MIXTURES:
@@ -66,6 +74,8 @@ class Conditionals(nn.Module):
         self.n_levels = tuple(n_levels)
         self.n_components = n_components
         self.mixture = mixture
+        self.spikes = tuple(tuple(codes) for codes in spikes or ((),) * len(self.kinds))
+        self._names = [self._family_name(d) for d in range(len(self.kinds))]
         widths = torch.tensor([self._width(d) for d in range(len(self.kinds))])
         self.starts = [0, *widths.cumsum(0).tolist()]
         self.n_outputs = self.starts[-1]
@@ -74,7 +84,11 @@ class Conditionals(nn.Module):
             "output_variable", torch.repeat_interleave(torch.arange(len(widths)), widths), persistent=False
         )
         self._make_groups()
-        self._alone: dict[tuple[str, int | None, torch.device], Conditional] = {}
+        self._alone: dict[tuple[Any, ...], Conditional] = {}
+
+    def _family_name(self, d: int) -> str:
+        """Return the kind of variable d, or "spiked"."""
+        return "spiked" if self.spikes[d] else self.kinds[d]
 
     def _width(self, d: int) -> int:
         """Return how many params variable d has."""
@@ -82,7 +96,8 @@ class Conditionals(nn.Module):
             return 1
         if self.kinds[d] == "categorical":
             return self._levels(d)
-        return mixture_width(self.n_components)
+        n_parts = 1 + len(self.spikes[d]) if self.spikes[d] else 0
+        return n_parts + mixture_width(self.n_components)
 
     def _levels(self, d: int) -> int:
         levels = self.n_levels[d]
@@ -90,33 +105,44 @@ class Conditionals(nn.Module):
             raise ValueError(f"variable {d} is {self.kinds[d]} and needs its number of levels")
         return levels
 
-    def _family(self, kind: str, variables: Sequence[int]) -> Conditional:
-        if kind == "binary":
+    def _family(self, name: str, variables: Sequence[int]) -> Conditional:
+        if name == "binary":
             return Bernoulli()
-        if kind == "categorical":
+        if name == "categorical":
             return Categorical(max(self._levels(d) for d in variables))
-        if kind == "ordinal":
+        if name == "ordinal":
             return DiscretizedLogistics(self.n_components, torch.tensor([self._levels(d) for d in variables]))
-        return MIXTURES[self.mixture](self.n_components)
+        mixture = MIXTURES[self.mixture](self.n_components)
+        if name == "continuous":
+            return mixture
+        return SpikedMixture(mixture, padded_spikes([self.spikes[d] for d in variables]))
 
     def _make_groups(self) -> None:
-        """Sort the variables by kind; each group knows its columns and gathers its params."""
-        present = [kind for kind in ("binary", "categorical", "ordinal", "continuous") if kind in self.kinds]
-        members = [[d for d, kind in enumerate(self.kinds) if kind == name] for name in present]
+        """Sort the variables by family; each group knows its columns and gathers its params."""
+        present = [name for name in _FAMILY_NAMES if name in self._names]
+        members = [[d for d, name in enumerate(self._names) if name == family] for family in present]
         self._members = members
         self.families = nn.ModuleList(self._family(*pair) for pair in zip(present, members, strict=True))
         self.n_uniforms = max(family.n_uniforms for family in self._families())
         for i, (family, variables) in enumerate(zip(self._families(), members, strict=True)):
-            start = torch.tensor([self.starts[d] for d in variables])[:, None]
-            width = torch.tensor([self._width(d) for d in variables])[:, None]
-            column = torch.arange(family.n_parameters)[None, :]
-            # Categories that a variable lacks point one past the outputs, where a logit of -inf stands.
-            index = torch.where(column < width, start + column, self.n_outputs)
+            index = torch.stack([self._index_of(d, family.n_parameters) for d in variables])
             self.register_buffer(f"_index_{i}", index, persistent=False)
             self.register_buffer(f"_variables_{i}", torch.tensor(variables), persistent=False)
         position = torch.argsort(torch.tensor([d for group in members for d in group]))
         self.register_buffer("position", position, persistent=False)
         self._contiguous = len(present) == 1 and len({self._width(d) for d in range(len(self.kinds))}) == 1
+
+    def _index_of(self, d: int, n_parameters: int) -> Tensor:
+        """Return where the params of variable d stand among the outputs, for a family of so many.
+
+        Categories and spikes that a variable lacks point one past the outputs, where a logit of -inf stands.
+        """
+        width = self._width(d)
+        n_logits = 1 + len(self.spikes[d]) if self.spikes[d] else width
+        index = torch.full((n_parameters,), self.n_outputs)
+        index[:n_logits] = self.starts[d] + torch.arange(n_logits)
+        index[n_parameters - (width - n_logits) :] = self.starts[d] + torch.arange(n_logits, width)
+        return index
 
     def _families(self) -> list[Conditional]:
         return [family for family in self.families if isinstance(family, Conditional)]
@@ -137,14 +163,20 @@ class Conditionals(nn.Module):
 
     def of_variable(self, d: int) -> Conditional:
         """Return the family of variable d alone, for params (n, 1, P_d)."""
-        key = (self.kinds[d], self.n_levels[d], self.output_variable.device)
+        device = self.output_variable.device
+        key = (self._names[d], self.n_levels[d], self.spikes[d], device)
         if key not in self._alone:
-            self._alone[key] = self._family(self.kinds[d], [d]).to(self.output_variable.device)
+            self._alone[key] = self._family(self._names[d], [d]).to(device)
         return self._alone[key]
 
     def sample_variable(self, d: int, params: Tensor, uniforms: Tensor) -> Tensor:
         """Return draws of variable d, (n,), from its params (n, P_d) and uniforms (n, U)."""
         return self.of_variable(d).sample(params[:, None], uniforms[:, None]).squeeze(1)
+
+    @property
+    def is_drawn_compiled(self) -> bool:
+        """Whether compiled samplers know all the families: they do not know spikes."""
+        return not any(self.spikes)
 
     @cached_property
     def draw_table(self) -> dict[str, np.ndarray]:

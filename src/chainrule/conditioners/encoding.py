@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from chainrule.conditionals.spiked import padded_spikes, spike_number
+
 __all__ = ["ENCODINGS", "InputEncoding"]
 
 ENCODINGS = ("onehot", "scaled", "raw")
@@ -17,6 +19,8 @@ ENCODINGS = ("onehot", "scaled", "raw")
 class InputEncoding(nn.Module):
     """The features (n, F) of codes (n, D): one per variable, or one per category.
 
+    Of a variable's features one is not zero: the value, or the indicator of its category or spike.
+
     Parameters
     ----------
     kinds : sequence of str, length D
@@ -24,19 +28,26 @@ class InputEncoding(nn.Module):
     encoding : {"onehot", "scaled", "raw"}
         Categorical variables as indicators, as codes on [-1, 1], or as bare codes. Ordinal variables are
         scaled to [-1, 1] unless the encoding is raw; binary and continuous codes are features as they are.
+    spikes : sequence of sequences of float, length D, optional
+        Codes of continuous variables that have an indicator each, in whatever encoding.
     """
 
     feature_variable: Tensor
 
     def __init__(
-        self, kinds: Sequence[str], n_levels: Sequence[int | None], encoding: str = "onehot"
+        self,
+        kinds: Sequence[str],
+        n_levels: Sequence[int | None],
+        encoding: str = "onehot",
+        spikes: Sequence[Sequence[float]] | None = None,
     ) -> None:
         super().__init__()
         if encoding not in ENCODINGS:
             raise ValueError(f"encoding must be one of {', '.join(ENCODINGS)}, got {encoding!r}")
         self.n_variables = len(kinds)
         onehot = [kind == "categorical" and encoding == "onehot" for kind in kinds]
-        widths = [(n_levels[d] or 1) if onehot[d] else 1 for d in range(len(kinds))]
+        spikes = spikes or [()] * len(kinds)
+        widths = [(n_levels[d] or 1) if onehot[d] else 1 + len(spikes[d]) for d in range(len(kinds))]
         self.starts = [0, *torch.tensor(widths).cumsum(0).tolist()]
         self.n_features = self.starts[-1]
         self.is_onehot = tuple(onehot)
@@ -51,7 +62,9 @@ class InputEncoding(nn.Module):
         self.register_buffer("_shift", torch.where(scaled, -1.0, 0.0), False)
         self.register_buffer("_first", torch.tensor(self.starts[:-1]), False)
         self.register_buffer("_onehot", torch.tensor(onehot, dtype=torch.bool), False)
-        self._identity = not any(onehot) and not bool(scaled.any())
+        self.register_buffer("_spikes", padded_spikes(spikes), False)
+        self._has_spikes = any(map(len, spikes))
+        self._identity = not (any(onehot) or self._has_spikes or bool(scaled.any()))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the features (n, F) of codes (n, D)."""
@@ -68,8 +81,12 @@ class InputEncoding(nn.Module):
         A first layer W (F, H) thus receives ``value * W[row]`` from each variable.
         """
         row = torch.where(self._buffer("_onehot"), self._buffer("_first") + x.long(), self._buffer("_first"))
-        scaled = x * self._buffer("_factor").to(x.dtype) + self._buffer("_shift").to(x.dtype)
-        return row, torch.where(self._buffer("_onehot"), 1.0, scaled)
+        value = x * self._buffer("_factor").to(x.dtype) + self._buffer("_shift").to(x.dtype)
+        value = torch.where(self._buffer("_onehot"), 1.0, value)
+        if self._has_spikes:
+            spike = spike_number(x, self._buffer("_spikes"))
+            row, value = row + spike, torch.where(spike > 0, 1.0, value)
+        return row, value
 
     @cached_property
     def feature_table(self) -> dict[str, np.ndarray]:
@@ -83,9 +100,16 @@ class InputEncoding(nn.Module):
 
     def of_variable(self, d: int, value: Tensor) -> Tensor:
         """Return the features (n, F_d) of one variable's codes (n,)."""
+        width = self.starts[d + 1] - self.starts[d]
         if self.is_onehot[d]:
-            return nn.functional.one_hot(value.long(), self.starts[d + 1] - self.starts[d]).to(value.dtype)
-        return (value * self._buffer("_factor")[d] + self._buffer("_shift")[d]).to(value.dtype)[:, None]
+            return nn.functional.one_hot(value.long(), width).to(value.dtype)
+        feature = (value * self._buffer("_factor")[d] + self._buffer("_shift")[d]).to(value.dtype)
+        if width == 1:
+            return feature[:, None]
+        spike = spike_number(value[:, None], self._buffer("_spikes")[d : d + 1]).squeeze(1)
+        indicators = nn.functional.one_hot(spike, width).to(value.dtype)
+        indicators[:, 0] *= feature
+        return indicators
 
     def _buffer(self, name: str) -> Tensor:
         return self.get_buffer(name)

@@ -353,4 +353,6 @@ def _fill(distribution: ConditionalDistribution, how: str) -> np.ndarray:
     if variable.kind == "continuous":
         codes = (distribution.mode() - variable.location) / variable.scale
         return codes
+    if variable.kind == "ordinal":
+        return distribution.mode() - variable.low
     return distribution.probabilities.argmax(1)

@@ -24,10 +24,12 @@ from chainrule.conditioners import (
 )
 from chainrule.errors import DataError, ParameterError
 from chainrule.estimators.answering import AnsweringEstimator
+from chainrule.estimators.bins import Bins
 from chainrule.estimators.questions import Questioner
 from chainrule.model import AutoregressiveModel
 from chainrule.orders import given_order, natural_order, random_orders
 from chainrule.progress import FitProgress
+from chainrule.schema import Schema
 from chainrule.training import Epoch, History, Rows, Trainer, TrainingOptions, evaluation_batch
 
 __all__ = ["COUNT", "AutoregressiveEstimator"]
@@ -45,6 +47,7 @@ class AutoregressiveEstimator(AnsweringEstimator):
     _encodes_missing: ClassVar[bool] = False
 
     model_: AutoregressiveModel
+    bins_: Bins
     history_: History
     batch_nll_: list[float]
 
@@ -171,8 +174,9 @@ class AutoregressiveEstimator(AnsweringEstimator):
     def _build(self, generator: torch.Generator) -> AutoregressiveModel:
         """Return an untrained model for the columns of `schema_` and `context_schema_`."""
         schema = self.schema_
-        conditionals = Conditionals(schema.kinds, schema.n_levels, self.n_components, self.mixture)
-        encoding = InputEncoding(schema.kinds, schema.n_levels, self.encoding)
+        n_levels, spikes = self.bins_.n_levels, _spikes(schema)
+        conditionals = Conditionals(schema.kinds, n_levels, self.n_components, self.mixture, spikes)
+        encoding = InputEncoding(schema.kinds, n_levels, self.encoding, spikes)
         orders = self._orders(schema.n_variables, generator)
         context = self._context_encoding()
         n_context = 0 if context is None else context.n_features
@@ -192,7 +196,8 @@ class AutoregressiveEstimator(AnsweringEstimator):
     def _context_encoding(self) -> InputEncoding | None:
         if self.context_schema_ is None:
             return None
-        return InputEncoding(self.context_schema_.kinds, self.context_schema_.n_levels)
+        schema = self.context_schema_
+        return InputEncoding(schema.kinds, schema.n_levels, spikes=_spikes(schema))
 
     def _device(self) -> torch.device:
         """Return the device to compute on: the one asked for, else a CUDA device if there is one."""
@@ -203,12 +208,16 @@ class AutoregressiveEstimator(AnsweringEstimator):
         return torch.device(self.device)
 
     def _rows(self, codes: np.ndarray, context: np.ndarray | None) -> Rows:
-        device = self._device()
+        """Return rows where the model is, of wide ordinal columns their bins."""
+        codes = np.ascontiguousarray(self.bins_.split(codes), dtype=np.float32)
+        return Rows(torch.from_numpy(codes).to(self._device()), self._context_features(context))
+
+    def _context_features(self, context: np.ndarray | None) -> Tensor | None:
         encoding = self._context_encoding()
-        features = None
-        if encoding is not None and context is not None:
-            features = encoding(torch.from_numpy(np.ascontiguousarray(context, dtype=np.float32))).to(device)
-        return Rows(torch.from_numpy(np.ascontiguousarray(codes, dtype=np.float32)).to(device), features)
+        if encoding is None or context is None:
+            return None
+        features = encoding(torch.from_numpy(np.ascontiguousarray(context, dtype=np.float32)))
+        return features.to(self._device())
 
     def _fit_codes(
         self,
@@ -220,10 +229,11 @@ class AutoregressiveEstimator(AnsweringEstimator):
         context_val: np.ndarray | None,
     ) -> None:
         torch_generator = _torch_generator(generator)
+        self.bins_ = Bins.fit(self.schema_, codes)
         model = self._build(torch_generator)
         train = self._rows(codes, context)
         valid = None if codes_val is None else self._rows(codes_val, context_val)
-        sample = _with_holes_filled(codes[: _margin_rows(codes.shape[1])])
+        sample = _with_holes_filled(self.bins_.split(codes[: _margin_rows(codes.shape[1])]))
         model.conditioner.set_output_bias(model.conditionals.marginal_params(torch.from_numpy(sample)))
         self.model_ = model.to(self._device())
         self.n_parameters_ = model.conditioner.n_free_parameters()
@@ -245,7 +255,7 @@ class AutoregressiveEstimator(AnsweringEstimator):
             part = slice(start, start + size)
             rows = self._rows(codes[part], None if context is None else context[part])
             scores[part] = self.model_.log_prob(rows.codes, rows.context).cpu().numpy()
-        return scores
+        return scores + self.bins_.log_prob_of_rows(codes)
 
     def _sample_codes(self, n: int, generator: np.random.Generator, context: np.ndarray | None) -> np.ndarray:
         torch_generator = self._torch_generator(generator)
@@ -253,31 +263,37 @@ class AutoregressiveEstimator(AnsweringEstimator):
         parts = []
         for start in range(0, n, size):
             count = min(size, n - start)
-            features = None
-            if context is not None:
-                features = self._rows(np.zeros((count, 0)), context[start : start + count]).context
+            features = None if context is None else self._context_features(context[start : start + count])
             parts.append(self.model_.sample(count, torch_generator, features).cpu().numpy())
-        return np.concatenate(parts)
+        return self.bins_.draw(np.concatenate(parts), generator)
 
     def _torch_generator(self, generator: np.random.Generator) -> torch.Generator:
         return _torch_generator(generator, self._device())
 
     def _questioner(self, n_orders: int | None) -> Questioner:
-        return Questioner(self.model_, self.schema_, self._rows, n_orders)
+        return Questioner(self.model_, self.schema_, self.bins_, self._rows, n_orders)
 
     def _get_state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         arrays = {name: t.cpu().numpy() for name, t in self.model_.state_dict().items()}
-        return {"n_parameters": self.n_parameters_, "history": self.history_.to_dict()}, arrays
+        facts = {"n_parameters": self.n_parameters_, "history": self.history_.to_dict()}
+        return facts, arrays | self.bins_.to_arrays()
 
     def _set_state(self, facts: Mapping[str, Any], arrays: dict[str, np.ndarray]) -> None:
         if self.device is not None and not _is_available(self.device):
             self.device = None  # Saved on a machine with another device: go on with what is here.
         # The random draws of building are all overwritten by what was saved.
+        self.bins_ = Bins.from_arrays(self.schema_, arrays)
         model = self._build(torch.Generator())
-        model.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
+        weights = {name: array for name, array in arrays.items() if name not in self.bins_.to_arrays()}
+        model.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
         self.model_ = model.to(self._device()).eval()
         self.n_parameters_ = int(facts["n_parameters"])
         self.history_ = History(**facts["history"])
+
+
+def _spikes(schema: Schema) -> list[tuple[float, ...]]:
+    """Return the codes of each column's point masses."""
+    return [variable.spike_codes for variable in schema.variables]
 
 
 def _tell_all(listeners: Sequence[Callable[[Epoch], None]]) -> Callable[[Epoch], None]:

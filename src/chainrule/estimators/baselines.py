@@ -8,8 +8,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from chainrule.estimators.base import DensityEstimator
+from chainrule.estimators.bins import Bins
 from chainrule.estimators.gmm import GMM
-from chainrule.estimators.products import Layout, ProductMixture, fit_by_em, independent_product
+from chainrule.estimators.parts import Parts
+from chainrule.estimators.products import ProductMixture, fit_by_em, independent_product
 from chainrule.estimators.selection import best_of, candidates
 
 __all__ = ["GMM", "Independent", "Mixture", "MixtureOfBernoullis"]
@@ -20,38 +22,51 @@ _ROWS_PER_COMPONENT = 10
 
 
 class _ProductEstimator(DensityEstimator):
-    """What the independent model and the mixtures of products share: one `ProductMixture`."""
+    """What the independent model and the mixtures of products share: a `ProductMixture` of bins and parts."""
 
     mixture_: ProductMixture
+    bins_: Bins
+    parts_: Parts
 
     @property
     def supports_missing(self) -> bool:
         """Whether rows may have missing values, in `fit` and in `score_samples`: yes."""
         return True
 
+    def _set_bins(self, bins: Bins) -> None:
+        self.bins_ = bins
+        self.parts_ = Parts.of_schema(self.schema_, bins.n_levels)
+
+    def _modelled(self, codes: np.ndarray) -> np.ndarray:
+        """Return what the mixture models of rows of codes."""
+        return self.parts_.split(self.bins_.split(codes))
+
     def _keep(self, mixture: ProductMixture) -> None:
         self.mixture_ = mixture
         self.n_components_ = mixture.n_components
-        self.n_parameters_ = mixture.n_parameters
+        self.n_parameters_ = mixture.n_parameters + self.bins_.n_parameters
 
     def _score_codes(self, codes: np.ndarray, context: np.ndarray | None) -> np.ndarray:
-        return self.mixture_.log_prob(codes)
+        log_prob: np.ndarray = self.mixture_.log_prob(self._modelled(codes))
+        return log_prob + self.bins_.log_prob_of_rows(codes)
 
     def _sample_codes(self, n: int, generator: np.random.Generator, context: np.ndarray | None) -> np.ndarray:
-        return self.mixture_.sample(n, generator)
+        return self.bins_.draw(self.parts_.join(self.mixture_.sample(n, generator)), generator)
 
     def _get_state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        return {"n_components": self.n_components_}, self.mixture_.to_arrays()
+        return {"n_components": self.n_components_}, self.mixture_.to_arrays() | self.bins_.to_arrays()
 
     def _set_state(self, facts: Mapping[str, Any], arrays: dict[str, np.ndarray]) -> None:
-        self._keep(ProductMixture.from_arrays(Layout(self.schema_.n_levels), arrays))
+        self._set_bins(Bins.from_arrays(self.schema_, arrays))
+        self._keep(ProductMixture.from_arrays(self.parts_.layout, arrays))
 
 
 class Independent(_ProductEstimator):
     """All variables independent: the model that knows the columns but no dependency.
 
-    Discrete columns get the frequencies of their levels, half a row added to each; continuous columns a
-    Gaussian. Missing values are left out: the score of a row is that of what is there.
+    Discrete columns get the frequencies of their levels, half a row added to each, and ordinal ones of more
+    than 256 levels a smoothed histogram (`Bins`); continuous columns get a Gaussian, and a frequency for each
+    point mass. Missing values are left out: the score of a row is that of what is there.
 
     Parameters
     ----------
@@ -100,15 +115,17 @@ class Independent(_ProductEstimator):
         context: np.ndarray | None,
         context_val: np.ndarray | None,
     ) -> None:
-        self._keep(independent_product(Layout(self.schema_.n_levels), codes))
+        self._set_bins(Bins.fit(self.schema_, codes))
+        self._keep(independent_product(self.parts_.layout, self._modelled(codes)))
 
 
 class Mixture(_ProductEstimator):
     """Mixture of products over columns of any kind, fitted by expectation maximisation.
 
-    Within a component the columns are independent: level frequencies for discrete columns, a Gaussian for
-    each continuous one. Missing values are marginalised, exactly: the score of a row is that of what is
-    there.
+    Within a component the columns are independent: level frequencies for discrete columns, frequencies of
+    runs of levels for ordinal ones of more than 256 levels (`Bins`), a Gaussian for each continuous one, and
+    frequencies of its point masses. Missing values are marginalised, exactly: the score of a row is that of
+    what is there.
 
     Parameters
     ----------
@@ -187,7 +204,10 @@ class Mixture(_ProductEstimator):
             raise ValueError(f"smoothing must be above 0, got {self.smoothing!r}")
         if self.max_iter < 1:
             raise ValueError(f"max_iter must be at least 1, got {self.max_iter!r}")
-        independent = independent_product(Layout(self.schema_.n_levels), codes)
+        self._set_bins(Bins.fit(self.schema_, codes))
+        codes = self._modelled(codes)
+        codes_val = None if codes_val is None else self._modelled(codes_val)
+        independent = independent_product(self.parts_.layout, codes)
         most = min(len(codes) / _ROWS_PER_COMPONENT, _MOST_WORK / codes.size)
 
         def fit(n_components: int) -> ProductMixture:

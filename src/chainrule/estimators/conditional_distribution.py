@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from numbers import Real
 from typing import Any
 
@@ -10,9 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from chainrule.conditionals import Conditional
+from chainrule.conditionals import Conditional, SpikedMixture
 from chainrule.errors import DataError, KindError, ParameterError
 from chainrule.schema import Variable
+from chainrule.schema.coding import real_codes, real_values
 from chainrule.schema.lookup import encode_value
 
 __all__ = ["ConditionalDistribution"]
@@ -20,6 +22,8 @@ __all__ = ["ConditionalDistribution"]
 # Bisections of a continuous quantile: each halves an interval of some 2^11 standard deviations.
 _BISECTIONS = 60
 _FURTHEST = 1e3
+# A point mass this near to what the bisections end at is the quantile.
+_CLOSE = 1e-9
 
 
 class ConditionalDistribution:
@@ -36,7 +40,7 @@ class ConditionalDistribution:
 
     Attributes
     ----------
-    levels : tuple or None
+    levels : tuple, range or None
         The values x_d can take, in the order of the columns of `probabilities`; None if it is continuous.
 
     Examples
@@ -54,7 +58,7 @@ class ConditionalDistribution:
         # A copy: moving it must not take the constants of the model's own family off their device.
         self._family = copy.deepcopy(family).cpu()
         self._params = params[:, :, None].double()
-        self.levels = _levels(variable)
+        self.levels = self._levels()
 
     def __len__(self) -> int:
         return self._params.shape[1]
@@ -89,11 +93,12 @@ class ConditionalDistribution:
         ----------
         values : array-like of shape (n,), or one value for all rows
         """
-        codes = torch.from_numpy(self._codes(values))
-        each = self._family.log_prob(codes.expand(len(self._params), -1)[..., None], self._params).squeeze(-1)
+        codes = self._codes(values)
+        x = torch.from_numpy(codes).expand(len(self._params), -1)[..., None]
+        each = self._family.log_prob(x, self._params).squeeze(-1)
         mixed = torch.logsumexp(each, dim=0) - np.log(len(each))
-        log_det = np.log(self.variable.scale) if self.levels is None else 0.0
-        result: np.ndarray = mixed.numpy() - log_det
+        has_density = self.levels is None and ~np.isin(codes, self.variable.spike_codes)
+        result: np.ndarray = mixed.numpy() - np.where(has_density, np.log(self._scale()), 0.0)
         return result
 
     def mean(self) -> np.ndarray:
@@ -109,14 +114,30 @@ class ConditionalDistribution:
         return self._values(codes)
 
     def mode(self) -> np.ndarray:
-        """Return the most probable value of each row, (n,)."""
+        """Return the most probable value of each row, (n,).
+
+        Of a variable with point masses the heaviest of them, unless all other values together are more
+        probable; then the densest of those.
+        """
         if self.levels is not None:
             return self._level_values()[self.probabilities.argmax(1)]
-        # The best of the orders' modes, under all orders together.
-        candidates = self._values(self._family.mode(self._params).squeeze(-1).numpy())
-        heights = np.stack([self.log_prob(row) for row in candidates])
-        best: np.ndarray = np.take_along_axis(candidates, heights.argmax(0)[None], 0)[0]
+        if isinstance(self._family, SpikedMixture):
+            return self._mode_with_spikes(self._family)
+        return self._best(self._family.mode(self._params))
+
+    def _best(self, candidates: Tensor) -> np.ndarray:
+        """Return the best of the orders' codes (K, n, 1), under all orders together, as values (n,)."""
+        values = self._values(candidates.squeeze(-1).numpy())
+        heights = np.stack([self.log_prob(row) for row in values])
+        best: np.ndarray = np.take_along_axis(values, heights.argmax(0)[None], 0)[0]
         return best
+
+    def _mode_with_spikes(self, family: SpikedMixture) -> np.ndarray:
+        elsewhere, on_spikes, mixture = family.parts(self._params)
+        masses = on_spikes.exp().mean(0)[:, 0].numpy()
+        spikes = np.array(self.variable.spikes)[masses.argmax(1)]
+        is_spike = masses.max(1) > elsewhere.exp().mean(0)[:, 0].numpy()
+        return np.where(is_spike, spikes, self._best(family.mixture.mode(mixture)))
 
     def cdf(self, values: Any) -> np.ndarray:
         """Return P(X <= value) of each row, (n,), for ordinal and continuous variables.
@@ -126,7 +147,8 @@ class ConditionalDistribution:
         values : array-like of shape (n,), or one value for all rows
         """
         self._need_numbers("distribution function")
-        codes = (self._numbers(values) - self._location()) / self._scale()
+        numbers = self._numbers(values)
+        codes = real_codes(numbers, self.variable) if self.levels is None else numbers - self.variable.low
         return self._cdf(torch.from_numpy(self._one_per_row(codes)))
 
     def quantile(self, q: float) -> np.ndarray:
@@ -142,6 +164,9 @@ class ConditionalDistribution:
         self._need_numbers("quantile")
         if not (isinstance(q, Real) and 0 < q < 1):
             raise ParameterError(f"q must be a number between 0 and 1, got {q!r}")
+        return self._quantile(float(q))
+
+    def _quantile(self, q: float) -> np.ndarray:
         if self.levels is not None:
             above = self.probabilities.cumsum(1) >= q - 1e-12
             above[:, -1] = True
@@ -152,7 +177,16 @@ class ConditionalDistribution:
             middle = (low + high) / 2
             below = torch.from_numpy(self._cdf(middle) < q)
             low, high = torch.where(below, middle, low), torch.where(below, high, middle)
-        return self._values(high.numpy())
+        codes = high.numpy()
+        for spike in self.variable.spike_codes:
+            codes = np.where(np.abs(codes - spike) < _CLOSE, spike, codes)
+        return self._values(codes)
+
+    def _levels(self) -> Sequence[Any] | None:
+        variable = self.variable
+        if variable.kind == "continuous":
+            return None
+        return variable.levels or tuple(range(variable.low, variable.high + 1))
 
     def _cdf(self, codes: Tensor) -> np.ndarray:
         each = self._family.cdf(codes.expand(len(self._params), -1)[..., None], self._params)
@@ -188,7 +222,7 @@ class ConditionalDistribution:
         return self.variable.scale if self.levels is None else 1.0
 
     def _values(self, codes: np.ndarray) -> np.ndarray:
-        return codes * self._scale() + self._location()
+        return real_values(codes, self.variable) if self.levels is None else codes + self._location()
 
     def _level_values(self) -> np.ndarray:
         """Return the levels as an array: of objects if they are of several types."""
@@ -199,7 +233,7 @@ class ConditionalDistribution:
     def _codes(self, values: Any) -> np.ndarray:
         """Return the code of one value per row."""
         if self.levels is None:
-            codes = (self._numbers(values) - self._location()) / self._scale()
+            codes = real_codes(self._numbers(values), self.variable)
         else:
             each = self._one_per_row(_as_array(values))
             codes = np.array([encode_value(value, self.variable) for value in each])
@@ -225,9 +259,3 @@ class ConditionalDistribution:
 def _as_array(values: Any) -> np.ndarray:
     """Return values as an array of objects, which keeps numbers among text."""
     return values if isinstance(values, np.ndarray) else np.asarray(values, dtype=object)
-
-
-def _levels(variable: Variable) -> tuple[Any, ...] | None:
-    if variable.kind == "continuous":
-        return None
-    return variable.levels or tuple(range(variable.low, variable.high + 1))

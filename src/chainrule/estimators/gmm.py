@@ -12,6 +12,8 @@ from chainrule.errors import KindError
 from chainrule.estimators.base import DensityEstimator
 from chainrule.estimators.gaussians import Axes, GaussianModel, fit_axes, fit_gaussians, rows_in_reach
 from chainrule.estimators.selection import best_of, candidates
+from chainrule.schema import Schema
+from chainrule.schema.variables import quoted
 
 __all__ = ["GMM", "stratified_draws"]
 
@@ -198,6 +200,16 @@ class GMM(DensityEstimator):
             raise ValueError(
                 f'pca must be "auto", None, a number of axes or a share between 0 and 1, got {pca!r}'
             )
+
+    def _check_kinds(self, schema: Schema) -> None:
+        super()._check_kinds(schema)
+        for variable in schema.variables:
+            if variable.spikes:
+                raise KindError(
+                    f"GMM has no point masses, such as those of column {variable.name!r} at "
+                    f"{quoted(variable.spikes)}; Mixture has them, or declare the column continuous: "
+                    f"kinds={{{variable.name!r}: 'continuous'}}"
+                )
 
     def _kept(self, n_variables: int) -> int | float | None:
         if isinstance(self.pca, str):

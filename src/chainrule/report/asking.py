@@ -34,9 +34,10 @@ def questioner(estimator: AutoregressiveEstimator, n_orders: int | None = None) 
     device = next(estimator.model_.parameters()).device
 
     def to_rows(codes: np.ndarray, context: np.ndarray | None) -> Rows:
-        return Rows(torch.from_numpy(np.ascontiguousarray(codes, dtype=np.float32)).to(device), None)
+        codes = np.ascontiguousarray(estimator.bins_.split(codes), dtype=np.float32)
+        return Rows(torch.from_numpy(codes).to(device), None)
 
-    return Questioner(estimator.model_, estimator.schema_, to_rows, n_orders)
+    return Questioner(estimator.model_, estimator.schema_, estimator.bins_, to_rows, n_orders)
 
 
 def whole_rows(codes: np.ndarray) -> Question:

@@ -1,0 +1,106 @@
+"""The distribution of a wide ordinal variable given others: of its bins, and of the levels within them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from chainrule.conditionals import DiscretizedLogistics
+from chainrule.errors import DataError
+from chainrule.estimators.bins import LevelBins
+from chainrule.estimators.conditional_distribution import ConditionalDistribution
+from chainrule.schema import Variable
+
+__all__ = ["BinnedDistribution"]
+
+_MOST_PROBABILITIES = 2**27
+
+
+class BinnedDistribution(ConditionalDistribution):
+    """p(x_d | what is known) of an ordinal variable of very many levels, one distribution per row.
+
+    Parameters
+    ----------
+    variable, params
+        As in `ConditionalDistribution`.
+    family : DiscretizedLogistics
+        Of the bin's number.
+    bins : LevelBins
+    """
+
+    def __init__(
+        self, variable: Variable, family: DiscretizedLogistics, params: Tensor, bins: LevelBins
+    ) -> None:
+        super().__init__(variable, family, params)
+        self._bins = bins
+        # Of each bin under each order, (K, n, B).
+        self._each = family.level_probabilities(self._params).squeeze(2).numpy()
+
+    @property
+    def probabilities(self) -> np.ndarray:
+        """The probability of each of `levels`, (n, n_levels).
+
+        Raises
+        ------
+        DataError
+            If there are too many rows for the number of levels.
+        """
+        n_levels = len(self.levels or ())
+        if len(self) * n_levels > _MOST_PROBABILITIES:
+            raise DataError(
+                f"column {self.variable.name!r} has {n_levels} levels, whose probabilities are too many to "
+                f"list for {len(self)} rows: ask for mean, mode, quantile, cdf or log_prob, or for fewer rows"
+            )
+        codes = np.arange(n_levels)
+        of_bins: np.ndarray = self._each.mean(0)[:, self._bins.bin_of(codes)]
+        return of_bins * np.exp(self._bins.log_prob_within(codes))
+
+    def spread(self) -> np.ndarray:
+        """Return by how much the orders differ: the standard deviation of the mean, (n,); 0 of one order."""
+        each = self._each @ self._bins.means
+        spread: np.ndarray = each.std(0, ddof=1) if len(each) > 1 else np.zeros(len(self))
+        return spread
+
+    def log_prob(self, values: Any) -> np.ndarray:
+        """Return the log-probability of one value per row, in nats; as in `ConditionalDistribution`."""
+        codes = self._codes(values)
+        x = torch.from_numpy(self._bins.bin_of(codes).astype(np.float64))
+        each = self._family.log_prob(x.expand(len(self._params), -1)[..., None], self._params).squeeze(-1)
+        of_bins: np.ndarray = torch.logsumexp(each, dim=0).numpy() - np.log(len(each))
+        return of_bins + self._bins.log_prob_within(codes)
+
+    def mean(self) -> np.ndarray:
+        """Return the expected value of each row, (n,)."""
+        mean: np.ndarray = self._each.mean(0) @ self._bins.means + self.variable.low
+        return mean
+
+    def mode(self) -> np.ndarray:
+        """Return the most probable value of each row, (n,)."""
+        best = self._bins.modes
+        heights = self._each.mean(0) * np.exp(self._bins.log_prob_within(best))
+        mode: np.ndarray = best[heights.argmax(1)] + self.variable.low
+        return mode
+
+    def _levels(self) -> range:
+        return range(self.variable.low, self.variable.high + 1)
+
+    def _cdf(self, codes: Tensor) -> np.ndarray:
+        levels = np.clip(np.floor(codes.numpy()), -1, len(self.levels or ()) - 1).astype(np.int64)
+        number = np.maximum(self._bins.bin_of(levels), 0)
+        of_bins, rows = self._each.mean(0), np.arange(len(self))
+        below = of_bins.cumsum(1)[rows, number] - of_bins[rows, number]
+        cdf = below + of_bins[rows, number] * self._bins.cdf_within(np.maximum(levels, 0))
+        return np.where(levels < 0, 0.0, cdf)
+
+    def _quantile(self, q: float) -> np.ndarray:
+        """Return the least value up to which the probability is q, by bisection."""
+        low = torch.full((len(self),), -1.0, dtype=torch.float64)
+        high = torch.full_like(low, len(self.levels or ()) - 1.0)
+        while (high - low > 1).any():
+            middle = ((low + high) / 2).floor()
+            below = torch.from_numpy(self._cdf(middle) < q - 1e-12)
+            low, high = torch.where(below, middle, low), torch.where(below, high, middle)
+        return high.numpy().astype(np.int64) + self.variable.low
