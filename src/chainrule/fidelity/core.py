@@ -73,8 +73,7 @@ class Fidelity:
     @property
     def distance(self) -> float:
         """Median distance to the nearest training row."""
-        known = self.distances[~np.isnan(self.distances)]
-        return float(np.median(known)) if len(known) else math.nan
+        return float(np.median(self.distances))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the figures as JSON-safe values; NaN becomes None."""

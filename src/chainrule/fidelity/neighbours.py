@@ -46,8 +46,9 @@ class TrainingRows:
     def nearest(self, codes: Codes) -> NDArray[np.float64]:
         """Return the distance of each row to its nearest training row, from 0 to 1.
 
-        It is the mean over the columns that both rows have (Gower 1971): 1 for different levels, for numbers
-        the share of the training rows that lies between them. NaN where no column is shared.
+        It is a mean over columns (Gower 1971): 1 for different levels, for numbers the share of the training
+        rows that lies between them. Missing cells equal each other and differ from everything else, so that
+        rows of which little is known are not near to all others.
         """
         places = self._to_places(codes)
         step = max(1, _BLOCK // len(self._places))
@@ -65,13 +66,12 @@ class TrainingRows:
                 np.abs(apart, out=apart)
             else:
                 np.not_equal(apart, 0, out=apart)
-            if np.isnan(mine).any() or np.isnan(theirs).any():
-                np.copyto(apart, 0, where=np.isnan(mine) | np.isnan(theirs))
+            lost, also = np.isnan(mine), np.isnan(theirs)
+            if lost.any() or also.any():
+                np.copyto(apart, 1, where=lost | also)
+                np.copyto(apart, 0, where=lost & also)
             total += apart
-        shared = (~np.isnan(places)).astype(np.float32) @ (~np.isnan(self._places)).astype(np.float32).T
-        with np.errstate(invalid="ignore", divide="ignore"):
-            distances = np.where(shared > 0, total / shared, np.inf).min(axis=1)
-        return np.where(np.isinf(distances), np.nan, distances).astype(np.float64)
+        return total.min(axis=1).astype(np.float64) / len(self._numeric)
 
     def _to_places(self, codes: Codes) -> NDArray[np.float32]:
         """Return numbers as the share of the training rows below them, from 0 to 1; levels as they are."""

@@ -134,7 +134,8 @@ def _reading(found: Resemblance) -> str:
     if _has_holes(found):
         sentences.append(
             "Models draw complete rows; each gets the missing cells of a training row drawn at random. "
-            "Missing cells are left out of distances and associations; the trees take them as they are."
+            "Missing cells are left out of columns and pairs, and differ from all others where rows are "
+            "compared; the trees take them as they are."
         )
     return " ".join(sentences)
 

@@ -21,8 +21,7 @@ __all__ = ["association_maps", "classifier_areas", "margin_panels", "nearest_row
 
 _N_PANELS, _N_ACROSS = 16, 4
 _MAX_BARS = 6
-_MAX_WHOLE_NUMBERS = 40
-_N_BINS = 30
+_MAX_BINS = 36
 _MAX_NAMED_COLUMNS = 40
 _NEGATIVE, _POSITIVE = to_rgb("#0072B2"), to_rgb("#D55E00")
 # Nothing at 0, so that the page shows through, light or dark.
@@ -41,6 +40,7 @@ def margin_panels(
     n_down = math.ceil(len(columns) / _N_ACROSS)
     n_across = min(len(columns), _N_ACROSS)
     canvas, axes = figure(2.6 * n_across, 1.75 * n_down, nrows=n_down, ncols=n_across, squeeze=False)
+    canvas.get_layout_engine().set(w_pad=0.1, h_pad=0.08)
     for axis, d in zip(axes.flat, columns, strict=False):
         draw = _bars if schema.variables[d].levels else _histogram
         draw(axis, schema.variables[d], _there(real[:, d]), _there(ours[:, d]), colour)
@@ -110,17 +110,22 @@ def _histogram(axis: Any, variable: Variable, real: np.ndarray, drawn: np.ndarra
 
 
 def _edges(variable: Variable, real: np.ndarray, drawn: np.ndarray) -> np.ndarray:
-    """Return the edges of bins that hold all but half a percent at either end of the real values."""
+    """Return the edges of bins: more for more rows, and wide enough to show where drawn values go too far."""
     values = real if len(real) else drawn
     if not len(values):
-        return np.linspace(0, 1, _N_BINS + 1)
+        return np.linspace(0, 1, _MAX_BINS + 1)
     low, high = (float(end) for end in np.quantile(values, [0.005, 0.995]))
+    if len(drawn):
+        far_low, far_high = (float(end) for end in np.quantile(drawn, [0.005, 0.995]))
+        margin = 0.25 * (high - low)
+        low, high = max(min(low, far_low), low - margin), min(max(high, far_high), high + margin)
+    n_bins = int(np.clip(2 * math.sqrt(min(len(real), len(drawn))), 8, _MAX_BINS))
     if variable.kind == "ordinal":
-        width = max(1, math.ceil((high - low + 1) / _MAX_WHOLE_NUMBERS))
+        width = max(1, math.ceil((high - low + 1) / n_bins))
         return np.arange(math.floor(low), math.ceil(high) + width + 1, width) - 0.5
     if low == high:
         low, high = low - 0.5, high + 0.5
-    return np.linspace(low, high, _N_BINS + 1)
+    return np.linspace(low, high, n_bins + 1)
 
 
 def association_maps(found: Resemblance, model: str, **words: Any) -> Picture:
@@ -177,11 +182,10 @@ def nearest_rows(
     canvas, axes = figure(4.6, 3.2)
     furthest = 0.0
     for name, distances, colour, width in sets:
-        known = np.sort(_there(distances))
-        if len(known):
-            shares = np.arange(1, len(known) + 1) / len(known)
-            axes.step([0, *known], [0, *shares], where="post", color=colour, linewidth=width, label=name)
-            furthest = max(furthest, float(np.quantile(known, 0.99)))
+        shares = np.arange(1, len(distances) + 1) / len(distances)
+        across = [0, *np.sort(distances)]
+        axes.step(across, [0, *shares], where="post", color=colour, linewidth=width, label=name)
+        furthest = max(furthest, float(np.quantile(distances, 0.99)))
     axes.set(xlim=(0, furthest or 1), ylim=(0, 1.01))
     axes.set_xlabel("distance to the nearest training row")
     axes.set_ylabel("share of rows")
