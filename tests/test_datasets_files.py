@@ -19,7 +19,7 @@ from PIL import Image
 from chainrule.datasets import load_dataset, load_rows
 from chainrule.datasets.arrays import parse_idx
 from chainrule.errors import DataError
-from chainrule.schema import Schema
+from chainrule.schema import UNSEEN, Schema
 
 RNG = np.random.default_rng(0)
 
@@ -61,10 +61,15 @@ def people(tmp_path):
 # ---------------------------------------------------------------- tables
 
 
-def test_a_csv_is_split_and_its_kinds_are_found_in_all_rows(people):
+def kinds_of(dataset):
+    return Schema.infer(dataset.train, dataset.kinds, missing=True).kinds
+
+
+def test_a_csv_is_split_and_its_kinds_are_found(people):
     dataset = load_dataset(people, random_state=5)
     assert dataset.name == "people"
-    assert dataset.kinds == {"age": "ordinal", "city": "categorical", "height": "continuous", "sex": "binary"}
+    assert dataset.kinds is None
+    assert kinds_of(dataset) == ("ordinal", "categorical", "continuous", "binary")
     assert (len(dataset.train), len(dataset.valid), len(dataset.test)) == (48, 6, 6)
     assert "seed 5" in dataset.split
     together = pl.concat([dataset.train, dataset.valid, dataset.test])
@@ -72,21 +77,49 @@ def test_a_csv_is_split_and_its_kinds_are_found_in_all_rows(people):
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_a_rare_level_is_known_wherever_it_falls(people, seed):
+def test_levels_are_those_of_the_training_rows(people, seed):
     dataset = load_dataset(people, random_state=seed)
     schema = Schema.infer(dataset.train, dataset.kinds)
-    assert schema.variables[1].levels == ("Bonn", "Lima", "Oslo", "Rome")
+    assert schema.variables[1].levels == tuple(sorted(dataset.train["city"].unique()))
     for rows in (dataset.valid, dataset.test):
-        assert schema.decode(schema.encode(rows))["city"].to_list() == rows["city"].to_list()
+        unseen = schema.encode(rows, unseen=UNSEEN)[:, 1] == UNSEEN
+        assert unseen.tolist() == [city not in schema.variables[1].levels for city in rows["city"]]
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_a_rare_number_is_known_wherever_it_falls(tmp_path, seed):
-    rows = pl.DataFrame({"n": [0, 1] * 20 + [2], "c": [3.5] * 40 + [4.25], "x": np.arange(41) / 7})
+def test_numbers_are_of_the_kind_that_all_rows_show(tmp_path, seed):
+    rows = pl.DataFrame(
+        {
+            "broken": [*range(40), 0.5],
+            "far": [*range(40), 2**21],
+            "eleven": [*range(10), *range(10), *range(10), *range(11)],
+            "c": [3.5] * 40 + [4.25],
+            "word": ["a", "b"] * 20 + ["c"],
+        },
+        strict=False,
+    )
     rows.write_csv(tmp_path / "rare.csv")
     dataset = load_dataset(tmp_path / "rare.csv", random_state=seed)
+    assert kinds_of(dataset)[:3] == ("continuous", "continuous", "ordinal")
     schema = Schema.infer(dataset.train, dataset.kinds)
-    assert schema.kinds[0] == "ordinal"
+    for part in (dataset.train, dataset.valid, dataset.test):
+        assert not np.isnan(schema.encode(part, unseen=UNSEEN)).any()
+
+
+def test_text_that_names_rows_is_left_out_with_a_warning(tmp_path):
+    frame = pl.DataFrame(
+        {"x": np.arange(300) / 7, "name": [f"n{i}" for i in range(300)], "few": ["a", "b", "c"] * 100}
+    )
+    frame.write_csv(tmp_path / "t.csv")
+    with pytest.warns(UserWarning, match="names rows .* is left out: 'name'; to keep .*--kind name=categor"):
+        dataset = load_dataset(tmp_path / "t.csv")
+    assert dataset.train.columns == dataset.test.columns == ["x", "few"]
+    assert "'name'" in dataset.description
+    assert load_dataset(tmp_path / "t.csv", kinds={"name": "categorical"}).train.columns == frame.columns
+    assert load_dataset(tmp_path / "t.csv", columns=["few", "name"]).train.columns == ["few", "name"]
+    assert load_rows(tmp_path / "t.csv").columns == frame.columns
+    assert load_rows(tmp_path / "t.csv", columns=["few", "x"]).columns == ["few", "x"]
+    assert load_rows(tmp_path / "t.csv", columns=["few", "y"]).columns == frame.columns
 
 
 def test_rows_come_whole_and_in_order(people):
@@ -146,7 +179,8 @@ def test_a_first_line_of_data_is_found_and_said(tmp_path, text):
     dataset_rows = load_rows(written(tmp_path, "t.csv", text))
     assert len(dataset_rows) == text.count("\n")
     assert dataset_rows.columns == ["x1", "x2", "x3"]
-    dataset = load_dataset(written(tmp_path, "u.csv", text * 8))
+    with pytest.warns(UserWarning, match="the first line of u.csv is data"):
+        dataset = load_dataset(written(tmp_path, "u.csv", text * 8))
     assert dataset.notes == ("the first line of u.csv is data: its columns are named x1 to x3",)
     assert dataset.notes[0] in dataset.description
 
@@ -288,7 +322,7 @@ def test_parquet_keeps_its_types(tmp_path):
     frame = pl.DataFrame({"a": pl.Series(range(20), dtype=pl.Int16), "b": pl.Series(["x", "y"] * 10)})
     frame.write_parquet(tmp_path / "t.parquet")
     assert load_rows(tmp_path / "t.parquet").schema == frame.schema
-    assert load_dataset(tmp_path / "t.parquet").kinds == {"a": "ordinal", "b": "binary"}
+    assert kinds_of(load_dataset(tmp_path / "t.parquet")) == ("ordinal", "binary")
 
 
 # ---------------------------------------------------------------- arrays

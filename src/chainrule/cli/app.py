@@ -6,7 +6,7 @@ import io
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -96,7 +96,7 @@ def run(arguments: Sequence[str]) -> int:
         error of chainrule itself is raised instead.
     """
     with warnings.catch_warnings():
-        warnings.showwarning = _show_warning
+        warnings.showwarning = _show_each_once()
         try:
             code = typer.main.get_command(app).main(
                 list(arguments), prog_name="chainrule", standalone_mode=False
@@ -139,5 +139,13 @@ def _explain_usage(error: typer.TyperException) -> int:
     return error.exit_code
 
 
-def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    say(f"warning: {message}")
+def _show_each_once() -> Callable[..., None]:
+    """Return what prints a warning as one line, unless it has done so before."""
+    shown: set[str] = set()
+
+    def show(message: Warning | str, *_: Any, **__: Any) -> None:
+        if str(message) not in shown:
+            shown.add(str(message))
+            say(f"warning: {message}")
+
+    return show

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from chainrule.cli.kinds import say_kinds
 from chainrule.cli.options import (
     DataArgument,
     ImageSizeOption,
@@ -81,6 +82,7 @@ def compare(
     from chainrule.datasets import load_dataset
 
     dataset = load_dataset(data, random_state=seed, image_size=size, kinds=kinds)
+    say_kinds(dataset)
     from chainrule.experiments.compare import compare as run_comparison
 
     folder = out or Path("runs", f"{dataset.name}-{datetime.now():%Y%m%d-%H%M%S}")
@@ -178,6 +180,7 @@ def fit(
     missing = MISSING_WORDS if estimator.supports_missing else None
     dataset = load_dataset(data, random_state=seed, image_size=size, kinds=kinds, missing=missing)
     estimator.set_params(kinds=dataset.kinds)
+    say_kinds(dataset)
     with new_folder(out):
         seconds = _fit(estimator, dataset, out)
         _save(estimator, out)

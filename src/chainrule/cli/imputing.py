@@ -49,13 +49,14 @@ def impute(
     for path in (json_file, *paths):
         check_file(path)
     check_suffix(out, (".csv", ".tsv", ".parquet", ".npy"))
-    from chainrule.datasets import count_missing, load_rows
+    from chainrule.datasets import count_missing, load_rows, take_columns
     from chainrule.estimators import load
 
     estimator = answering(load(model))
     rows = load_rows(data, random_state=seed or 0, missing=missing_words(estimator.schema_))
     start = time.perf_counter()
-    completed = estimator.impute(rows, how=how, n_draws=draws, n_orders=orders, random_state=seed)
+    known = take_columns(rows, estimator.schema_.names)
+    completed = estimator.impute(known, how=how, n_draws=draws, n_orders=orders, random_state=seed)
     seconds = time.perf_counter() - start
     tables = [_with_known(rows, table) for table in (completed if draws else [completed])]
     result: dict[str, Any] = {
@@ -110,11 +111,11 @@ def _with_known(rows: Any, completed: Any) -> Any:
     if isinstance(rows, np.ndarray) and isinstance(completed, np.ndarray):
         return np.where(np.isnan(rows), completed, rows) if rows.dtype.kind == "f" else rows
     known, filled = to_frame(rows), to_frame(completed)
-    if set(known.columns) == set(filled.columns):
-        filled = filled.select(known.columns)
-    else:  # the model was fitted to an array, or the rows are one: columns go by position
+    if not set(filled.columns) <= set(known.columns):
+        # The model was fitted to an array, or the rows are one: columns go by position.
         filled.columns = known.columns
-    return known.fill_nan(None).select(_with_known_cells(known, filled, name) for name in known.columns)
+    cells = [_with_known_cells(known, filled, name) for name in filled.columns]
+    return known.fill_nan(None).with_columns(cells)
 
 
 def _with_known_cells(known: pl.DataFrame, filled: pl.DataFrame, name: str) -> pl.Expr:

@@ -212,11 +212,20 @@ def _rows(
     """Yield the rows of a split, those of a large file that is not split in parts."""
     from chainrule.datasets import load_dataset, stream_rows
 
-    missing = missing_words(estimator.schema_) if estimator.supports_missing else None
+    missing = missing_words(estimator.schema_)
+    columns = estimator.schema_.names if estimator.schema_.named else None
     if split == "all":
-        yield from stream_rows(data, random_state=seed, image_size=image_size, missing=missing or ())
+        yield from stream_rows(
+            data, random_state=seed, image_size=image_size, missing=missing, columns=columns
+        )
     else:
-        dataset = load_dataset(data, random_state=seed, image_size=image_size, missing=missing)
+        dataset = load_dataset(
+            data,
+            random_state=seed,
+            image_size=image_size,
+            missing=missing if estimator.supports_missing else None,
+            columns=columns,
+        )
         yield getattr(dataset, split)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from chainrule.datasets.core import Dataset, DatasetInfo, count_missing
-from chainrule.datasets.loading import dataset_names, load_dataset, load_rows
+from chainrule.datasets.loading import dataset_names, load_dataset, load_rows, take_columns
 from chainrule.datasets.streaming import stream_rows
 from chainrule.datasets.tables import MISSING_WORDS
 
@@ -16,4 +16,5 @@ __all__ = [
     "load_dataset",
     "load_rows",
     "stream_rows",
+    "take_columns",
 ]

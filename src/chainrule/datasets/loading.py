@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -17,12 +19,9 @@ from chainrule.datasets.named import NAMED, NamedSet
 from chainrule.datasets.splits import complete_parts
 from chainrule.datasets.tables import MISSING_WORDS
 from chainrule.errors import DataError
-from chainrule.schema import Schema
+from chainrule.schema import Schema, columns_that_name_rows
 
-if TYPE_CHECKING:
-    import polars as pl
-
-__all__ = ["dataset_names", "load_dataset", "load_rows"]
+__all__ = ["dataset_names", "load_dataset", "load_rows", "take_columns"]
 
 Kinds = str | Mapping[str, str] | None
 
@@ -39,8 +38,11 @@ def load_dataset(
     image_size: tuple[int, int] | None = None,
     kinds: Kinds = None,
     missing: Sequence[str] | None = MISSING_WORDS,
+    columns: Sequence[str] | None = None,
 ) -> Dataset:
     """Load a named data set, a file, or a folder of images, and split it where its source does not.
+
+    Of a table without names in its first line, and of columns that are left out, it is warned.
 
     Parameters
     ----------
@@ -55,6 +57,9 @@ def load_dataset(
     missing : sequence of str or None
         Words that stand for a missing value in text files, beside an empty cell. With None no value may be
         missing: a file that lacks some is refused, naming the first of them.
+    columns : sequence of str, optional
+        Which columns of a table to keep, if it has them all. By default all but text with so many levels
+        that it names rows, which `Schema.infer` refuses unless its kind is declared.
 
     Raises
     ------
@@ -72,14 +77,23 @@ def load_dataset(
         return _load_named(named, random_state, image_size, kinds)
     path = _existing_path(name_or_path)
     parts = read_path(path, image_size, MISSING_WORDS if missing is None else missing)
-    parts = _checked(parts, kinds, path, missing is not None)
+    with _naming(path):
+        if columns is None:
+            parts = _without_names_of_rows(parts, kinds)
+        else:
+            parts = _with_columns(parts, columns)
+            texts = _undeclared_names_of_rows(parts, kinds)
+            kinds = {**_by_name(kinds), **dict.fromkeys(texts, "categorical")} if texts else kinds
+        whole = _checked(parts, kinds, missing is not None)
+    for note in parts.notes:
+        warnings.warn(note, stacklevel=2)
     train, valid, test, split = complete_parts(parts, random_state)
     return Dataset(
         name=_stem(path),
         train=train,
         valid=valid,
         test=test,
-        kinds=_kinds_of_rows(parts, kinds, train),
+        kinds=_kinds_to_declare(parts, kinds, whole, train),
         image_shape=parts.image_shape,
         description="; ".join([f"Rows of {path.name}", *parts.notes]),
         split=split,
@@ -93,6 +107,7 @@ def load_rows(
     random_state: int = 0,
     image_size: tuple[int, int] | None = None,
     missing: Sequence[str] = MISSING_WORDS,
+    columns: Sequence[str] | None = None,
 ) -> Any:
     """Load all rows, unsplit and in the order of the file: to score them, or to look at them.
 
@@ -104,6 +119,8 @@ def load_rows(
         As for `load_dataset`.
     missing : sequence of str
         Words that stand for a missing value in text files, beside an empty cell.
+    columns : sequence of str, optional
+        Which columns of a table to keep, if it has them all; by default all.
 
     Returns
     -------
@@ -113,7 +130,8 @@ def load_rows(
     if named is not None:
         dataset = _load_named(named, random_state, image_size, None)
         return _stack((dataset.train, dataset.valid, dataset.test))
-    return _stack(read_path(_existing_path(name_or_path), image_size, missing).given)
+    parts = read_path(_existing_path(name_or_path), image_size, missing)
+    return _stack((parts if columns is None else _with_columns(parts, columns)).given)
 
 
 # ---------------------------------------------------------------- names and paths
@@ -169,6 +187,50 @@ def _stack(parts: tuple[Any, ...]) -> Any:
     return pl.concat(parts)
 
 
+# ---------------------------------------------------------------- columns
+
+
+def take_columns(rows: Any, columns: Sequence[str]) -> Any:
+    """Return some columns of a table that has them all; other rows as they are."""
+    if isinstance(rows, np.ndarray) or not set(columns) <= set(rows.columns):
+        return rows
+    return rows.select(columns)
+
+
+def _with_columns(parts: Parts, columns: Sequence[str]) -> Parts:
+    return _map(parts, lambda rows: take_columns(rows, columns))
+
+
+def _undeclared_names_of_rows(parts: Parts, kinds: Kinds) -> list[str]:
+    """Return the text columns that name rows and have no declared kind."""
+    if isinstance(parts.train, np.ndarray) or isinstance(kinds, str):
+        return []
+    return [name for name in columns_that_name_rows(parts.train) if name not in _by_name(kinds)]
+
+
+def _by_name(kinds: Kinds) -> dict[str, str]:
+    return {} if kinds is None or isinstance(kinds, str) else dict(kinds)
+
+
+def _without_names_of_rows(parts: Parts, kinds: Kinds) -> Parts:
+    """Leave out the text columns that name rows, unless their kind is declared."""
+    names = _undeclared_names_of_rows(parts, kinds)
+    if not names:
+        return parts
+    listed = ", ".join(map(repr, names))
+    note = (
+        f"text with so many levels names rows instead of describing them, and is left out: {listed}; to keep "
+        f"such a column declare its kind, --kind {names[0]}=categorical"
+    )
+    kept = _map(parts, lambda rows: rows.drop(names))
+    return replace(kept, notes=(*parts.notes, note))
+
+
+def _map(parts: Parts, change: Callable[[Any], Any]) -> Parts:
+    valid, test = (None if rows is None else change(rows) for rows in (parts.valid, parts.test))
+    return replace(parts, train=change(parts.train), valid=valid, test=test)
+
+
 # ---------------------------------------------------------------- kinds
 
 
@@ -179,47 +241,39 @@ def _declared(parts: Parts, kinds: Kinds) -> Any:
     return {**parts.kinds, **kinds} if isinstance(parts.kinds, dict) else dict(kinds)
 
 
-def _checked(parts: Parts, kinds: Kinds, path: Path, missing: bool) -> Parts:
-    """Refuse unusable rows before they are split, while their numbers are those of the file."""
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Put a file's name before what is wrong in its rows."""
     try:
-        if not isinstance(parts.train, np.ndarray):
-            return _with_levels(parts, kinds, missing)
-        if len(parts.given) == 1:
-            Schema.infer(parts.train, _declared(parts, kinds), missing)
+        yield
     except DataError as error:
         raise DataError(f"{path.name}: {error}") from error
-    return parts
 
 
-def _with_levels(parts: Parts, kinds: Kinds, missing: bool) -> Parts:
-    """Find kinds and text levels of a table from all of its rows."""
-    import polars as pl
+def _checked(parts: Parts, kinds: Kinds, missing: bool) -> Schema | None:
+    """Refuse unusable rows before they are split, while their numbers are those of the file.
 
-    table: pl.DataFrame = parts.train
-    schema = Schema.infer(table, kinds, missing)
-    text = [
-        pl.col(variable.name).cast(pl.String).cast(pl.Enum([str(level) for level in variable.levels]))
-        for variable in schema.variables
-        if variable.dtype in ("String", "Categorical")
-    ]
-    found: dict[str, str] = dict(zip(schema.names, schema.kinds, strict=True))
-    return replace(parts, train=table.with_columns(text), kinds=found)
-
-
-def _kinds_of_rows(parts: Parts, kinds: Kinds, train: Any) -> Any:
-    """Return the kinds to declare for training rows.
-
-    A number that happens to be constant in the training rows fits no declared kind but its own.
+    Returns the schema of all rows that are to be split.
     """
-    if isinstance(train, np.ndarray):
-        return _declared(parts, kinds)
-    import polars as pl
+    if isinstance(parts.train, np.ndarray) and len(parts.given) > 1:
+        return None
+    return Schema.infer(parts.train, _declared(parts, kinds), missing)
 
+
+def _kinds_to_declare(parts: Parts, kinds: Kinds, whole: Schema | None, train: Any) -> Any:
+    """Return the kinds that the training rows do not show by themselves.
+
+    These are the user's, and those of numbers that look different in the training rows from what they are
+    in all rows. A column that happens to be constant in the training rows fits no declared kind but its own.
+    """
+    if isinstance(train, np.ndarray) or whole is None:
+        return _declared(parts, kinds)
     there = train.fill_nan(None)
-    varied = [
-        name
-        for name in train.columns
-        if isinstance(train[name].dtype, pl.Enum) or there[name].drop_nulls().n_unique() > 1
-    ]
-    declared = parts.kinds if isinstance(parts.kinds, dict) else {}
-    return {name: declared[name] for name in varied}
+    varied = {name for name in train.columns if there[name].drop_nulls().n_unique() > 1}
+    wanted = dict.fromkeys(train.columns, kinds) if isinstance(kinds, str) else _by_name(kinds)
+    declared = {name: kind for name, kind in wanted.items() if name in varied}
+    shown = Schema.infer(train, declared, missing=True)
+    for name, kind, seen in zip(whole.names, whole.kinds, shown.kinds, strict=True):
+        if name in varied and kind != seen and not {kind, seen} <= {"binary", "categorical"}:
+            declared[name] = kind
+    return declared or None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chainrule.datasets.arrays import flatten_images
-from chainrule.datasets.loading import load_rows
+from chainrule.datasets.loading import load_rows, take_columns
 from chainrule.datasets.tables import MISSING_WORDS, refined, scan_text
 from chainrule.errors import DataError
 
@@ -29,6 +29,7 @@ def stream_rows(
     random_state: int = 0,
     image_size: tuple[int, int] | None = None,
     missing: Sequence[str] = MISSING_WORDS,
+    columns: Sequence[str] | None = None,
 ) -> Iterator[Any]:
     """Yield the rows that `load_rows` returns, in the same order and perhaps in several parts.
 
@@ -36,7 +37,7 @@ def stream_rows(
 
     Parameters
     ----------
-    name_or_path, random_state, image_size, missing
+    name_or_path, random_state, image_size, missing, columns
         As for `load_rows`.
 
     Yields
@@ -53,12 +54,15 @@ def stream_rows(
         suffix = path.suffix.lower()
         table = _scan(path, suffix, missing)
         if table is not None:
-            yield from _tables(table, path)
+            for part in _tables(table, path):
+                yield part if columns is None else take_columns(part, columns)
             return
         if suffix == ".npy":
             yield from _arrays(path)
             return
-    yield load_rows(name_or_path, random_state=random_state, image_size=image_size, missing=missing)
+    yield load_rows(
+        name_or_path, random_state=random_state, image_size=image_size, missing=missing, columns=columns
+    )
 
 
 def _scan(path: Path, suffix: str, missing: Sequence[str]) -> pl.LazyFrame | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from chainrule.schema.coding import UNSEEN
-from chainrule.schema.core import Schema
+from chainrule.schema.core import Schema, columns_that_name_rows
 from chainrule.schema.variables import KINDS, Kind, Variable
 
-__all__ = ["KINDS", "UNSEEN", "Kind", "Schema", "Variable"]
+__all__ = ["KINDS", "UNSEEN", "Kind", "Schema", "Variable", "columns_that_name_rows"]

@@ -21,12 +21,27 @@ from chainrule.schema.coding import (
     encode_table,
     is_integer_dtype,
 )
-from chainrule.schema.inference import infer_variables
+from chainrule.schema.inference import infer_variables, names_rows
 from chainrule.schema.lookup import column_numbers, encode_value
 from chainrule.schema.tables import Container, Table, read_table
 from chainrule.schema.variables import Kind, Variable, pack_variables, quoted, unpack_variables
 
-__all__ = ["Schema"]
+__all__ = ["Schema", "columns_that_name_rows"]
+
+
+def columns_that_name_rows(X: Any) -> list[str]:
+    """Return the names of text columns that `Schema.infer` refuses, because of their many levels.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> frame = pl.DataFrame({"name": [f"row {i}" for i in range(500)], "sex": ["f", "m"] * 250})
+    >>> columns_that_name_rows(frame)
+    ['name']
+    """
+    table = read_table(X, missing=True)
+    columns = (table.column(d) for d in range(table.n_columns) if table.matrix is None)
+    return [column.name for column in columns if names_rows(column)]
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,8 @@ Kind = Literal["binary", "categorical", "ordinal", "continuous"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 Unit = Literal["", "days", "seconds"]
 
+_MOST_LETTERS = 40  # of a level in a description
+
 
 @dataclass(frozen=True)
 class Variable:
@@ -103,6 +105,8 @@ class Variable:
     def describe(self) -> str:
         """Return the kind and what it is made of, in a few words.
 
+        Levels are shortened where they are long.
+
         >>> Variable("age", "ordinal", low=17, high=90, dtype="int64").describe()
         'ordinal, 17 to 90'
         """
@@ -111,9 +115,9 @@ class Variable:
         if self.kind == "ordinal":
             return f"ordinal, {self.low} to {self.high}{f' {self.unit} from 1970 on' if self.unit else ''}"
         if len(self.levels) == 1:
-            return f"constant, {self.levels[0]!r}"
+            return f"constant, {_shortened(self.levels[0])}"
         if self.kind == "binary":
-            return f"binary, {self.levels[0]!r} or {self.levels[1]!r}"
+            return f"binary, {_shortened(self.levels[0])} or {_shortened(self.levels[1])}"
         return f"categorical, {len(self.levels)} levels"
 
     def _spikes_in_words(self) -> str:
@@ -121,6 +125,11 @@ class Variable:
             return ""
         shown = ", ".join(f"{value:g}" for value in self.spikes)
         return f" with point mass{'es' * (len(self.spikes) > 1)} at {shown}"
+
+
+def _shortened(level: Any) -> str:
+    shown = repr(level)
+    return shown if len(shown) <= _MOST_LETTERS else f"{shown[: _MOST_LETTERS - 3]}..."
 
 
 def quoted(values: Sequence[Any], most: int = 5) -> str:

@@ -1,0 +1,36 @@
+"""What each column of a table is taken for, said before a fit."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from chainrule.datasets import Dataset
+
+__all__ = ["say_kinds"]
+
+# Of tables with more columns only a summary is printed.
+_MOST_COLUMNS = 40
+_MOST_LETTERS = 30
+
+
+def say_kinds(dataset: Dataset) -> None:
+    """Print the kinds of the columns on standard error: one line each where they are named and not many."""
+    import numpy as np
+
+    from chainrule.schema import Schema
+
+    schema = Schema.infer(dataset.train, dataset.kinds, missing=True)
+    print(f"kinds of {schema.describe()}", file=sys.stderr)
+    if isinstance(dataset.train, np.ndarray) or schema.n_variables > _MOST_COLUMNS:
+        return
+    names = [_shortened(name) for name in schema.names]
+    width = max(map(len, names))
+    for name, variable in zip(names, schema.variables, strict=True):
+        print(f"  {name:{width}}  {variable.describe()}", file=sys.stderr)
+
+
+def _shortened(name: str) -> str:
+    line = " ".join(name.split())
+    return line if len(line) <= _MOST_LETTERS else f"{line[: _MOST_LETTERS - 3]}..."
