@@ -56,6 +56,8 @@ def table():
             "left": rng.random(n) < 0.3,
             "children": rng.integers(0, 4, size=n),
             "code": rng.choice(["A1", "B2", "C1"], size=n),
+            "born": np.datetime64("1950-01-01") + rng.integers(0, 20_000, size=n),
+            "seen": np.datetime64("2020-01-01T00:00:00", "us") + rng.integers(0, 10**13, size=n),
         }
     ).with_columns(
         pl.when(pl.Series(rng.random(n) < 0.2)).then(None).otherwise(pl.col(name)).alias(name)
