@@ -53,6 +53,19 @@ def test_results_are_those_of_the_models_alone() -> None:
     assert second.note == f"{mixture.n_components_} components"
 
 
+def test_log_likelihoods_are_split_over_the_columns() -> None:
+    compared = compare(binary_dataset(), models=BASELINES)
+    for result in compared.results:
+        assert result.column_log_likelihoods is not None
+        assert result.column_log_likelihoods.sum() == pytest.approx(result.test_log_likelihood)
+    split = compared.to_dict()["results"][0]["column_log_likelihoods"]
+    assert list(split) == [f"x{number}" for number in range(1, 7)]
+    assert list(split.values()) == compared.results[0].column_log_likelihoods.tolist()  # type: ignore[union-attr]
+    images = compare(binary_dataset(image_shape=(2, 3)), models=["independent"])
+    wide = compare(binary_dataset(n_variables=41), models=["independent"])
+    assert images.results[0].column_log_likelihoods is wide.results[0].column_log_likelihoods is None
+
+
 def test_facts_of_the_data() -> None:
     compared = compare(binary_dataset(entropy=2.5, image_shape=(2, 3)), models=["independent"])
     assert (compared.n_train, compared.n_valid, compared.n_test, compared.n_variables) == (200, 100, 100, 6)

@@ -163,6 +163,9 @@ class ModelResult:
         Learning curves; None for a baseline.
     note : str
         One line that belongs beside the figure, such as "lower bound: uniform dequantisation".
+    column_log_likelihoods : ndarray of shape (D,) or None
+        Mean nats per test row of each column given those before it, in the order of the columns; None where
+        the model takes them in another one, or there are too many.
     """
 
     model: str
@@ -175,6 +178,7 @@ class ModelResult:
     samples: Any
     history: History | None = None
     note: str = ""
+    column_log_likelihoods: np.ndarray | None = None
 
     @property
     def summary(self) -> Summary:
@@ -305,7 +309,15 @@ class Comparison:
             "difference": _finite(difference.mean),
             "difference_standard_error": _finite(difference.standard_error),
             "note": result.note,
+            "column_log_likelihoods": _by_name(result),
         }
+
+
+def _by_name(result: ModelResult) -> dict[str, float | None] | None:
+    if result.column_log_likelihoods is None:
+        return None
+    names = result.estimator.schema_.names
+    return dict(zip(names, map(_finite, result.column_log_likelihoods.tolist()), strict=True))
 
 
 def _finite(value: float | None) -> float | None:

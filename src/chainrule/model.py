@@ -147,7 +147,13 @@ class AutoregressiveModel(nn.Module):
     def log_prob_given(
         self, x: Tensor, given: Tensor, asked: Tensor, order: Tensor | int, context: Tensor | None = None
     ) -> Tensor:
-        """Return log p(x_asked | x_given), float64 (n,).
+        """Return log p(x_asked | x_given), float64 (n,): the sum of `log_conditionals_given`."""
+        return self.log_conditionals_given(x, given, asked, order, context).sum(-1, dtype=torch.float64)
+
+    def log_conditionals_given(
+        self, x: Tensor, given: Tensor, asked: Tensor, order: Tensor | int, context: Tensor | None = None
+    ) -> Tensor:
+        """Return log p(x_d | given and earlier asked ones) of the variables asked for, (n, D), 0 of the rest.
 
         Parameters
         ----------
@@ -172,7 +178,7 @@ class AutoregressiveModel(nn.Module):
         else:
             outputs = self._any_order().outputs_given(x, given, asked, order, context)
         log_probs = self.conditionals.log_prob(x, outputs)
-        return torch.where(asked, log_probs, 0.0).sum(-1, dtype=torch.float64)
+        return torch.where(asked, log_probs, 0.0)
 
     @torch.no_grad()
     def complete(
@@ -180,7 +186,7 @@ class AutoregressiveModel(nn.Module):
     ) -> Tensor:
         """Return rows with everything drawn that is not given, one variable after the other.
 
-        Parameters and errors are those of `log_prob_given`, and uniforms (n, D, U); no draw is ever
+        Parameters and errors are those of `log_conditionals_given`, and uniforms (n, D, U); no draw is ever
         rejected.
         """
         x, _ = _split_missing(x)
@@ -232,7 +238,8 @@ class AutoregressiveModel(nn.Module):
     ) -> Tensor:
         """Return the outputs (n, n_outputs) of the asked variables, each from the given ones alone.
 
-        Parameters and errors are those of `log_prob_given`; a fixed order answers for the next variable.
+        Parameters and errors are those of `log_conditionals_given`; a fixed order answers for the next
+        variable.
         """
         x, _ = _split_missing(x)
         if isinstance(order, int):

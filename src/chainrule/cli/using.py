@@ -49,9 +49,18 @@ def score(
     model: ModelArgument,
     data: DataArgument,
     split: Annotated[
-        Literal["test", "train", "valid", "all"],
-        typer.Option(help="Which rows; all: in the order of the file."),
-    ] = "test",
+        Literal["test", "train", "valid", "all"] | None,
+        typer.Option(
+            help="Which rows; all: in the order of the file. Default: test, with --top all.",
+            show_default=False,
+        ),
+    ] = None,
+    top: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="List so many of the least probable rows, with the columns that make them so."
+        ),
+    ] = None,
     given: Annotated[
         list[str] | None,
         typer.Option(metavar="COLUMNS", help="Columns, as a,b, to condition on. May be repeated."),
@@ -71,6 +80,9 @@ def score(
     json_file: JsonOption = None,
 ) -> None:
     """Score rows with a saved model: mean log-likelihood in nats, or log p(these | those)."""
+    if top is not None and (given or of):
+        raise DataError("--top ranks whole rows: leave out --given and --of")
+    split = split or ("test" if top is None else "all")
     check_file(json_file)
     check_file(out)
     check_suffix(out, (".csv", ".npy"))
@@ -81,13 +93,19 @@ def score(
         # With another seed the test rows would be rows that the model was trained on.
         fitted = estimator.get_params()["random_state"]
         seed = fitted if isinstance(fitted, int) else 0
+    from chainrule.cli.improbable import LeastProbable, table_of
     from chainrule.evaluation import summarize
 
     question = _Question(
         parse_columns(given, estimator.schema_), parse_columns(of, estimator.schema_), orders
     )
     parts = _rows(data, split, seed, parse_image_size(image_size), estimator)
-    log_likelihoods, spread = _scores(question.scorer(estimator), parts)
+    scorer = question.scorer(estimator)
+    improbable = None
+    if top is not None:
+        improbable = LeastProbable(estimator, top, scorer)
+        scorer = improbable.score
+    log_likelihoods, spread = _scores(scorer, parts)
     if out is not None:
         _write_scores(log_likelihoods, out)
     summary = summarize(log_likelihoods)
@@ -106,6 +124,9 @@ def score(
     }
     if spread is not None:
         result["mean_spread"] = spread
+    if improbable is not None:
+        result |= improbable.facts()
+        console_for(json_file).print(table_of(result))
     write_json(result, json_file)
 
 

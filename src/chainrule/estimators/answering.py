@@ -289,6 +289,31 @@ class AnsweringEstimator(DensityEstimator):
         for rows, d, distribution in self._questioner(n_orders).distributions(question):
             yield d, rows, distribution
 
+    def _cell_scores(self, codes: np.ndarray, context: np.ndarray | None) -> np.ndarray:
+        questioner, there = self._questioner(None), np.isfinite(codes)
+        known = np.where(there, codes, np.nan)
+        scores = np.empty(codes.shape)
+        for d in range(codes.shape[1]):
+            asked = np.zeros_like(there)
+            asked[:, d] = there[:, d]
+            answers = questioner.log_probs(Question(known, there & ~asked, asked, context))
+            scores[:, d] = np.logaddexp.reduce(answers, axis=0) - np.log(len(answers))
+        return np.where(np.isnan(codes), np.nan, scores + self.schema_.log_offsets(codes))
+
+    def _expected_values(
+        self, codes: np.ndarray, context: np.ndarray | None, d: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        given, asked = np.isfinite(codes), np.zeros(codes.shape, bool)
+        codes = np.where(given, codes, np.nan)
+        order = self.column_order()
+        if self.surprise_given == "before" and order is not None:
+            given[:, order[order.tolist().index(d) :]] = False
+        given[:, d], asked[:, d] = False, True
+        distribution = self._questioner(None).distribution(Question(codes, given, asked, context), d)
+        if self.schema_.kinds[d] in ("binary", "categorical"):
+            return distribution.mode(), distribution.probabilities.max(axis=1)
+        return distribution.mean(), np.full(len(codes), np.nan)
+
     def _question_of_holes(self, X: Any, context: Any) -> Question:
         """Return the question of what is missing in rows given what is there."""
         codes = self.schema_.encode(X, estimator=type(self).__name__, missing=True)

@@ -25,6 +25,7 @@ from chainrule.conditioners import (
 from chainrule.errors import DataError, ParameterError
 from chainrule.estimators.answering import AnsweringEstimator
 from chainrule.estimators.bins import Bins
+from chainrule.estimators.columns import mean_of_members, split_without_unseen
 from chainrule.estimators.questions import Questioner
 from chainrule.model import AutoregressiveModel
 from chainrule.orders import given_order, natural_order, random_orders
@@ -256,6 +257,51 @@ class AutoregressiveEstimator(AnsweringEstimator):
             rows = self._rows(codes[part], None if context is None else context[part])
             scores[part] = self.model_.log_prob(rows.codes, rows.context).cpu().numpy()
         return scores + self.bins_.log_prob_of_rows(codes)
+
+    def column_order(self) -> np.ndarray | None:
+        """Return the order in which `score_columns` takes the columns, by their numbers from 0, (D,).
+
+        None if there are several orders, over which the model is averaged.
+        """
+        check_is_fitted(self, "schema_")
+        network = self.model_.conditioner
+        if network.is_any_order:
+            return super().column_order()
+        orders = [network.order(member).cpu().numpy() for member in range(network.n_members)]
+        return orders[0] if all(np.array_equal(orders[0], order) for order in orders) else None
+
+    def _column_scores(self, codes: np.ndarray, context: np.ndarray | None) -> np.ndarray:
+        order = self.column_order()
+        known = codes
+        if self.model_.conditioner.is_any_order:  # what it has never seen, it leaves out
+            known = np.where(np.isfinite(codes), codes, np.nan)
+        scores = split_without_unseen(self._split_codes, known, context, self.schema_.n_levels, order)
+        scores = np.where(np.isnan(scores), 0.0, scores) + self.schema_.log_offsets(codes)
+        return np.where(np.isnan(codes), np.nan, scores)
+
+    @torch.no_grad()
+    def _split_codes(self, codes: np.ndarray, context: np.ndarray | None) -> np.ndarray:
+        """Return log p(x_d | the columns before it) of codes, (n, D), NaN where missing."""
+        size = evaluation_batch(self.model_)
+        scores = np.empty(codes.shape)
+        for start in range(0, len(codes), size):
+            part = slice(start, start + size)
+            rows = self._rows(codes[part], None if context is None else context[part])
+            scores[part] = mean_of_members(np.stack(self._log_conditionals(rows)))
+        return scores + self.bins_.log_prob_within(codes)
+
+    def _log_conditionals(self, rows: Rows) -> list[np.ndarray]:
+        """Return the terms of each member's log p(x), (n, D); of a model of any order those of one order."""
+        model = self.model_
+        if not model.conditioner.is_any_order:
+            members = range(model.n_members)
+            return [model.log_conditionals(rows.codes, k, rows.context).cpu().numpy() for k in members]
+        there = ~rows.codes.isnan()
+        order = natural_order(there.shape[1]).to(there.device)
+        terms = model.log_conditionals_given(
+            rows.codes, torch.zeros_like(there), there, order, rows.context
+        ).cpu()
+        return [np.where(there.cpu(), terms, np.nan)]
 
     def _sample_codes(self, n: int, generator: np.random.Generator, context: np.ndarray | None) -> np.ndarray:
         torch_generator = self._torch_generator(generator)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, DensityMixin
@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from chainrule.errors import DataError, KindError, ParameterError
 from chainrule.estimators.anomalies import CONTAMINATION, AnomalyMixin, offset_of, rows_for_offset
+from chainrule.estimators.columns import ColumnScores
 from chainrule.estimators.unseen import Scorer, score_summed_over_unseen, warn_of_unseen
 from chainrule.schema import UNSEEN, Schema
 from chainrule.storage import write_folder
@@ -30,7 +31,7 @@ def make_generator(random_state: Any) -> np.random.Generator:
     return np.random.default_rng(random_state)
 
 
-class DensityEstimator(DensityMixin, AnomalyMixin, BaseEstimator, ABC):
+class DensityEstimator(DensityMixin, AnomalyMixin, ColumnScores, BaseEstimator, ABC):
     """Base of all estimators: a subclass sees only codes, the numbers inside a `Schema`.
 
     A subclass stores its parameters in ``__init__`` (among them `kinds`, `contamination` and `random_state`)
@@ -133,10 +134,7 @@ class DensityEstimator(DensityMixin, AnomalyMixin, BaseEstimator, ABC):
         ones. A level that the training rows lack is warned about and counts with the share of probability
         that is reserved for such levels, as if its cell were missing otherwise.
         """
-        check_is_fitted(self, "schema_")
-        codes = self._encode_to_score(X)
-        context_codes = self._encode_fitted_context(context, len(codes))
-        return self._log_likelihoods(codes, context_codes)
+        return self._log_likelihoods(*self._encode_rows(X, context))
 
     def score(self, X: Any, y: Any = None, context: Any = None) -> float:
         """Return the mean log-likelihood of the rows in nats."""
@@ -231,6 +229,12 @@ class DensityEstimator(DensityMixin, AnomalyMixin, BaseEstimator, ABC):
             self.feature_names_in_ = np.array(schema.names, dtype=object)
         elif hasattr(self, "feature_names_in_"):
             del self.feature_names_in_
+
+    def _encode_rows(self, X: Any, context: Any) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return the codes of rows and of their context."""
+        check_is_fitted(self, "schema_")
+        codes = self._encode_to_score(X)
+        return codes, self._encode_fitted_context(context, len(codes))
 
     def _log_likelihoods(self, codes: np.ndarray, context: np.ndarray | None) -> np.ndarray:
         """Return nats per row of codes in the user's units, float64 (n,); levels may be `UNSEEN`."""
@@ -328,6 +332,11 @@ class DensityEstimator(DensityMixin, AnomalyMixin, BaseEstimator, ABC):
     def supports_missing(self) -> bool:
         """Whether rows may have missing values, in `fit` and in `score_samples`."""
         return False
+
+    @property
+    def surprise_given(self) -> Literal["others", "before"]:
+        """Whether `surprise` is given all other columns, or only those before: where the order is fixed."""
+        return "others" if self.supports_missing else "before"
 
     @abstractmethod
     def _fit_codes(

@@ -15,6 +15,7 @@ from chainrule.errors import QueryError
 from chainrule.estimators.answering import AnsweringEstimator
 from chainrule.estimators.autoregressive import COUNT, AutoregressiveEstimator
 from chainrule.estimators.base import DensityEstimator, make_generator
+from chainrule.estimators.columns import mean_of_members
 from chainrule.estimators.loading import find_class
 from chainrule.estimators.made import MADE
 from chainrule.estimators.questions import ADVICE, MemberQuestioners
@@ -203,6 +204,28 @@ class Ensemble(AnsweringEstimator):
         for member in self.members_:
             np.logaddexp(total, member._score_codes(codes, context), out=total)
         return total - np.log(len(self.members_))
+
+    def column_order(self) -> np.ndarray | None:
+        """Return the order in which all members take the columns, (D,), or None if they differ."""
+        check_is_fitted(self, "schema_")
+        orders = [member.column_order() for member in self.members_]
+        known = [order for order in orders if order is not None and np.array_equal(order, orders[0])]
+        return known[0] if len(known) == len(orders) else None
+
+    def _column_scores(self, codes: np.ndarray, context: np.ndarray | None) -> np.ndarray:
+        return mean_of_members(np.stack([m._column_scores(codes, context) for m in self.members_]))
+
+    def _cell_scores(self, codes: np.ndarray, context: np.ndarray | None) -> np.ndarray:
+        if isinstance(self.members_[0], AutoregressiveEstimator):
+            return super()._cell_scores(codes, context)
+        return DensityEstimator._cell_scores(self, codes, context)
+
+    def _expected_values(
+        self, codes: np.ndarray, context: np.ndarray | None, d: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        if isinstance(self.members_[0], AutoregressiveEstimator):
+            return super()._expected_values(codes, context, d)
+        return DensityEstimator._expected_values(self, codes, context, d)
 
     def _sample_codes(self, n: int, generator: np.random.Generator, context: np.ndarray | None) -> np.ndarray:
         codes = np.empty((n, self.schema_.n_variables), dtype=np.float32)

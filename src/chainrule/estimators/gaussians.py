@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy.linalg import eigh, solve_triangular
@@ -132,6 +133,42 @@ class GaussianModel:
         joint += np.log(self.weights) - 0.5 * w.shape[1] * _LOG_2PI
         total: np.ndarray = logsumexp(joint, axis=1) + rest
         return total
+
+    def log_prob_of_leading(self, y: np.ndarray) -> np.ndarray:
+        """Return log p(y_0, ..., y_d) of rows y (n, D) for every d, (n, D)."""
+        joint = np.empty((self.n_components, *y.shape))
+        count = np.arange(1, y.shape[1] + 1)
+        for k, (mean, covariance) in enumerate(zip(*self.moments, strict=True)):
+            lower = np.linalg.cholesky(covariance)
+            standard = solve_triangular(lower, (y - mean).T, lower=True).T
+            terms = -0.5 * standard**2 - np.log(np.diag(lower))
+            joint[k] = np.log(self.weights[k]) + terms.cumsum(axis=1) - 0.5 * count * _LOG_2PI
+        leading: np.ndarray = logsumexp(joint, axis=0)
+        return leading
+
+    def given_others(self, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return log p(all of the row but y_d) and the mean of y_d given the rest, each (n, D)."""
+        joint, expected = np.empty((2, self.n_components, *y.shape))
+        for k, (mean, covariance) in enumerate(zip(*self.moments, strict=True)):
+            precision = np.linalg.inv(covariance)
+            own = np.diag(precision)
+            pull = (y - mean) @ precision
+            row = -0.5 * ((y - mean) * pull).sum(axis=1) - 0.5 * np.linalg.slogdet(covariance)[1]
+            alone = -0.5 * pull**2 / own + 0.5 * np.log(own)
+            joint[k] = np.log(self.weights[k]) + row[:, None] - alone - 0.5 * (y.shape[1] - 1) * _LOG_2PI
+            expected[k] = y - pull / own
+        without = logsumexp(joint, axis=0)
+        return without, (np.exp(joint - without) * expected).sum(axis=0)
+
+    @cached_property
+    def moments(self) -> tuple[np.ndarray, np.ndarray]:
+        """Means (K, D) and covariances (K, D, D) of the components over all variables."""
+        axes, kept = self.axes, self.axes.n_kept
+        along = axes.vectors * axes.deviations[:, None]
+        others = along[kept:].T @ along[kept:]
+        others += axes.residual_variance * (np.eye(len(axes.centre)) - axes.vectors.T @ axes.vectors)
+        factors = np.stack([solve_triangular(precision, along[:kept]) for precision in self.precisions])
+        return axes.centre + self.means @ along[:kept], np.swapaxes(factors, 1, 2) @ factors + others
 
     def sample(self, n: int, generator: np.random.Generator) -> np.ndarray:
         """Return n drawn rows (n, D)."""

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from scipy.special import logsumexp
 
 from chainrule.errors import KindError
 from chainrule.estimators.base import DensityEstimator
+from chainrule.estimators.columns import split_without_unseen
 from chainrule.estimators.gaussians import Axes, GaussianModel, fit_axes, fit_gaussians, rows_in_reach
 from chainrule.estimators.selection import best_of, candidates
+from chainrule.schema import UNSEEN
 from chainrule.schema import Schema
 from chainrule.schema.variables import quoted
 
@@ -233,6 +235,58 @@ class GMM(DensityEstimator):
         parts = [self._bound(codes[start : start + size]) for start in range(0, len(codes), size)]
         bounds: np.ndarray = np.concatenate([*parts, np.zeros(0)]) - log_units
         return bounds
+
+    @property
+    def surprise_given(self) -> Literal["others", "before"]:
+        """What `surprise` is given: all other columns."""
+        return "others"
+
+    def _column_scores(self, codes: np.ndarray, context: np.ndarray | None) -> np.ndarray:
+        scores = split_without_unseen(self._split_codes, codes, context, self.schema_.n_levels)
+        return scores + self.schema_.log_offsets(codes)
+
+    def _split_codes(self, codes: np.ndarray, context: np.ndarray | None) -> np.ndarray:
+        leading = self._mean_over_draws(self.mixture_.log_prob_of_leading, codes)
+        return self._of_all_columns(np.diff(leading, axis=1, prepend=0.0) - np.log(self._units))
+
+    def _cell_scores(self, codes: np.ndarray, context: np.ndarray | None) -> np.ndarray:
+        # To the other columns a level that it has never seen is the first one.
+        known = np.where(codes == UNSEEN, np.float32(0), codes)
+        without = self._mean_over_draws(lambda y: self.mixture_.given_others(y)[0], known)
+        whole = self._score_codes(known, context) + np.log(self._units).sum()
+        scores = self._of_all_columns(whole[:, None] - without - np.log(self._units))
+        return np.where(codes == known, scores, 0.0) + self.schema_.log_offsets(codes)
+
+    def _of_all_columns(self, scores: np.ndarray) -> np.ndarray:
+        """Return scores (n, n_varying) of all columns, (n, D): 0 of the constant ones."""
+        every = np.zeros((len(scores), self.n_features_in_))
+        every[:, self._varying] = scores
+        return every
+
+    def _mean_over_draws(self, density: Callable[[np.ndarray], np.ndarray], codes: np.ndarray) -> np.ndarray:
+        """Return the log of the mean of densities (n, D') of rows over the draws of u."""
+        draws = [density(y) for y in self._draws(codes)]
+        mean: np.ndarray = logsumexp(draws, axis=0) - np.log(len(draws))
+        return mean
+
+    def _draws(self, codes: np.ndarray) -> list[np.ndarray]:
+        """Return the varying columns of rows in the mixture's units under each draw of u."""
+        codes = codes[:, self._varying]
+        moved = self._moves(codes)
+        lattice = self._lattice if len(self._discrete) else self._lattice[:1]
+        return [self._continuous(codes, (u + moved) % 1.0) for u in lattice]
+
+    def _expected_values(
+        self, codes: np.ndarray, context: np.ndarray | None, d: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        variable = self.schema_.variables[d]
+        if variable.kind != "continuous":
+            return super()._expected_values(codes, context, d)
+        column = self._varying.tolist().index(d)
+        without, means = np.stack([self.mixture_.given_others(y) for y in self._draws(codes)], axis=1)
+        shares = np.exp(without - logsumexp(without, axis=0))[..., column]
+        mean = (shares * means[..., column]).sum(axis=0) * self._units[column]
+        return mean * variable.scale + variable.location, np.full(len(codes), np.nan)
 
     def _bound(self, codes: np.ndarray) -> np.ndarray:
         """Return the log of the mean density of x + u over the draws of u.

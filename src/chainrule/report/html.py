@@ -12,6 +12,7 @@ import numpy as np
 
 from chainrule.report import plots, sample_plots
 from chainrule.report.blocks import Block, Group
+from chainrule.report.column_blocks import column_blocks
 from chainrule.report.mask_plot import mask_picture
 from chainrule.report.numbers import count, decimals_for, number, seconds, with_error
 from chainrule.report.pages import render_page
@@ -94,6 +95,7 @@ def render_report(comparison: Comparison) -> str:
             "marked": comparison.best() is not None,
             "curves": plots.learning_curves(results, colours),
             "likelihoods": _likelihoods(comparison, colours),
+            "by_column": column_blocks(comparison),
             "samples": _samples(comparison, colours),
             "synthetic": synthetic_blocks(comparison, colours),
             "leader": ranked[0].model if ranked else "",

@@ -1,0 +1,215 @@
+"""Log-likelihoods column by column: how a row's is made up, and how surprising each cell is."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from scipy.special import logsumexp
+
+from chainrule.estimators.unseen import score_summed_over_unseen
+from chainrule.schema import UNSEEN
+
+if TYPE_CHECKING:
+    from chainrule.schema import Schema
+
+__all__ = ["ColumnScores", "mean_of_members", "split_without_unseen"]
+
+# Values of a cell that are tried one by one; of more than these, so many are drawn.
+_MOST_TRIED = 500
+
+
+class ColumnScores(ABC):
+    """What a density estimator says about single columns of a row.
+
+    Built on log-likelihoods of rows of which something is left out; an estimator that has a shorter way, or
+    can leave nothing out, replaces the three hooks at the end.
+    """
+
+    schema_: Schema
+
+    def score_columns(self, X: Any, context: Any = None) -> np.ndarray:
+        """Split the log-likelihood of each row over its columns, float64 of shape (n, D).
+
+        A column's share is log p(x_d | the columns before it), in nats: the log-probability of a discrete
+        column, the log-density of a continuous one in its own unit. "Before" is in the order of the columns,
+        but in a model of fixed order in that order, see `column_order`.
+
+        Parameters
+        ----------
+        X : array or DataFrame, shape (n, D)
+        context : array or DataFrame, shape (n, C), optional
+            As in `score_samples`.
+
+        Returns
+        -------
+        ndarray
+            NaN where a value is missing. The sum of a row is its `score_samples`; of a model of any order,
+            that under the order of the columns.
+
+        Examples
+        --------
+        >>> from chainrule import Independent
+        >>> X = np.array([[0, 0], [0, 1], [1, 0], [1, 1], [1, 1], [1, 1]])
+        >>> Independent().fit(X).score_columns([[0, 1]]).round(4)
+        array([[-1.0296, -0.4418]])
+        """
+        return self._column_scores(*self._encode_rows(X, context))
+
+    def surprise(self, X: Any, context: Any = None) -> np.ndarray:
+        """Return how surprising each cell is, float64 of shape (n, D), in nats.
+
+        -log p(x_d | all other columns), where the model can tell it; otherwise, in models of fixed order,
+        -log p(x_d | the columns before it). `surprise_given` says which of the two. That of a continuous
+        column is minus a log-density in its own unit, so compare it with that of other rows, not of other
+        columns.
+
+        Parameters
+        ----------
+        X : array or DataFrame, shape (n, D)
+        context : array or DataFrame, shape (n, C), optional
+            As in `score_samples`.
+
+        Returns
+        -------
+        ndarray
+            NaN where a value is missing; missing values of other columns are left out.
+
+        Examples
+        --------
+        >>> from chainrule import Mixture
+        >>> X = np.repeat([[0, 0, 1], [1, 1, 1]], 50, axis=0)
+        >>> model = Mixture(n_components=2, random_state=0).fit(X)
+        >>> model.surprise([[0, 1, 1]]).round(1)
+        array([[5.3, 5.3, 0. ]])
+        """
+        codes, context_codes = self._encode_rows(X, context)
+        if self.surprise_given == "others":
+            return -self._cell_scores(codes, context_codes)
+        return -self._column_scores(codes, context_codes)
+
+    @property
+    @abstractmethod
+    def surprise_given(self) -> Literal["others", "before"]:
+        """Whether `surprise` is given all other columns, or only those before."""
+
+    def column_order(self) -> np.ndarray | None:
+        """Return the order in which `score_columns` takes the columns, by their numbers from 0, (D,).
+
+        None if there are several orders, over which the model is averaged.
+        """
+        return np.arange(self.schema_.n_variables)
+
+    @abstractmethod
+    def _encode_rows(self, X: Any, context: Any) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return the codes of rows and of their context."""
+
+    @abstractmethod
+    def _log_likelihoods(self, codes: np.ndarray, context: np.ndarray | None) -> np.ndarray:
+        """Return nats per row of codes in the user's units."""
+
+    def _column_scores(self, codes: np.ndarray, context: np.ndarray | None) -> np.ndarray:
+        """Return log p(x_d | the columns before it) in the user's units, (n, D), NaN where missing."""
+        part = np.full_like(codes, np.nan)
+        scores, before = np.empty(codes.shape), np.zeros(len(codes))
+        for d in range(codes.shape[1]):
+            part[:, d] = codes[:, d]
+            now = self._log_likelihoods(part, context)
+            scores[:, d], before = now - before, now
+        return np.where(np.isnan(codes), np.nan, scores)
+
+    def _cell_scores(self, codes: np.ndarray, context: np.ndarray | None) -> np.ndarray:
+        """Return log p(x_d | all other columns) in the user's units, (n, D), NaN where missing."""
+        whole = self._log_likelihoods(codes, context)
+        scores = np.empty(codes.shape)
+        for d in range(codes.shape[1]):
+            others = codes.copy()
+            others[:, d] = np.nan
+            scores[:, d] = whole - self._log_likelihoods(others, context)
+        return np.where(np.isnan(codes), np.nan, scores)
+
+    @abstractmethod
+    def _sample_codes(self, n: int, generator: np.random.Generator, context: np.ndarray | None) -> np.ndarray:
+        """Return n drawn rows of codes."""
+
+    def _expected_values(
+        self, codes: np.ndarray, context: np.ndarray | None, d: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return what to expect of column d given what `surprise` is given, and its probability, (n,) each.
+
+        The most probable level; of numbers their mean, whose probability is NaN.
+        """
+        variable = self.schema_.variables[d]
+        if variable.n_levels is not None and variable.n_levels <= _MOST_TRIED:
+            tried, weights = np.arange(variable.n_levels, dtype=codes.dtype), 0.0
+        else:
+            tried, weights = self._draws_of(d)
+        filled = np.repeat(codes, len(tried), axis=0)
+        filled[:, d] = np.tile(tried, len(codes))
+        beside = None if context is None else np.repeat(context, len(tried), axis=0)
+        scores = self._log_likelihoods(filled, beside).reshape(len(codes), len(tried)) - weights
+        shares = np.exp(scores - logsumexp(scores, axis=1, keepdims=True))
+        if variable.kind in ("binary", "categorical"):
+            best = shares.argmax(axis=1)
+            return np.array([variable.levels[code] for code in best], dtype=object), shares.max(axis=1)
+        numbers = (
+            tried * variable.scale + variable.location if variable.n_levels is None else tried + variable.low
+        )
+        return shares @ numbers, np.full(len(codes), np.nan)
+
+    def _draws_of(self, d: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return values of column d drawn from the model, and the log of how often each of them comes."""
+        drawn = self._sample_codes(_MOST_TRIED, np.random.default_rng(0), None)
+        alone = np.full_like(drawn, np.nan)
+        alone[:, d] = drawn[:, d]
+        return drawn[:, d], self._log_likelihoods(alone, None)
+
+
+def split_without_unseen(
+    split: Callable[[np.ndarray, np.ndarray | None], np.ndarray],
+    codes: np.ndarray,
+    context: np.ndarray | None,
+    n_levels: Sequence[int | None],
+    order: np.ndarray | None = None,
+) -> np.ndarray:
+    """Return what `split` gives of rows, (n, D), in which levels may be `UNSEEN`: these get 0.
+
+    The rest of such a row is split as that of its leading columns, summed over the levels that stand there.
+    """
+    unseen = codes == UNSEEN
+    strange = unseen.any(axis=1)
+    scores = np.empty(codes.shape)
+    scores[~strange] = split(codes[~strange], None if context is None else context[~strange])
+    if not strange.any():
+        return scores
+    codes, context = codes[strange], None if context is None else context[strange]
+    order = np.arange(codes.shape[1]) if order is None else order
+    log_levels = np.log([n or 1 for n in n_levels])
+    before = np.zeros(len(codes))
+    for position, d in enumerate(order):
+        leading, rest = order[: position + 1], order[position + 1 :]
+        now = score_summed_over_unseen(
+            lambda x, c, leading=leading: split(x, c)[:, leading].sum(axis=1), codes, context, n_levels
+        )
+        now -= unseen[strange][:, rest] @ log_levels[rest]  # of those that stand behind, the mean
+        scores[strange, d], before = now - before, now
+    return np.where(unseen, 0.0, scores)
+
+
+def mean_of_members(scores: np.ndarray) -> np.ndarray:
+    """Split the log of the mean of several products, (n, D), as they split theirs, (K, n, D).
+
+    A column gets the mean of its scores, in which each product counts by its share in the row's probability.
+    What the sum lacks then, at most log K, all columns of the row share evenly.
+    """
+    there = ~np.isnan(scores[0])
+    totals = np.where(there, scores, 0.0).sum(axis=2)
+    whole = logsumexp(totals, axis=0) - np.log(len(scores))
+    shares = np.exp(totals - logsumexp(totals, axis=0))
+    with np.errstate(invalid="ignore"):
+        split = np.where(shares[..., None] > 0, shares[..., None] * scores, 0.0).sum(axis=0)
+    rest = whole - np.where(there, split, 0.0).sum(axis=1)
+    split += rest[:, None] / np.maximum(there.sum(axis=1), 1)[:, None]
+    return np.where(there, split, np.nan)
