@@ -95,9 +95,14 @@ class AutoregressiveEstimator(AnsweringEstimator):
     }
 
     @property
+    def is_any_order(self) -> bool:
+        """Whether the model is trained over all orders, and answers any question."""
+        return isinstance(self.ordering, str) and self.ordering == "any"
+
+    @property
     def supports_missing(self) -> bool:
         """Whether rows may have missing values: in models of any order."""
-        return isinstance(self.ordering, str) and self.ordering == "any"
+        return self.is_any_order
 
     def encode(self, X: Any, *, member: int = 0, context: Any = None) -> np.ndarray:
         """Return the latent codes of rows: the activations of the last hidden layer.

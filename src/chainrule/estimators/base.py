@@ -329,6 +329,11 @@ class DensityEstimator(DensityMixin, AnomalyMixin, ColumnScores, BaseEstimator, 
         return codes
 
     @property
+    def is_any_order(self) -> bool:
+        """Whether the model is trained over all orders, and answers any question."""
+        return False
+
+    @property
     def supports_missing(self) -> bool:
         """Whether rows may have missing values, in `fit` and in `score_samples`."""
         return False

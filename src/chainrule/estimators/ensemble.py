@@ -130,8 +130,13 @@ class Ensemble(AnsweringEstimator):
         return np.stack(scores) + self.schema_.log_offset(codes)
 
     @property
+    def is_any_order(self) -> bool:
+        """Whether the members are models of any order."""
+        return self._template().is_any_order
+
+    @property
     def supports_missing(self) -> bool:
-        """Whether rows may have missing values: where the members are any-order models."""
+        """Whether rows may have missing values: where the members take them."""
         return self._template().supports_missing
 
     def _template(self) -> DensityEstimator:

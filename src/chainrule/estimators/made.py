@@ -146,7 +146,7 @@ max_epochs, patience, validation_fraction, device, checkpoint, verbose, random_s
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
-        if self.supports_missing and self.n_masks > 1:
+        if self.is_any_order and self.n_masks > 1:
             raise ParameterError(
                 f'n_masks is for fixed orders, got {self.n_masks}: with ordering="any" every step draws '
                 "an order of its own, and its masks follow from it; leave n_masks at 1"
@@ -164,7 +164,7 @@ max_epochs, patience, validation_fraction, device, checkpoint, verbose, random_s
         if direct is None:
             few = encoding.n_features * conditionals.n_outputs <= _MOST_DIRECT_WEIGHTS
             direct = few or encoding.n_features <= 2 * self.hidden_sizes[-1]
-        network = AnyOrderMADEConditioner if self.supports_missing else MADEConditioner
+        network = AnyOrderMADEConditioner if self.is_any_order else MADEConditioner
         conditioner = network(
             encoding,
             conditionals.starts,

@@ -48,8 +48,7 @@ def compare(
     ----------
     dataset : Dataset
     models : sequence of str, optional
-        Names from `MODELS`; by default the independent model, the mixture that suits the kinds of the
-        columns, NADE and MADE.
+        Names from `MODELS`; by default those of `default_models`.
     random_state : int
         Seed of all fits and samples.
     max_epochs : int, optional
@@ -84,7 +83,7 @@ def compare(
     """
     start = time.perf_counter()
     schema = Schema.infer(dataset.train, dataset.kinds, missing=True)
-    names = _checked(default_models(schema) if models is None else models)
+    names = _checked(default_models(schema, dataset.has_missing) if models is None else models)
     estimators = {name: _build(name, dataset, random_state, max_epochs, progress) for name in names}
     _set_orders(estimators, n_orders)
     _check_missing(dataset, estimators)
@@ -127,8 +126,11 @@ def compare(
     return comparison
 
 
-def default_models(schema: Schema) -> list[str]:
+def default_models(schema: Schema, has_missing: bool = False) -> list[str]:
     """Return the names of the models to compare: two baselines that suit the kinds, NADE and MADE.
+
+    Where values are missing, they are those that give what is there its exact probability: mixtures of
+    products, and NADE and MADE of any order.
 
     Examples
     --------
@@ -136,15 +138,18 @@ def default_models(schema: Schema) -> list[str]:
     ['independent', 'mixture-of-bernoullis', 'nade', 'made']
     >>> default_models(Schema.infer(np.random.default_rng(0).normal(size=(9, 3))))
     ['independent', 'gmm', 'nade', 'made']
+    >>> default_models(Schema.infer(np.eye(3)), has_missing=True)
+    ['independent', 'mixture-of-bernoullis', 'orderless-nade', 'made-any']
     """
     kinds = set(schema.kinds)
     if kinds == {"binary"}:
         mixture = "mixture-of-bernoullis"
-    elif kinds <= {"continuous", "ordinal"}:
+    elif kinds <= {"continuous", "ordinal"} and not has_missing:
         mixture = "gmm"
     else:
         mixture = "mixture"
-    return ["independent", mixture, "nade", "made"]
+    chains = ["orderless-nade", "made-any"] if has_missing else ["nade", "made"]
+    return ["independent", mixture, *chains]
 
 
 def _checked(names: Sequence[str]) -> list[str]:
@@ -179,7 +184,7 @@ def _set_orders(estimators: Mapping[str, DensityEstimator], n_orders: int | None
     """Average the models of any order over so many orders; those of fixed order stay as they are."""
     if n_orders is None:
         return
-    free = [estimator for estimator in estimators.values() if estimator.supports_missing]
+    free = [estimator for estimator in estimators.values() if estimator.is_any_order]
     if not free:
         raise DataError("a number of orders is for models of any order: orderless-nade, made-any")
     for estimator in free:
@@ -191,7 +196,7 @@ def _check_missing(dataset: Dataset, estimators: Mapping[str, DensityEstimator])
     if dataset.has_missing and not any(estimator.supports_missing for estimator in estimators.values()):
         raise DataError(
             f"{dataset.name} has missing values, which none of these models takes; "
-            "choose orderless-nade or made-any"
+            "choose from independent, mixture, orderless-nade, made-any"
         )
 
 
@@ -257,7 +262,7 @@ def _note(estimator: DensityEstimator) -> str:
     bound = ["lower bound: uniform dequantisation"] if estimator.likelihood_ == "lower bound" else []
     mixture = getattr(estimator, "mixture_", None)
     count = 1 if mixture is None else mixture.n_components
-    n_orders = estimator.get_params()["n_orderings"] if estimator.supports_missing else 1
+    n_orders = estimator.get_params()["n_orderings"] if estimator.is_any_order else 1
     components = [f"{count} components"] if count > 1 else []
     orders = [f"mean of {n_orders} orders"] if n_orders > 1 else []
     return "; ".join([*bound, *components, *orders])

@@ -24,7 +24,7 @@ def answers_any_question(estimator: Any) -> bool:
     """Return whether a fitted estimator answers p(these | those) for any two sets of columns."""
     return (
         isinstance(estimator, AutoregressiveEstimator)
-        and estimator.supports_missing
+        and estimator.is_any_order
         and estimator.context_schema_ is None
     )
 
