@@ -55,8 +55,14 @@ class BinnedDistribution(ConditionalDistribution):
                 f"list for {len(self)} rows: ask for mean, mode, quantile, cdf or log_prob, or for fewer rows"
             )
         codes = np.arange(n_levels)
-        of_bins: np.ndarray = self._each.mean(0)[:, self._bins.bin_of(codes)]
+        of_bins: np.ndarray = self.bin_probabilities[:, self._bins.bin_of(codes)]
         return of_bins * np.exp(self._bins.log_prob_within(codes))
+
+    @property
+    def bin_probabilities(self) -> np.ndarray:
+        """The probability of each bin, (n, B); within a bin nothing depends on what is known."""
+        probabilities: np.ndarray = self._each.mean(0)
+        return probabilities
 
     def spread(self) -> np.ndarray:
         """Return by how much the orders differ: the standard deviation of the mean, (n,); 0 of one order."""
@@ -74,13 +80,13 @@ class BinnedDistribution(ConditionalDistribution):
 
     def mean(self) -> np.ndarray:
         """Return the expected value of each row, (n,)."""
-        mean: np.ndarray = self._each.mean(0) @ self._bins.means + self.variable.low
+        mean: np.ndarray = self.bin_probabilities @ self._bins.means + self.variable.low
         return mean
 
     def mode(self) -> np.ndarray:
         """Return the most probable value of each row, (n,)."""
         best = self._bins.modes
-        heights = self._each.mean(0) * np.exp(self._bins.log_prob_within(best))
+        heights = self.bin_probabilities * np.exp(self._bins.log_prob_within(best))
         mode: np.ndarray = best[heights.argmax(1)] + self.variable.low
         return mode
 
@@ -90,7 +96,7 @@ class BinnedDistribution(ConditionalDistribution):
     def _cdf(self, codes: Tensor) -> np.ndarray:
         levels = np.clip(np.floor(codes.numpy()), -1, len(self.levels or ()) - 1).astype(np.int64)
         number = np.maximum(self._bins.bin_of(levels), 0)
-        of_bins, rows = self._each.mean(0), np.arange(len(self))
+        of_bins, rows = self.bin_probabilities, np.arange(len(self))
         below = of_bins.cumsum(1)[rows, number] - of_bins[rows, number]
         cdf = below + of_bins[rows, number] * self._bins.cdf_within(np.maximum(levels, 0))
         return np.where(levels < 0, 0.0, cdf)

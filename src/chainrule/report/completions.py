@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from chainrule.estimators.binned_distribution import BinnedDistribution
 from chainrule.estimators.questions import Question
 from chainrule.report.asking import questioner
 from chainrule.report.rows import code_values, pixel_shades, take_rows
@@ -116,7 +117,10 @@ def told_columns(estimator: AutoregressiveEstimator, rows: Any, n: int) -> list[
 def _told(distribution: ConditionalDistribution, values: np.ndarray) -> float:
     """Return about how many nats the others tell of a column: by how much its distribution changes by row."""
     if distribution.levels is not None:
-        probabilities = distribution.probabilities
+        if isinstance(distribution, BinnedDistribution):
+            probabilities = distribution.bin_probabilities
+        else:
+            probabilities = distribution.probabilities
         return _entropy(probabilities.mean(axis=0)) - float(np.mean([_entropy(row) for row in probabilities]))
     within = np.mean(distribution.quantile(0.84) - distribution.quantile(0.16)) / 2
     whole = (np.nanquantile(values, 0.84) - np.nanquantile(values, 0.16)) / 2
@@ -239,16 +243,19 @@ def _ordinal_bars(
         np.quantile(seen, [0.005, 0.995]),
     ]
     low, high = int(np.nanmin(np.concatenate(ends))), int(np.nanmax(np.concatenate(ends)))
-    edges = np.arange(low, high + 2) - 0.5
-    window = slice(low - variable.low, high + 1 - variable.low)
     width = max(1, math.ceil((high - low + 1) / _MAX_ORDINAL_BARS))
-    for row, axis in enumerate(axes):
-        mine = distribution.probabilities[row, window]
+    coarse = np.arange(low, high + 1 + width, width) - 0.5
+    if isinstance(distribution, BinnedDistribution):
+        edges = coarse
+        heights = np.diff([distribution.cdf(edge) for edge in edges], axis=0).T / width
+    else:
+        edges = np.arange(low, high + 2) - 0.5
+        heights = distribution.probabilities[:, low - variable.low : high + 1 - variable.low]
+    for mine, axis, value in zip(heights, axes, true, strict=True):
         axis.stairs(mine, edges, fill=True, color=colour, alpha=0.75)
-        coarse = np.arange(low, high + 1 + width, width) - 0.5
         counts, _ = np.histogram(seen, coarse)
         axis.stairs(counts / max(len(seen), 1) / width, coarse, color=REAL, linewidth=1.2)
-        _value_axis(axis, axis is axes[-1], (edges[0], edges[-1]), float(true[row]))
+        _value_axis(axis, axis is axes[-1], (edges[0], edges[-1]), float(value))
 
 
 def _densities(
