@@ -13,8 +13,7 @@ from chainrule.estimators.base import DensityEstimator
 from chainrule.estimators.columns import split_without_unseen
 from chainrule.estimators.gaussians import Axes, GaussianModel, fit_axes, fit_gaussians, rows_in_reach
 from chainrule.estimators.selection import best_of, candidates
-from chainrule.schema import UNSEEN
-from chainrule.schema import Schema
+from chainrule.schema import UNSEEN, Schema
 from chainrule.schema.variables import quoted
 
 __all__ = ["GMM", "stratified_draws"]
