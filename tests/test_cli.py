@@ -214,13 +214,49 @@ def test_the_columns_of_an_array_are_named_by_number(bits, tmp_path):
 
 
 def test_compare_and_fit_know_the_same_models():
-    from chainrule.cli.fitting import ANY_ORDER, ModelName
+    from chainrule.cli.fitting import ModelName
     from chainrule.experiments.compare import MODELS
 
     assert set(get_args(ModelName)) == set(MODELS)
-    classes = {name: getattr(chainrule, model.class_name) for name, model in MODELS.items()}
-    takes = {name: classes[name](**model.arguments).supports_missing for name, model in MODELS.items()}
-    assert {name for name, missing in takes.items() if missing} == ANY_ORDER
+
+
+def test_kinds_are_said_before_a_fit(table, bits, tmp_path, capsys):
+    assert run(["fit", str(table), "--model", "independent", "--out", str(tmp_path / "a")]) == 0
+    said = capsys.readouterr().err.splitlines()
+    assert said == [
+        "kinds of 3 variables: 1 categorical, 1 continuous, 1 binary",
+        "  colour  categorical, 3 levels",
+        "  height  continuous",
+        "  smokes  binary, 0 or 1",
+    ]
+    assert run(["compare", str(bits), "--models", "independent", "--out", str(tmp_path / "b")]) == 0
+    assert capsys.readouterr().err.splitlines() == ["kinds of 6 variables: 6 binary"]
+
+
+def test_text_that_names_rows_is_no_trouble(tmp_path, capsys):
+    """Left out by a fit, whose model scores and completes the same file all the same."""
+    rng = np.random.default_rng(0)
+    frame = pl.DataFrame(
+        {
+            "name": [f"n{i}" for i in range(300)],
+            "x": [None, *rng.normal(size=299)],
+            "colour": rng.choice(["blue", "red"], size=300),
+        }
+    )
+    path, folder = tmp_path / "people.csv", tmp_path / "model"
+    frame.write_csv(path)
+    options = ["--model", "orderless-nade", "--max-epochs", "1", "--hidden-sizes", "8", "--out", str(folder)]
+    assert run(["fit", str(path), *options]) == 0
+    assert "warning: text with so many levels names rows" in capsys.readouterr().err
+    assert load(folder).schema_.names == ("x", "colour")
+    for split in ("test", "all"):
+        assert run(["score", str(folder), str(path), "--split", split]) == 0
+    completed = tmp_path / "completed.csv"
+    assert run(["impute", str(folder), str(path), "--out", str(completed)]) == 0
+    rows = pl.read_csv(completed)
+    assert rows.columns == frame.columns
+    assert rows["x"].null_count() == 0
+    assert rows["name"].equals(frame["name"])
 
 
 def test_score_writes_one_number_per_row(table, saved, tmp_path, capsys):
