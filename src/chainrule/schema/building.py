@@ -90,6 +90,9 @@ def _build_polars(variables: Sequence[Variable], values: Values, integer_names: 
         if variable.unit:
             columns.append(_polars_dates(variable, dates_of(column, variable.unit)))
             continue
+        if variable.dtype == "Object":  # nothing can be cast to it
+            columns.append(pl.Series(variable.name, column.tolist(), dtype=pl.Object))
+            continue
         dtype = pl.Enum(list(variable.levels)) if variable.dtype == "Enum" else getattr(pl, variable.dtype)
         columns.append(pl.Series(variable.name, column.tolist()).cast(dtype))
     return pl.DataFrame(columns)
