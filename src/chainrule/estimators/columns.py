@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from chainrule.schema import Schema
 
 __all__ = ["ColumnScores", "mean_of_members", "split_without_unseen"]
+
+Split = Callable[[np.ndarray, np.ndarray | None], np.ndarray]
 
 # Values of a cell that are tried one by one; of more than these, so many are drawn.
 _MOST_TRIED = 500
@@ -143,7 +146,7 @@ class ColumnScores(ABC):
         """
         variable = self.schema_.variables[d]
         if variable.n_levels is not None and variable.n_levels <= _MOST_TRIED:
-            tried, weights = np.arange(variable.n_levels, dtype=codes.dtype), 0.0
+            tried, weights = np.arange(variable.n_levels, dtype=codes.dtype), np.zeros(variable.n_levels)
         else:
             tried, weights = self._draws_of(d)
         filled = np.repeat(codes, len(tried), axis=0)
@@ -168,7 +171,7 @@ class ColumnScores(ABC):
 
 
 def split_without_unseen(
-    split: Callable[[np.ndarray, np.ndarray | None], np.ndarray],
+    split: Split,
     codes: np.ndarray,
     context: np.ndarray | None,
     n_levels: Sequence[int | None],
@@ -190,12 +193,15 @@ def split_without_unseen(
     before = np.zeros(len(codes))
     for position, d in enumerate(order):
         leading, rest = order[: position + 1], order[position + 1 :]
-        now = score_summed_over_unseen(
-            lambda x, c, leading=leading: split(x, c)[:, leading].sum(axis=1), codes, context, n_levels
-        )
+        now = score_summed_over_unseen(partial(_sum_of, split, leading), codes, context, n_levels)
         now -= unseen[strange][:, rest] @ log_levels[rest]  # of those that stand behind, the mean
         scores[strange, d], before = now - before, now
     return np.where(unseen, 0.0, scores)
+
+
+def _sum_of(split: Split, columns: np.ndarray, codes: np.ndarray, context: np.ndarray | None) -> np.ndarray:
+    total: np.ndarray = split(codes, context)[:, columns].sum(axis=1)
+    return total
 
 
 def mean_of_members(scores: np.ndarray) -> np.ndarray:

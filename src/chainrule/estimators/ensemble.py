@@ -214,8 +214,10 @@ class Ensemble(AnsweringEstimator):
         """Return the order in which all members take the columns, (D,), or None if they differ."""
         check_is_fitted(self, "schema_")
         orders = [member.column_order() for member in self.members_]
-        known = [order for order in orders if order is not None and np.array_equal(order, orders[0])]
-        return known[0] if len(known) == len(orders) else None
+        first = orders[0]
+        if first is None or any(order is None or not np.array_equal(order, first) for order in orders):
+            return None
+        return first
 
     def _column_scores(self, codes: np.ndarray, context: np.ndarray | None) -> np.ndarray:
         return mean_of_members(np.stack([m._column_scores(codes, context) for m in self.members_]))

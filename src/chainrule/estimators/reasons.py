@@ -86,7 +86,7 @@ def _expectations(
 ) -> dict[int, list[tuple[Any, float | None]]]:
     """Return for each column what to expect of it in each row, and with which probability."""
     codes, context = estimator._encode_rows(X, None)
-    found = {}
+    found: dict[int, list[tuple[Any, float | None]]] = {}
     for d in columns:
         try:
             values, probabilities = estimator._expected_values(codes, context, d)

@@ -26,11 +26,12 @@ def column_blocks(comparison: Comparison) -> list[Block]:
     ----------
     comparison : Comparison
     """
-    split = [result for result in comparison.ranked() if result.column_log_likelihoods is not None]
+    shares = [(result, result.column_log_likelihoods) for result in comparison.ranked()]
+    split = [result for result, share in shares if share is not None]
     if not split:
         return []
     variables = split[0].estimator.schema_.variables
-    numbers = np.stack([result.column_log_likelihoods for result in split], axis=1)
+    numbers = np.stack([share for _, share in shares if share is not None], axis=1)
     if len(split) > 1:  # what the best of these models has learnt beyond the least good one
         numbers = np.hstack([numbers, numbers[:, :1] - numbers[:, -1:]])
     names = ["column", *(result.model for result in split)]
