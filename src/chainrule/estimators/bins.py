@@ -227,7 +227,7 @@ class Bins:
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Return the bins as named arrays."""
-        arrays = {}
+        arrays: dict[str, np.ndarray] = {}
         for d, bins in self.of.items():
             arrays |= {f"bins.{d}.{name}": getattr(bins, name) for name in ("starts", "levels", "counts")}
             arrays[f"bins.{d}.discount"] = np.array([bins.discount])
