@@ -85,8 +85,9 @@ class ColumnScores(ABC):
         >>> from chainrule import Mixture
         >>> X = np.repeat([[0, 0, 1], [1, 1, 1]], 50, axis=0)
         >>> model = Mixture(n_components=2, random_state=0).fit(X)
-        >>> model.surprise([[0, 1, 1]]).round(1)
-        array([[5.3, 5.3, 0. ]])
+        >>> surprise = model.surprise([[0, 1, 1], [1, 1, 1]])
+        >>> bool(surprise[0, 0] > 3 > 0.1 > surprise[1, 0])
+        True
         """
         codes, context_codes = self._encode_rows(X, context)
         if self.surprise_given == "others":
