@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from dataclasses import replace
 
@@ -30,6 +31,8 @@ from chainrule.fidelity.classification import area_under_curve, choose_target, l
 from chainrule.fidelity.margins import kolmogorov_smirnov, margins_of, total_variation, wasserstein
 from chainrule.fidelity.neighbours import TrainingRows
 from chainrule.report.html import render_report
+from chainrule.report.style import drawing
+from chainrule.report.synthetic_plots import margin_panels
 from chainrule.schema import Schema, Variable
 
 SUFFIXES = ("csv", "tsv", "parquet")
@@ -479,6 +482,23 @@ def test_the_report_holds_the_section(compared):
     assert "A classifier of flag" in page
     assert "columns one by one" in page and "pairs of columns" in page
     assert "missing cells" not in page.split('id="synthetic"')[1].split("</section>")[0]
+
+
+def test_panels_of_dates_show_dates():
+    rng = np.random.default_rng(0)
+    rows = pl.DataFrame(
+        {
+            "day": np.datetime64("1990-01-01") + rng.integers(0, 3000, size=100),
+            "time": np.datetime64("2021-03-01T00:00:00", "us") + rng.integers(0, 10**14, size=100),
+        }
+    )
+    schema = Schema.infer(rows)
+    real = RealRows(schema, rows, rows)
+    with drawing():
+        picture = margin_panels(schema, real.test, real.measure(rows), "model", "#0072B2")
+    drawn = base64.b64decode(picture.source.split(",")[1]).decode()
+    assert ">1992<" in drawn
+    assert ">2023<" in drawn
 
 
 def test_the_report_without_a_target(compared):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap, Normalize, to_rgb
+from matplotlib.dates import AutoDateFormatter, AutoDateLocator
 
 from chainrule.report.numbers import number, with_error
 from chainrule.report.rows import code_values
@@ -23,6 +24,7 @@ _N_PANELS, _N_ACROSS = 16, 4
 _MAX_BARS = 6
 _MAX_BINS = 36
 _MAX_NAMED_COLUMNS = 40
+_SECONDS_OF_DAY = 86_400
 _NEGATIVE, _POSITIVE = to_rgb("#0072B2"), to_rgb("#D55E00")
 # Nothing at 0, so that the page shows through, light or dark.
 _SIGNED = LinearSegmentedColormap.from_list(
@@ -100,13 +102,17 @@ def _histogram(axis: Any, variable: Variable, real: np.ndarray, drawn: np.ndarra
     if max(heights[0].max(), heights[1].max()) > 0.5:
         # One bin would press all others flat.
         heights = [np.sqrt(height) for height in heights]
+    if variable.unit:
+        edges = edges / (_SECONDS_OF_DAY if variable.unit == "seconds" else 1)  # matplotlib counts days
     axis.stairs(heights[0], edges, fill=True, color=REAL, alpha=0.45)
     axis.stairs(heights[1], edges, color=colour, linewidth=1.4)
     axis.set_xlim(edges[0], edges[-1])
     axis.set_yticks([])
     axis.spines["left"].set_visible(False)
     axis.tick_params(axis="x", labelsize=7.5)
-    axis.xaxis.set_major_locator(ticks(4))
+    axis.xaxis.set_major_locator(AutoDateLocator(minticks=2, maxticks=4) if variable.unit else ticks(4))
+    if variable.unit:
+        axis.xaxis.set_major_formatter(AutoDateFormatter(axis.xaxis.get_major_locator()))
 
 
 def _edges(variable: Variable, real: np.ndarray, drawn: np.ndarray) -> np.ndarray:
