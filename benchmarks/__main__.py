@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from benchmarks import machine
+from benchmarks.cells import cells
 from benchmarks.imputation import imputation
 from benchmarks.memory import memory
 from benchmarks.mnist import mnist
@@ -30,6 +31,7 @@ _GROUPS: dict[str, Callable[[argparse.Namespace], Iterator[Row]]] = {
     "questions": lambda arguments: questions(arguments.runs),
     "imputation": lambda arguments: imputation(arguments.checkpoint),
     "synthetic": lambda arguments: synthetic(),
+    "cells": lambda arguments: cells(),
     "peers": lambda arguments: peers(arguments.runs),
     "memory": lambda arguments: memory(),
     "scaling": lambda arguments: scaling(arguments.runs),

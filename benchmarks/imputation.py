@@ -23,7 +23,15 @@ from chainrule.datasets import Dataset, load_dataset
 from chainrule.errors import DataError
 from chainrule.evaluation import paired_difference, summarize
 
-__all__ = ["HOLES", "Imputed", "compare_imputers", "imputation", "of_digits", "pixel_log_loss", "probabilities_of"]
+__all__ = [
+    "HOLES",
+    "Imputed",
+    "compare_imputers",
+    "imputation",
+    "of_digits",
+    "pixel_log_loss",
+    "probabilities_of",
+]
 
 _SEED = 0
 _SET_OFF = (1e-3, 3e-3, 0.01, 0.02, 0.05, 0.1)
