@@ -42,7 +42,7 @@ def margin_panels(
     n_down = math.ceil(len(columns) / _N_ACROSS)
     n_across = min(len(columns), _N_ACROSS)
     canvas, axes = figure(2.6 * n_across, 1.75 * n_down, nrows=n_down, ncols=n_across, squeeze=False)
-    canvas.get_layout_engine().set(w_pad=0.1, h_pad=0.08)
+    canvas.set_layout_engine("constrained", w_pad=0.1, h_pad=0.08)
     for axis, d in zip(axes.flat, columns, strict=False):
         draw = _bars if schema.variables[d].levels else _histogram
         draw(axis, schema.variables[d], _there(real[:, d]), _there(ours[:, d]), colour)
