@@ -106,7 +106,7 @@ def sweep(
     from chainrule.experiments.sweep import sweep as run_sweep
 
     values = None if words is None else parse_grid(model, words)
-    dataset = load_dataset(data, random_state=seed, image_size=size, kinds=kinds)
+    dataset = load_dataset(data, random_state=seed, image_size=size, kinds=kinds, missing=None)
     folder = out or Path("runs", f"{dataset.name}-sweep-{datetime.now():%Y%m%d-%H%M%S}")
     with new_folder(folder):
         try:
