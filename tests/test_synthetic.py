@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import base64
 import json
+import sys
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+from benchmarks.synthetic import compare_synthesizers, synthetic
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
-from chainrule import load
+from chainrule import Independent, load
 from chainrule.cli import run
 from chainrule.cli.output import to_frame, write_rows
 from chainrule.datasets import Dataset, load_rows
@@ -509,3 +511,22 @@ def test_the_report_without_a_target(compared):
     assert "No column has two to ten levels" in page
     assert "A classifier of" not in page
     assert 'id="synthetic"' not in render_report(replace(compared, resemblance=None))
+
+
+# ---------------------------------------------------------------- benchmark
+
+
+def test_the_benchmark_is_skipped_without_its_data(tmp_path, monkeypatch):
+    monkeypatch.setenv("CHAINRULE_DATA", str(tmp_path))
+    (row,) = synthetic()
+    assert "CHAINRULE_DATA names no folder with tables/adult" in row.line()
+
+
+def test_the_benchmark_measures_real_rows_first_and_says_where_sdv_is_absent(split, monkeypatch):
+    monkeypatch.setitem(sys.modules, "sdv", None)
+    dataset = Dataset("people", split[0][:500], split[0][500:], split[1])
+    real, ours, skipped = compare_synthesizers(dataset, {"independent columns": Independent()})
+    assert (real.method, real.behind_real, real.n_rows) == ("real rows", 0, 500)
+    assert ours.auc < 0.65 < real.auc
+    assert ours.behind_real == pytest.approx(ours.auc - real.auc)
+    assert "not installed" in skipped.line()
