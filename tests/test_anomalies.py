@@ -51,7 +51,7 @@ def test_auto_is_the_lowest_hundredth_of_at_most_2000_rows():
     rows = np.random.default_rng(0).normal(size=(20_000, 1))
     model = Independent().fit(rows)
     assert (model.predict(rows) == -1).mean() == pytest.approx(0.01, abs=0.005)
-    chosen = rows_for_offset("auto", 20_000, 0)
+    chosen = rows_for_offset("auto", 20_000, 0, 1)
     assert len(chosen) == len(set(chosen)) == 2000
     assert (model.score_samples(rows[chosen]) < model.offset_).sum() == 20
 
@@ -70,11 +70,17 @@ def test_auto_is_the_lowest_hundredth_of_at_most_2000_rows():
     ],
 )
 def test_rows_that_make_the_offset(contamination, n_train, n_val, first, length):
-    rows = rows_for_offset(contamination, n_train, n_val)
+    rows = rows_for_offset(contamination, n_train, n_val, n_variables=100)
     assert len(rows) == length
     assert rows.min() >= first
     assert rows.max() < n_train + n_val
     assert (np.diff(rows) > 0).all()
+
+
+def test_wide_rows_are_fewer():
+    assert len(rows_for_offset("auto", 10_000, 5000, 200)) == 1000
+    assert len(rows_for_offset("auto", 10_000, 5000, 10_000)) == 500
+    assert len(rows_for_offset(0.1, 10_000, 5000, 10_000)) == 5000
 
 
 def test_the_offset_has_the_share_below_and_no_value_near():

@@ -16,9 +16,12 @@ __all__ = ["CONTAMINATION", "AnomalyMixin", "offset_of", "rows_for_offset"]
 CONTAMINATION = [StrOptions({"auto"}), Interval(Real, 0, 0.5, closed="right")]
 """What the constructor argument `contamination` may be."""
 
-# What "auto" stands for, and on how many rows at most: nobody asked, so a fit must hardly notice.
+# What "auto" stands for, and on how many rows: nobody asked, so a fit must hardly notice, and to score a wide
+# row may take as many passes as it has columns.
 _AUTO_SHARE = 0.01
 _AUTO_ROWS = 2000
+_AUTO_FEWEST_ROWS = 500
+_AUTO_CELLS = 200_000
 # Scores of one row that differ by less, as a share of them, are the same score: networks count in float32.
 _ROUNDING = 1e-6
 # Stands for the log-likelihood of rows of probability 0.
@@ -33,7 +36,8 @@ class AnomalyMixin(OutlierMixin):
     `contamination` is the share of rows to call anomalies, and `offset_` the log-likelihood below which they
     are. It is that quantile of the log-likelihoods of the validation rows, which the fit has not learnt
     from, so that the same share of new rows lies below it. Where this would be fewer than 20 validation rows,
-    it is the quantile of all rows that `fit` was given. "auto" stands for 0.01, on at most 2,000 rows.
+    it is the quantile of all rows that `fit` was given. "auto" stands for 0.01, on at most 2,000 rows,
+    500 of wide ones.
     """
 
     contamination: float | str
@@ -92,13 +96,14 @@ class AnomalyMixin(OutlierMixin):
         return self.offset_
 
 
-def rows_for_offset(contamination: float | str, n_train: int, n_val: int) -> np.ndarray:
+def rows_for_offset(contamination: float | str, n_train: int, n_val: int, n_variables: int) -> np.ndarray:
     """Return the numbers of the rows, training rows before validation rows, whose quantile is the offset."""
+    most = max(_AUTO_FEWEST_ROWS, min(_AUTO_ROWS, _AUTO_CELLS // n_variables))
     rows = np.arange(n_train, n_train + n_val)
     if _share(contamination) * n_val < _ENOUGH_BELOW:
         rows = np.arange(n_train + n_val)
-    if contamination == "auto" and len(rows) > _AUTO_ROWS:
-        rows = np.sort(np.random.default_rng(0).choice(rows, _AUTO_ROWS, replace=False))
+    if contamination == "auto" and len(rows) > most:
+        rows = np.sort(np.random.default_rng(0).choice(rows, most, replace=False))
     return rows
 
 

@@ -263,7 +263,7 @@ class DensityEstimator(DensityMixin, AnomalyMixin, ColumnScores, BaseEstimator, 
         context: tuple[np.ndarray | None, np.ndarray | None],
     ) -> float:
         """Return the log-likelihood below which rows are anomalies, from training and validation rows."""
-        rows = rows_for_offset(self.contamination, len(codes[0]), len(codes[1]))
+        rows = rows_for_offset(self.contamination, len(codes[0]), len(codes[1]), codes[0].shape[1])
         scores = self._log_likelihoods(_take(codes, rows), _take(context, rows))
         return offset_of(self.contamination, scores)
 
