@@ -82,7 +82,6 @@ def compare(
     from chainrule.datasets import load_dataset
 
     dataset = load_dataset(data, random_state=seed, image_size=size, kinds=kinds)
-    say_kinds(dataset)
     from chainrule.experiments.compare import compare as run_comparison
 
     folder = out or Path("runs", f"{dataset.name}-{datetime.now():%Y%m%d-%H%M%S}")
@@ -95,6 +94,7 @@ def compare(
             n_orders=orders,
             out=folder,
             progress=on_terminal(),
+            before_fits=say_kinds,
         )
     console = console_for(json_file)
     for line in _heading(comparison):
@@ -176,11 +176,14 @@ def fit(
     kinds, size = parse_kinds(kind), parse_image_size(image_size)
     estimator = _build(model, {name: value for name, value in asked.items() if value is not None})
     from chainrule.datasets import MISSING_WORDS, load_dataset
+    from chainrule.schema import Schema
 
     missing = MISSING_WORDS if estimator.supports_missing else None
     dataset = load_dataset(data, random_state=seed, image_size=size, kinds=kinds, missing=missing)
     estimator.set_params(kinds=dataset.kinds)
-    say_kinds(dataset)
+    schema = Schema.infer(dataset.train, dataset.kinds, missing=estimator.supports_missing)
+    estimator.check(schema)
+    say_kinds(schema)
     with new_folder(out):
         seconds = _fit(estimator, dataset, out)
         _save(estimator, out)

@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from chainrule.datasets import Dataset
+    from chainrule.schema import Schema
 
 __all__ = ["say_kinds"]
 
@@ -15,15 +15,10 @@ _MOST_COLUMNS = 40
 _MOST_LETTERS = 30
 
 
-def say_kinds(dataset: Dataset) -> None:
+def say_kinds(schema: Schema) -> None:
     """Print the kinds of the columns on standard error: one line each where they are named and not many."""
-    import numpy as np
-
-    from chainrule.schema import Schema
-
-    schema = Schema.infer(dataset.train, dataset.kinds, missing=True)
     print(f"kinds of {schema.describe()}", file=sys.stderr)
-    if isinstance(dataset.train, np.ndarray) or schema.n_variables > _MOST_COLUMNS:
+    if not schema.named or schema.n_variables > _MOST_COLUMNS:
         return
     names = [_shortened(name) for name in schema.names]
     width = max(map(len, names))

@@ -98,6 +98,17 @@ class DensityEstimator(DensityMixin, AnomalyMixin, ColumnScores, BaseEstimator, 
             raise
         return self
 
+    def check(self, schema: Schema) -> None:
+        """Raise what `fit` would raise of the constructor arguments and of the kinds of columns.
+
+        Parameters
+        ----------
+        schema : Schema
+            That of the rows to fit.
+        """
+        self._check_parameters()
+        self._check_kinds(schema)
+
     def _fit(self, X: Any, context: Any, X_val: Any, context_val: Any) -> None:
         generator = make_generator(self.random_state)
         schema = Schema.infer(X, self._declared_kinds(), missing=self.supports_missing)

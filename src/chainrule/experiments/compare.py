@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,7 @@ def compare(
     n_orders: int | None = None,
     out: str | Path | None = None,
     progress: bool = False,
+    before_fits: Callable[[Schema], None] | None = None,
 ) -> Comparison:
     """Fit models to the training rows, choose on the validation rows, test on the test rows.
 
@@ -59,6 +60,8 @@ def compare(
         A run folder: gets ``models/NAME`` for each fitted model, ``results.json`` and ``report.html``.
     progress : bool
         Show a progress bar per fit on standard error.
+    before_fits : callable, optional
+        Called with the schema of the training rows once nothing speaks against fitting.
 
     Returns
     -------
@@ -87,6 +90,8 @@ def compare(
     estimators = {name: _build(name, dataset, random_state, max_epochs, progress) for name in names}
     _set_orders(estimators, n_orders)
     _check_missing(dataset, estimators)
+    if before_fits is not None:
+        before_fits(schema)
     folder = None if out is None else Path(out)
     results: list[ModelResult] = []
     notes: list[str] = []
