@@ -16,7 +16,7 @@ from chainrule.datasets import Dataset
 from chainrule.errors import DataError, FitInterrupted, KindError
 from chainrule.estimators.base import DensityEstimator
 from chainrule.evaluation import Comparison, ModelResult
-from chainrule.experiments.models import MODELS
+from chainrule.experiments.models import MODELS, settings_for_few_rows
 from chainrule.experiments.synthetic import measure_samples
 from chainrule.report import write_report
 from chainrule.report.rows import take_rows
@@ -173,6 +173,7 @@ def _build(
     """Return the unfitted estimator; arguments that it does not have are left out."""
     estimator_class = getattr(import_module("chainrule.estimators"), MODELS[name].class_name)
     wanted: dict[str, Any] = {
+        **settings_for_few_rows(len(dataset.train)),
         **MODELS[name].arguments,
         "kinds": dataset.kinds,
         "random_state": random_state,
