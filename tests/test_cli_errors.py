@@ -62,11 +62,12 @@ def complaint(capsys):
 def one_line(code, standard_error, expected_code):
     """Return the single line on standard error after checking that it is one, without a traceback.
 
-    What columns were taken for may stand before it, where a fit had begun.
+    Warnings may stand before it, and what columns were taken for, where a fit had begun.
     """
     assert "Traceback" not in standard_error
     assert code == expected_code, standard_error
-    lines = [line for line in standard_error.splitlines() if not line.startswith(("kinds of ", "  "))]
+    before = ("warning: ", "kinds of ", "  ")
+    lines = [line for line in standard_error.splitlines() if not line.startswith(before)]
     assert len(lines) == 1, standard_error
     assert not lines[0].startswith("internal error")
     return lines[0]
