@@ -287,7 +287,7 @@ def _bit_samples(comparison: Comparison, schema: Schema, colours: Mapping[str, s
         text="One line is one row; a cell is filled where the variable has its second value.",
         pictures=[
             sample_plots.bit_rows(
-                schema.encode(rows, missing=True)[:32],
+                schema.encode(rows, missing=True, unseen=np.nan)[:32],
                 colour,
                 f"Rows of bits: {name}.",
                 title=name,
@@ -329,7 +329,7 @@ def _extremes(comparison: Comparison, colours: Mapping[str, str]) -> list[Block]
             Block(
                 pictures=[
                     sample_plots.bit_rows(
-                        schema.encode(rows, missing=True),
+                        schema.encode(rows, missing=True, unseen=np.nan),
                         colours[leader.model],
                         f"{title} test rows as bits.",
                         labels[title],
