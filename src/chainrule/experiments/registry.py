@@ -60,7 +60,7 @@ STUDIES: dict[str, StudyEntry] = {
     "mixture-or-chain": StudyEntry(
         "chainrule.experiments.mixture_or_chain",
         "NADE and MADE against mixtures on images: nats, precision and recall of samples, copies",
-        300,
+        140,
         1,
         frozenset({"data"}),
     ),
