@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from sklearn.experimental import enable_iterative_imputer  # noqa: F401
 from sklearn.impute import IterativeImputer, KNNImputer
 
@@ -41,6 +42,7 @@ _MOST_LEARNED = {"k nearest neighbours": 20_000, "IterativeImputer": 5_000}
 _MOST_SCORED = 500
 # Where there are fewer images, each is scored under several draws of its holes; errors are over images.
 _FEWEST_HOLES = 700
+_N_COMPLETIONS = 32
 
 Array = np.ndarray
 
@@ -169,12 +171,40 @@ def _per_image(losses: Array, n_images: int) -> Array:
 
 
 def probabilities_of(estimator: Any, rows: Array, hidden: Array) -> Array:
-    """Return p(pixel is ink | the pixels of its image that are there), (n, D), 0.5 where it is not hidden."""
+    """Return p(pixel is ink | the pixels of its image that are there), (n, D), 0.5 where it is not hidden.
+
+    One network's is averaged over completions, an ensemble's over its members.
+    """
+    if isinstance(estimator, OrderlessNADE):
+        return np.where(hidden, _mean_over_completions(estimator, rows, hidden), 0.5)
     holes = np.where(hidden, np.nan, rows)
     probabilities = np.full(rows.shape, 0.5)
     for d, numbers, distribution in estimator.conditionals(holes):
         probabilities[numbers, d] = distribution.probabilities[:, 1]
     return probabilities
+
+
+@torch.no_grad()
+def _mean_over_completions(estimator: OrderlessNADE, rows: Array, hidden: Array) -> Array:
+    """Return the mean of each hidden pixel's probability given what is there and the pixels drawn before it.
+
+    That is p(pixel | what is there) in the joint of each order, estimated from draws. Asked for at once, the
+    pixels in the middle of a block are given too little to go by.
+    """
+    network = estimator.model_.conditioner
+    known, x = torch.from_numpy(~hidden), torch.from_numpy(np.where(hidden, 0, rows)).float()
+    generator = torch.Generator().manual_seed(_SEED)
+    total = torch.zeros_like(x)
+    for _ in range(_N_COMPLETIONS):
+        order = torch.randperm(x.shape[1], generator=generator)
+        walk = network.begin_given(x, known, order)
+        for d in order[torch.from_numpy(hidden.any(0))[order]].tolist():
+            ink = walk.params(d)[:, 0].sigmoid()
+            total[:, d] += ink
+            drawn = (torch.rand(len(x), generator=generator) < ink).to(x.dtype)
+            walk.observe(d, drawn, ~known[:, d])
+    mean: Array = (total / _N_COMPLETIONS).double().clamp(1e-6, 1 - 1e-6).numpy()
+    return mean
 
 
 def pixel_log_loss(rows: Array, probabilities: Array, hidden: Array) -> Array:
