@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from benchmarks import machine
+from benchmarks.any_order import any_order
 from benchmarks.cells import cells
 from benchmarks.imputation import imputation
 from benchmarks.memory import memory
@@ -29,6 +30,7 @@ _GROUPS: dict[str, Callable[[argparse.Namespace], Iterator[Row]]] = {
     "training": lambda arguments: training(arguments.runs),
     "scoring": lambda arguments: scoring(arguments.runs),
     "questions": lambda arguments: questions(arguments.runs),
+    "any-order": lambda arguments: any_order(arguments.checkpoint),
     "imputation": lambda arguments: imputation(arguments.checkpoint),
     "synthetic": lambda arguments: synthetic(),
     "cells": lambda arguments: cells(),
@@ -79,7 +81,11 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--runs", type=int, default=5, help="turns per measurement")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures here")
     parser.add_argument(
-        "--checkpoint", type=Path, metavar="DIR", help="where mnist keeps the textbook's fit, to go on from"
+        "--checkpoint",
+        type=Path,
+        metavar="DIR",
+        help="where mnist keeps the textbook's fit and any-order its model, to go on from; imputation takes "
+        "the model from there",
     )
     arguments = parser.parse_args()
     unknown = [group for group in arguments.groups if group not in _GROUPS]

@@ -331,6 +331,27 @@ def test_the_learning_rate_drops_while_nothing_improves(monkeypatch):
     assert rates == pytest.approx(expected)
 
 
+def test_the_learning_rate_falls_along_a_cosine_to_nothing(monkeypatch):
+    fake_validation(monkeypatch, [1.0] + [2.0] * 9)
+    fit = trainer("made", patience=20, max_epochs=4, learning_rate=0.01, schedule="cosine")
+    rates = []
+    fit.run(lambda epoch: rates.append(fit.optimizer.param_groups[0]["lr"]))
+    assert rates == pytest.approx([0.01 * share for share in (0.5 + 0.125**0.5, 0.5, 0.5 - 0.125**0.5, 0)])
+
+
+def test_a_cosine_needs_no_validation_rows():
+    fit = trainer("made", valid=False, max_epochs=3, schedule="cosine")
+    fit.run()
+    assert fit.optimizer.param_groups[0]["lr"] == pytest.approx(0, abs=1e-12)
+
+
+def test_a_cosine_goes_on_only_towards_the_same_last_epoch(tmp_path):
+    checkpoint = tmp_path / "state.pt"
+    trainer("made", max_epochs=2, schedule="cosine").run(None, checkpoint)
+    with pytest.raises(StorageError, match="other rows, settings or options"):
+        trainer("made", max_epochs=3, schedule="cosine").run(None, checkpoint)
+
+
 def test_without_validation_rows_all_epochs_run_and_the_last_weights_stay():
     fit = trainer("made", valid=False, max_epochs=4)
     history = fit.run()

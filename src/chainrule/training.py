@@ -46,8 +46,10 @@ class TrainingOptions:
         Of AdamW.
     batch_size, max_epochs : int
     patience : int
-        Epochs without progress in the validation NLL after which to stop. After each third of it the
-        learning rate drops to 0.3 times its value.
+        Epochs without progress in the validation NLL after which to stop.
+    schedule : {"plateau", "cosine"}
+        How the learning rate falls: to 0.3 times its value after each third of `patience` without progress,
+        or along half a cosine to nothing at `max_epochs`.
     tolerance : float
         Nats per variable by which the validation NLL must fall to count as progress.
     resample_every : int
@@ -61,6 +63,7 @@ class TrainingOptions:
     batch_size: int = 100
     max_epochs: int = 200
     patience: int = 15
+    schedule: str = "plateau"
     tolerance: float = 1e-4
     resample_every: int = 1
     gradient_norm: float = 100.0
@@ -263,13 +266,21 @@ class Trainer:
         self.history = replace(self.history, train=[*self.history.train, nll])
         if self.valid is None:
             self._keep_weights()
-            return
-        valid = validation_nll(self.averaged, self.valid)
+        else:
+            self._validate(self.valid)
+        self._adapt_learning_rate()
+
+    def _validate(self, rows: Rows) -> None:
+        """Keep the weights if they are the best so far, and count epochs without noticeable progress."""
+        valid = validation_nll(self.averaged, rows)
         self.history = replace(self.history, valid=[*self.history.valid, valid])
         if valid < self.best_nll:
             self.best_nll = valid
             self._keep_weights()
-        self._adapt_learning_rate(valid)
+        if valid < self.noticed_nll - self.options.tolerance * rows.codes.shape[1]:
+            self.noticed_nll, self.stale = valid, 0
+        else:
+            self.stale += 1
 
     def _train_epoch(self) -> float:
         self.model.train()
@@ -309,18 +320,17 @@ class Trainer:
         share = min(1.0, self.average_every / span)
         torch._foreach_lerp_(self.averaged_weights, self.weights, share)
 
-    def _adapt_learning_rate(self, valid: float) -> None:
-        """Lower the learning rate when the validation NLL has not fallen noticeably for some epochs."""
-        if valid < self.noticed_nll - self.options.tolerance * self.train.codes.shape[1]:
-            self.noticed_nll, self.stale = valid, 0
-            return
-        self.stale += 1
-        if self.stale % max(1, self.options.patience // 3) == 0:
-            self._scale_learning_rate(0.3)
+    def _adapt_learning_rate(self) -> None:
+        options = self.options
+        if options.schedule == "cosine":
+            share = self.history.epochs / options.max_epochs
+            self._set_learning_rate(options.learning_rate * 0.5 * (1 + math.cos(math.pi * share)))
+        elif self.stale and self.stale % max(1, options.patience // 3) == 0:
+            self._set_learning_rate(0.3 * self.optimizer.param_groups[0]["lr"])
 
-    def _scale_learning_rate(self, factor: float) -> None:
+    def _set_learning_rate(self, rate: float) -> None:
         for group in self.optimizer.param_groups:
-            group["lr"] *= factor
+            group["lr"] = rate
 
     def _keep_weights(self) -> None:
         self.best_weights = {name: t.detach().clone() for name, t in self.averaged.state_dict().items()}
@@ -339,8 +349,12 @@ class Trainer:
         )
 
     def _identity(self) -> dict[str, Any]:
-        """Return what must be the same for a fit to go on: options and rows, but not how long to fit."""
-        options = {k: v for k, v in asdict(self.options).items() if k not in ("max_epochs", "patience")}
+        """Return what must be the same for a fit to go on: options and rows, but not how long to fit.
+
+        A learning rate that falls to nothing at the last epoch depends on how long, though.
+        """
+        how_long = ("patience",) if self.options.schedule == "cosine" else ("max_epochs", "patience")
+        options = {k: v for k, v in asdict(self.options).items() if k not in how_long}
         rows = [self.train, *([] if self.valid is None else [self.valid])]
         tensors = [t for part in rows for t in (part.codes, part.context) if t is not None]
         return {

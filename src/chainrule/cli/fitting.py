@@ -138,6 +138,10 @@ def fit(
     patience: Annotated[
         int | None, typer.Option(min=1, help="Epochs without a gain before stopping.")
     ] = None,
+    schedule: Annotated[
+        Literal["plateau", "cosine"] | None,
+        typer.Option(help="How the learning rate falls; cosine: to nothing at the last epoch."),
+    ] = None,
     degrees: Annotated[
         Literal["even", "uniform"] | None, typer.Option(help="How the degrees of hidden units are spread.")
     ] = None,
@@ -170,6 +174,7 @@ def fit(
         "weight_decay": weight_decay,
         "batch_size": batch_size,
         "patience": patience,
+        "schedule": schedule,
         "device": device,
         "checkpoint": out / CHECKPOINT if resume else None,
     }

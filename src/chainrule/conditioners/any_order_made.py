@@ -17,6 +17,8 @@ __all__ = ["AnyOrderMADEConditioner"]
 
 # Numbers that the weights of a layer may take when each row has masks of its own: 128 MiB of float32.
 _MASKED_NUMBERS = 2**25
+# Rows of the same ranks that are as many as these have a pass of their own; fewer get masks for each row.
+_FEWEST_TOGETHER = 4
 
 
 class AnyOrderMADEConditioner(MADEConditioner, AnyOrderConditioner):
@@ -50,16 +52,23 @@ class AnyOrderMADEConditioner(MADEConditioner, AnyOrderConditioner):
         if rank.ndim == 2 and (rank == rank[:1]).all():
             rank = rank[0]
         if rank.ndim == 1:
-            return self._outputs(
-                self.encoding(x), self.products_under(self.masks_of(rank, self.degrees_of(member))), context
-            )
+            return self._outputs_under(x, rank, context, member)
+        groups = [(rows, rank[rows[0]]) for rows in _rows_of_one_rank(rank)]
+        alone = torch.ones(len(x), dtype=torch.bool, device=x.device)
+        for rows, _ in groups:
+            alone[rows] = False
         widest = max(layer.weight.numel() for layer in self.layers if isinstance(layer, MaskedLinear))
-        size = max(1, _MASKED_NUMBERS // widest)
-        contexts = [None] * len(x) if context is None else context.split(size)
-        parts = zip(x.split(size), rank.split(size), contexts, strict=False)
-        return torch.cat([self._outputs_of_rows(*part, member) for part in parts])
+        few = alone.nonzero().squeeze(1).split(max(1, _MASKED_NUMBERS // widest))
+        groups += [(rows, rank[rows]) for rows in few if len(rows)]
+        outputs = torch.cat(
+            [
+                self._outputs_under(x[rows], ranks, None if context is None else context[rows], member)
+                for rows, ranks in groups
+            ]
+        )
+        return outputs[torch.cat([rows for rows, _ in groups]).argsort()]
 
-    def _outputs_of_rows(self, x: Tensor, rank: Tensor, context: Tensor | None, member: int) -> Tensor:
+    def _outputs_under(self, x: Tensor, rank: Tensor, context: Tensor | None, member: int) -> Tensor:
         masks = self.masks_of(rank, self.degrees_of(member))
         return self._outputs(self.encoding(x), self.products_under(masks), context)
 
@@ -166,3 +175,9 @@ class AnyOrderMADEWalk(GivenWalk):
         self.features[:, columns] += features * here
         self.seen[:, columns] += here
         self.pre = torch.where(self.degrees[0] == self.position, self.running, self.pre)
+
+
+def _rows_of_one_rank(rank: Tensor) -> list[Tensor]:
+    """Return the numbers of rows that have the same ranks (n, D), for ranks that several rows have."""
+    _, group, counts = rank.unique(dim=0, return_inverse=True, return_counts=True)
+    return [(group == k).nonzero().squeeze(1) for k in (counts >= _FEWEST_TOGETHER).nonzero().flatten()]

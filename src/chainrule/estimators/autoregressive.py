@@ -67,6 +67,7 @@ class AutoregressiveEstimator(AnsweringEstimator):
     batch_size: int
     max_epochs: int
     patience: int
+    schedule: str
     validation_fraction: float
     device: str | None
     checkpoint: str | Path | None
@@ -87,6 +88,7 @@ class AutoregressiveEstimator(AnsweringEstimator):
         "batch_size": [COUNT],
         "max_epochs": [COUNT],
         "patience": [COUNT],
+        "schedule": [StrOptions({"plateau", "cosine"})],
         "validation_fraction": [Interval(Real, 0, 1, closed="left")],
         "device": [None, str],
         "checkpoint": [None, str, Path],
@@ -174,6 +176,7 @@ class AutoregressiveEstimator(AnsweringEstimator):
             batch_size=self.batch_size,
             max_epochs=self.max_epochs,
             patience=self.patience,
+            schedule=self.schedule,
             resample_every=self.resample_every,
         )
 

@@ -55,7 +55,7 @@ class MADE(AutoregressiveEstimator):
     dropout : float
         Share of hidden units left out in training.
     n_components, mixture, encoding, kinds, contamination, learning_rate, weight_decay, batch_size, \
-max_epochs, patience, validation_fraction, device, checkpoint, verbose, random_state
+max_epochs, patience, schedule, validation_fraction, device, checkpoint, verbose, random_state
         As in `NADE`.
 
     Attributes
@@ -112,6 +112,7 @@ max_epochs, patience, validation_fraction, device, checkpoint, verbose, random_s
         batch_size: int = 100,
         max_epochs: int = 200,
         patience: int = 15,
+        schedule: str = "plateau",
         validation_fraction: float = 0.1,
         device: str | None = None,
         checkpoint: str | Path | None = None,
@@ -138,6 +139,7 @@ max_epochs, patience, validation_fraction, device, checkpoint, verbose, random_s
         self.batch_size = batch_size
         self.max_epochs = max_epochs
         self.patience = patience
+        self.schedule = schedule
         self.validation_fraction = validation_fraction
         self.device = device
         self.checkpoint = checkpoint

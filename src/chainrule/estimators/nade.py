@@ -50,6 +50,9 @@ class NADE(AutoregressiveEstimator):
         Of AdamW.
     batch_size, max_epochs, patience : int
         `patience` epochs without a better validation likelihood end the fit; the best weights are kept.
+    schedule : {"plateau", "cosine"}
+        How the learning rate falls: in steps where the validation likelihood stands still, or along half a
+        cosine to nothing at `max_epochs`, which takes longer and ends lower where gradients are noisy.
     validation_fraction : float
         Share of the training rows to validate on when `fit` is given no `X_val`.
     device : str, optional
@@ -107,6 +110,7 @@ class NADE(AutoregressiveEstimator):
         batch_size: int = 100,
         max_epochs: int = 200,
         patience: int = 15,
+        schedule: str = "plateau",
         validation_fraction: float = 0.1,
         device: str | None = None,
         checkpoint: str | Path | None = None,
@@ -128,6 +132,7 @@ class NADE(AutoregressiveEstimator):
         self.batch_size = batch_size
         self.max_epochs = max_epochs
         self.patience = patience
+        self.schedule = schedule
         self.validation_fraction = validation_fraction
         self.device = device
         self.checkpoint = checkpoint
