@@ -32,7 +32,7 @@ _GROUPS: dict[str, Callable[[argparse.Namespace], Iterator[Row]]] = {
     "questions": lambda arguments: questions(arguments.runs),
     "any-order": lambda arguments: any_order(arguments.checkpoint),
     "imputation": lambda arguments: imputation(arguments.checkpoint),
-    "synthetic": lambda arguments: synthetic(),
+    "synthetic": lambda arguments: synthetic(arguments.checkpoint),
     "cells": lambda arguments: cells(),
     "peers": lambda arguments: peers(arguments.runs),
     "memory": lambda arguments: memory(),
@@ -85,7 +85,7 @@ def _arguments() -> argparse.Namespace:
         type=Path,
         metavar="DIR",
         help="where mnist keeps the textbook's fit and any-order its model, to go on from; imputation takes "
-        "the model from there",
+        "that model from there, synthetic those of a run folder of chainrule compare",
     )
     arguments = parser.parse_args()
     unknown = [group for group in arguments.groups if group not in _GROUPS]

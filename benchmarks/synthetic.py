@@ -18,8 +18,9 @@ from typing import Any
 
 import polars as pl
 
+from benchmarks.rare_cell import draws_of_a_rare_cell
 from benchmarks.tables import Row, Skipped
-from chainrule import MADE, Independent, OrderlessNADE
+from chainrule import MADE, Independent, Mixture, OrderlessNADE, load
 from chainrule.datasets import Dataset, load_dataset
 from chainrule.datasets.sources import DATA_VARIABLE
 from chainrule.fidelity import Fidelity, RealRows
@@ -28,6 +29,9 @@ from chainrule.schema import Schema
 __all__ = ["Synthesized", "compare_synthesizers", "synthetic"]
 
 _SEED = 0
+_N_ORDERS = 8  # as `chainrule compare` averages over
+_SAVED = ("independent", "mixture", "made-any", "orderless-nade")  # folders of a run of `chainrule compare`
+_RARE = {"education": "Doctorate", "sex": "Female"}
 _TABLE = "rows"  # what SDV is told that the table is called
 
 
@@ -68,8 +72,14 @@ class Synthesized:
         return asdict(self)
 
 
-def synthetic() -> Iterator[Row]:
-    """Yield the figures of adult, where CHAINRULE_DATA has it: real rows, our models, those of SDV."""
+def synthetic(checkpoint: Path | None = None) -> Iterator[Row]:
+    """Yield the figures of adult, where CHAINRULE_DATA has it: real rows, our models, those of SDV.
+
+    Parameters
+    ----------
+    checkpoint : Path, optional
+        A run folder of ``chainrule compare`` on adult, whose models are taken; otherwise they are fitted.
+    """
     folder = Path(os.environ.get(DATA_VARIABLE, "")) / "tables" / "adult"
     if not folder.is_dir():
         yield Skipped("adult", f"no data: {DATA_VARIABLE} names no folder with tables/adult")
@@ -77,10 +87,17 @@ def synthetic() -> Iterator[Row]:
     dataset = load_dataset(folder, random_state=_SEED, missing=("?",))
     models = {
         "independent columns": Independent(random_state=_SEED),
-        "any-order MADE": MADE(ordering="any", random_state=_SEED),
-        "orderless NADE": OrderlessNADE(random_state=_SEED),
+        "mixture": Mixture(random_state=_SEED),
+        "any-order MADE": MADE(ordering="any", n_orderings=_N_ORDERS, random_state=_SEED),
+        "orderless NADE": OrderlessNADE(n_orderings=_N_ORDERS, random_state=_SEED),
     }
+    if checkpoint is not None:
+        models = {
+            name: load(checkpoint / "models" / folder) for name, folder in zip(models, _SAVED, strict=True)
+        }
     yield from compare_synthesizers(dataset, models)
+    for name in ("any-order MADE", "orderless NADE"):
+        yield from draws_of_a_rare_cell(name, models[name], dataset, _RARE)
 
 
 def compare_synthesizers(

@@ -158,3 +158,15 @@ def test_interrupted_fit_is_saved_and_named(tmp_path: Path, monkeypatch: pytest.
     with pytest.raises(FitInterrupted, match=r"independent so far are saved in .*independent"):
         compare(binary_dataset(), models=["independent"], out=tmp_path)
     assert np.isfinite(load(tmp_path / "models" / "independent").score(binary_dataset().test))
+
+
+@pytest.mark.parametrize(
+    ("n_variables", "n_orders", "note"),
+    [(6, None, "mean of 8 orders"), (6, 3, "mean of 3 orders"), (41, None, "")],
+)
+def test_models_of_any_order_are_averaged_where_columns_are_few(
+    n_variables: int, n_orders: int | None, note: str
+) -> None:
+    dataset = binary_dataset(n_variables=n_variables)
+    compared = compare(dataset, models=["made-any", "made"], max_epochs=1, n_orders=n_orders)
+    assert [result.note for result in compared.results] == [note, ""]

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+from benchmarks.rare_cell import draws_of_a_rare_cell
 from benchmarks.synthetic import compare_synthesizers, synthetic
 from scipy import stats
 from sklearn.metrics import roc_auc_score
@@ -530,3 +531,32 @@ def test_the_benchmark_measures_real_rows_first_and_says_where_sdv_is_absent(spl
     assert ours.auc < 0.65 < real.auc
     assert ours.behind_real == pytest.approx(ours.auc - real.auc)
     assert "not installed" in skipped.line()
+
+
+# ---------------------------------------------------------------- draws of a rare cell
+
+
+class _Drawer:
+    """Draws a class that depends on the town, or forgets to."""
+
+    def __init__(self, schema, rng, forgets):
+        self.schema_, self.rng, self.forgets = schema, rng, forgets
+
+    def sample(self, n, given, random_state):
+        return _towns(self.rng, n, "Köln" if self.forgets else given["town"])
+
+
+def _towns(rng, n, town):
+    share = {"Köln": 0.2, "Aachen": 0.7}[town]
+    return pl.DataFrame({"town": [town] * n, "class": rng.choice(["a", "b"], size=n, p=[share, 1 - share])})
+
+
+@pytest.mark.parametrize("forgets", [False, True])
+def test_draws_of_a_rare_cell_are_held_against_its_real_rows(rng, forgets):
+    rows = pl.concat([_towns(rng, 2000, "Köln"), _towns(rng, 60, "Aachen")])
+    dataset = Dataset("towns", rows[:1000], rows[1000:2000], rows[2000:])
+    drawer = _Drawer(Schema.infer(rows), rng, forgets)
+    (found,) = draws_of_a_rare_cell("drawer", drawer, dataset, {"town": "Aachen"})
+    assert (found.column, found.n_real) == ("class", 60)
+    assert found.real_share == pytest.approx(0.3 if found.level == "b" else 0.7, abs=0.2)
+    assert (found.p_value < 1e-6) if forgets else (found.p_value > 0.001)

@@ -67,7 +67,11 @@ def compare(
     seed: SeedOption = 0,
     max_epochs: MaxEpochsOption = None,
     orders: Annotated[
-        int | None, typer.Option(min=1, help="Average the models of any order over so many orders.")
+        int | None,
+        typer.Option(
+            min=1,
+            help="Average the models of any order over so many orders; default: 8 up to 40 columns, else 1.",
+        ),
     ] = None,
     kind: KindOption = None,
     image_size: ImageSizeOption = None,

@@ -28,6 +28,9 @@ __all__ = ["MODELS", "compare", "default_models"]
 
 _N_SHOWN = 200  # real rows kept for the report
 _MOST_SPLIT = 40  # columns up to which the log-likelihood is split over them
+# Up to so many columns, models of any order are averaged over some orders; beyond, that takes long.
+_MOST_AVERAGED = 40
+_N_ORDERS = 8
 _MOST_SAMPLES, _FEWEST_SAMPLES = 1000, 50
 _SAMPLE_NUMBERS = 20_000_000  # bounds the memory of the samples of one model
 
@@ -55,7 +58,8 @@ def compare(
     max_epochs : int, optional
         Upper limit for the models that are trained in epochs.
     n_orders : int, optional
-        Over how many orders the models of any order are averaged, in place of one.
+        Over how many orders the models of any order are averaged; by default 8 where there are 2 to 40
+        columns, otherwise one.
     out : path, optional
         A run folder: gets ``models/NAME`` for each fitted model, ``results.json`` and ``report.html``.
     progress : bool
@@ -88,7 +92,7 @@ def compare(
     schema = Schema.infer(dataset.train, dataset.kinds, missing=True)
     names = _checked(default_models(schema, dataset.has_missing) if models is None else models)
     estimators = {name: _build(name, dataset, random_state, max_epochs, progress) for name in names}
-    _set_orders(estimators, n_orders)
+    _set_orders(estimators, n_orders, dataset.n_variables)
     _check_missing(dataset, estimators)
     if before_fits is not None:
         before_fits(schema)
@@ -186,12 +190,12 @@ def _build(
     return estimator
 
 
-def _set_orders(estimators: Mapping[str, DensityEstimator], n_orders: int | None) -> None:
+def _set_orders(estimators: Mapping[str, DensityEstimator], n_orders: int | None, n_variables: int) -> None:
     """Average the models of any order over so many orders; those of fixed order stay as they are."""
-    if n_orders is None:
-        return
     free = [estimator for estimator in estimators.values() if estimator.is_any_order]
-    if not free:
+    if n_orders is None:
+        n_orders = _N_ORDERS if 1 < n_variables <= _MOST_AVERAGED else 1
+    elif not free:
         raise DataError("a number of orders is for models of any order: orderless-nade, made-any")
     for estimator in free:
         estimator.set_params(n_orderings=n_orders)
