@@ -161,12 +161,20 @@ def test_interrupted_fit_is_saved_and_named(tmp_path: Path, monkeypatch: pytest.
 
 
 @pytest.mark.parametrize(
-    ("n_variables", "n_orders", "note"),
-    [(6, None, "mean of 8 orders"), (6, 3, "mean of 3 orders"), (41, None, "")],
+    ("n_rows", "n_variables", "n_orders", "of_any_order", "of_one_order"),
+    [
+        (2400, 6, None, 8, 1),
+        (2400, 6, 3, 3, 1),
+        (400, 6, None, 8, 8),
+        (400, 6, 3, 3, 8),
+        (400, 41, None, 1, 1),
+    ],
 )
-def test_models_of_any_order_are_averaged_where_columns_are_few(
-    n_variables: int, n_orders: int | None, note: str
+def test_orders_are_averaged_where_columns_are_few_and_rows_are_few(
+    n_rows: int, n_variables: int, n_orders: int | None, of_any_order: int, of_one_order: int
 ) -> None:
-    dataset = binary_dataset(n_variables=n_variables)
+    dataset = binary_dataset(n_rows, n_variables)
     compared = compare(dataset, models=["made-any", "made"], max_epochs=1, n_orders=n_orders)
-    assert [result.note for result in compared.results] == [note, ""]
+    counts = [of_any_order, of_one_order]
+    notes = [f"mean of {count} orders" if count > 1 else "" for count in counts]
+    assert [result.note for result in compared.results] == notes

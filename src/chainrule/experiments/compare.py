@@ -16,7 +16,7 @@ from chainrule.datasets import Dataset
 from chainrule.errors import DataError, FitInterrupted, KindError
 from chainrule.estimators.base import DensityEstimator
 from chainrule.evaluation import Comparison, ModelResult
-from chainrule.experiments.models import MODELS, settings_for_few_rows
+from chainrule.experiments.models import MODELS, orders_to_average, settings_for_few_rows
 from chainrule.experiments.synthetic import measure_samples
 from chainrule.report import write_report
 from chainrule.report.rows import take_rows
@@ -28,9 +28,6 @@ __all__ = ["MODELS", "compare", "default_models"]
 
 _N_SHOWN = 200  # real rows kept for the report
 _MOST_SPLIT = 40  # columns up to which the log-likelihood is split over them
-# Up to so many columns, models of any order are averaged over some orders; beyond, that takes long.
-_MOST_AVERAGED = 40
-_N_ORDERS = 8
 _MOST_SAMPLES, _FEWEST_SAMPLES = 1000, 50
 _SAMPLE_NUMBERS = 20_000_000  # bounds the memory of the samples of one model
 
@@ -177,7 +174,7 @@ def _build(
     """Return the unfitted estimator; arguments that it does not have are left out."""
     estimator_class = getattr(import_module("chainrule.estimators"), MODELS[name].class_name)
     wanted: dict[str, Any] = {
-        **settings_for_few_rows(len(dataset.train)),
+        **settings_for_few_rows(len(dataset.train), dataset.n_variables),
         **MODELS[name].arguments,
         "kinds": dataset.kinds,
         "random_state": random_state,
@@ -194,7 +191,7 @@ def _set_orders(estimators: Mapping[str, DensityEstimator], n_orders: int | None
     """Average the models of any order over so many orders; those of fixed order stay as they are."""
     free = [estimator for estimator in estimators.values() if estimator.is_any_order]
     if n_orders is None:
-        n_orders = _N_ORDERS if 1 < n_variables <= _MOST_AVERAGED else 1
+        n_orders = orders_to_average(n_variables)
     elif not free:
         raise DataError("a number of orders is for models of any order: orderless-nade, made-any")
     for estimator in free:
@@ -272,7 +269,7 @@ def _note(estimator: DensityEstimator) -> str:
     bound = ["lower bound: uniform dequantisation"] if estimator.likelihood_ == "lower bound" else []
     mixture = getattr(estimator, "mixture_", None)
     count = 1 if mixture is None else mixture.n_components
-    n_orders = estimator.get_params()["n_orderings"] if estimator.is_any_order else 1
+    n_orders = estimator.get_params().get("n_orderings", 1)
     components = [f"{count} components"] if count > 1 else []
     orders = [f"mean of {n_orders} orders"] if n_orders > 1 else []
     return "; ".join([*bound, *components, *orders])

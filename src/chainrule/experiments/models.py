@@ -6,11 +6,14 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-__all__ = ["MODELS", "Model", "settings_for_few_rows"]
+__all__ = ["MODELS", "Model", "orders_to_average", "settings_for_few_rows"]
 
 # Below so many training rows networks are small, and an epoch takes more than a handful of steps.
 _FEW_ROWS = 1000
 _STEPS_PER_EPOCH = 15
+# Up to so many columns, the mean over some orders is cheap, and better than one.
+_MOST_AVERAGED = 40
+_N_ORDERS = 8
 
 
 class Model(NamedTuple):
@@ -37,14 +40,25 @@ MODELS = {
 }
 
 
-def settings_for_few_rows(n_rows: int) -> dict[str, Any]:
+def orders_to_average(n_variables: int) -> int:
+    """Return over how many orders models that can are averaged.
+
+    Examples
+    --------
+    >>> orders_to_average(15), orders_to_average(784)
+    (8, 1)
+    """
+    return _N_ORDERS if 1 < n_variables <= _MOST_AVERAGED else 1
+
+
+def settings_for_few_rows(n_rows: int, n_variables: int) -> dict[str, Any]:
     """Return arguments in place of the estimators' own defaults where there are few training rows.
 
     Examples
     --------
-    >>> settings_for_few_rows(300)["batch_size"]
+    >>> settings_for_few_rows(300, 10)["batch_size"]
     20
-    >>> settings_for_few_rows(20_000)
+    >>> settings_for_few_rows(20_000, 10)
     {}
     """
     if n_rows >= _FEW_ROWS:
@@ -52,6 +66,7 @@ def settings_for_few_rows(n_rows: int) -> dict[str, Any]:
     return {
         "hidden_size": 64,
         "hidden_sizes": (64, 64),
+        "n_orderings": orders_to_average(n_variables),
         "batch_size": max(8, n_rows // _STEPS_PER_EPOCH),
         "patience": 40,
         "max_epochs": 400,
