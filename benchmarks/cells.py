@@ -34,6 +34,8 @@ __all__ = ["HiddenCells", "Outliers", "cells", "hidden_cells", "planted_outliers
 _SEED = 0
 _HIDDEN = 0.3
 _MOST_SCORED = 2000
+# Where there are fewer rows, each is scored under several draws of its holes; errors are over rows.
+_FEWEST_HOLES = 2000
 _MOST_LEARNED = {"KNNImputer": 5000, "IterativeImputer": 5000}
 _SET_OFF = (1e-3, 3e-3, 0.01, 0.02, 0.05, 0.1)
 _TABLES = {"adult": "adult/adult.data", "abalone": "abalone.csv"}
@@ -139,12 +141,13 @@ def hidden_cells(name: str, dataset: Dataset, estimator: Any, learned: float) ->
     """Yield how well each method tells hidden cells, the any-order model first."""
     schema = estimator.schema_
     draw = np.random.default_rng(_SEED)
-    valid, test = (_some(rows, draw) for rows in (dataset.valid, dataset.test))
+    valid, test = (_repeated(_some(rows, draw)) for rows in (dataset.valid, dataset.test))
+    n_rows = min(len(dataset.test), _MOST_SCORED)
     codes_valid, codes = (schema.encode(rows, missing=True, unseen=np.nan) for rows in (valid, test))
     hidden_valid, hidden = ((draw.random(c.shape) < _HIDDEN) & ~np.isnan(c) for c in (codes_valid, codes))
     start = time.perf_counter()
     ours = _ours(estimator, test, codes, hidden)
-    yield _row(name, "OrderlessNADE", schema, ours, ours, learned, time.perf_counter() - start)
+    yield _row(name, "OrderlessNADE", n_rows, ours, ours, learned, time.perf_counter() - start)
     table = _OneHot(schema)
     train = schema.encode(dataset.train, missing=True, unseen=np.nan)
     for method, imputer in _imputers():
@@ -157,11 +160,15 @@ def hidden_cells(name: str, dataset: Dataset, estimator: Any, learned: float) ->
         start = time.perf_counter()
         filled = imputer.transform(table.features(np.where(hidden, np.nan, codes)))
         answers = table.answers(filled, codes, hidden, settings)
-        yield _row(name, method, schema, answers, ours, spent, time.perf_counter() - start)
+        yield _row(name, method, n_rows, answers, ours, spent, time.perf_counter() - start)
 
 
 def _some(rows: Any, draw: np.random.Generator) -> Any:
     return rows[np.sort(draw.permutation(len(rows))[:_MOST_SCORED]).tolist()]
+
+
+def _repeated(rows: pl.DataFrame) -> pl.DataFrame:
+    return pl.concat([rows] * max(1, _FEWEST_HOLES // len(rows)))
 
 
 def _imputers() -> Iterator[tuple[str, Any]]:
@@ -192,6 +199,8 @@ def _ours(estimator: Any, rows: pl.DataFrame, codes: Array, hidden: Array) -> _A
             spread = _spread(schema, d)
             values = rows[rows.columns[d]].to_numpy()[numbers].astype(float)
             there = np.where(np.isnan(values), np.nanmean(values), values)
+            if variable.kind == "ordinal":  # beyond its range is the nearest end, as in all scores
+                there = there.clip(variable.low, variable.high)
             # A mass counts as the density over the one unit between integers.
             log_density = distribution.log_prob(there) + np.log(spread)
             answers.error[chosen, d] = (distribution.mean()[kept] - values[kept]) / spread
@@ -279,10 +288,10 @@ class _OneHot:
 
 
 def _row(
-    data: str, method: str, schema: Schema, answers: _Answers, ours: _Answers, learned: float, seconds: float
+    data: str, method: str, n_rows: int, answers: _Answers, ours: _Answers, learned: float, seconds: float
 ) -> HiddenCells:
-    accuracy = paired_difference(*_per_row(ours.right, answers.right))
-    squared = paired_difference(*_per_row(answers.error**2, ours.error**2))
+    accuracy = paired_difference(*_per_row(n_rows, ours.right, answers.right))
+    squared = paired_difference(*_per_row(n_rows, answers.error**2, ours.error**2))
     return HiddenCells(
         data, method, float(np.nanmean(answers.right)), accuracy.mean, accuracy.standard_error,
         float(-np.nanmean(np.log(answers.probability))), float(np.sqrt(np.nanmean(answers.error**2))),
@@ -290,8 +299,9 @@ def _row(
     )  # fmt: skip
 
 
-def _per_row(a: Array, b: Array) -> tuple[Array, Array]:
-    """Return the means of the rows that have cells of the sort."""
+def _per_row(n_rows: int, a: Array, b: Array) -> tuple[Array, Array]:
+    """Return the means over the cells of each row, under all draws of its holes, of rows that have some."""
+    a, b = (each.reshape(-1, n_rows, each.shape[1]).swapaxes(0, 1).reshape(n_rows, -1) for each in (a, b))
     there = ~np.isnan(a).all(axis=1)
     return np.nanmean(a[there], axis=1), np.nanmean(b[there], axis=1)
 
