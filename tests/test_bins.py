@@ -273,3 +273,27 @@ def test_probabilities_of_too_many_levels_are_refused(fitted, monkeypatch: pytes
     with pytest.raises(DataError, match="'gain' has 3000 levels.*for 2 rows: ask for mean"):
         _ = found.probabilities
     assert found.mean().shape == (2,)
+
+
+@pytest.mark.parametrize(
+    "model", [NADE(8), MADE((8,)), MADE((8,), ordering="any")], ids=["nade", "made", "made-any"]
+)
+def test_the_course_of_a_fit_is_in_the_units_of_the_data(model):
+    rng = np.random.default_rng(0)
+    n = 300
+    price = np.where(rng.random(n) < 0.4, 0.0, rng.normal(5000, 900, n).round(2))  # a spike, and a scale
+    wide = rng.integers(0, 4000, n)  # in bins
+    frame = pd.DataFrame({"price": price, "wide": wide, "town": rng.choice(["a", "b", "c"], n)})
+    if model.is_any_order:
+        frame["price"] = frame["price"].mask(rng.random(n) < 0.2)
+    train, valid = frame[:200], frame[200:]
+    model.set_params(max_epochs=3, random_state=0)
+    heard = []
+    model.on_epoch = heard.append
+    model.fit(train, X_val=valid)
+    assert model.schema_.variables[0].spikes and model.bins_.of
+    assert min(model.history_.valid) == pytest.approx(-model.score(valid), abs=1e-3)
+    assert [epoch.valid for epoch in heard] == model.history_.valid
+    assert [epoch.train for epoch in heard] == model.history_.train
+    # What a step counts differs from the whole only by how the weights moved in its epoch.
+    assert model.history_.train[-1] == pytest.approx(-model.score(train), abs=1.0)

@@ -104,6 +104,7 @@ class Epoch:
 class History:
     """The course of a fit: mean negative log-likelihoods per row in nats, one per epoch.
 
+    A trainer counts those of codes; the `history_` of a fitted estimator is in the units of the data.
     `best_epoch` counts from 1 and names the epoch whose weights were kept.
     """
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, ClassVar
@@ -247,14 +248,21 @@ class AutoregressiveEstimator(AnsweringEstimator):
         self.model_ = model.to(self._device())
         self.n_parameters_ = model.conditioner.n_free_parameters()
         trainer = Trainer(self.model_, train, valid, self._options(), torch_generator)
+        units = _Units(*(self._nats_of_units(part) for part in (codes, codes_val)))
         bar = FitProgress(type(self).__name__, self.max_epochs) if self.verbose else nullcontext(None)
         try:
             with bar as show:
                 listeners = [listener for listener in (show, self.on_epoch) if listener is not None]
-                trainer.run(_tell_all(listeners), None if self.checkpoint is None else Path(self.checkpoint))
+                trainer.run(units.tell(listeners), None if self.checkpoint is None else Path(self.checkpoint))
         finally:
-            self.history_ = trainer.history
+            self.history_ = units.of_history(trainer.history)
             self.batch_nll_ = trainer.batch_nll
+
+    def _nats_of_units(self, codes: np.ndarray | None) -> float:
+        """Return by how much the mean log-likelihood of rows lies above that of their codes."""
+        if codes is None:
+            return 0.0
+        return float((self.schema_.log_offset(codes) + self.bins_.log_prob_of_rows(codes)).mean())
 
     @torch.no_grad()
     def _score_codes(self, codes: np.ndarray, context: np.ndarray | None) -> np.ndarray:
@@ -350,12 +358,36 @@ def _spikes(schema: Schema) -> list[tuple[float, ...]]:
     return [variable.spike_codes for variable in schema.variables]
 
 
-def _tell_all(listeners: Sequence[Callable[[Epoch], None]]) -> Callable[[Epoch], None]:
-    def tell(epoch: Epoch) -> None:
-        for listener in listeners:
-            listener(epoch)
+@dataclass(frozen=True)
+class _Units:
+    """From NLLs of codes, which training counts, to those of rows in the units of the data.
 
-    return tell
+    Parameters
+    ----------
+    train, valid : float
+        What the mean log-likelihood of the rows lies above that of their codes, in nats.
+    """
+
+    train: float
+    valid: float
+
+    def of_history(self, history: History) -> History:
+        """Return the course of a fit in the units of the data."""
+        return replace(
+            history,
+            train=[nll - self.train for nll in history.train],
+            valid=[nll - self.valid for nll in history.valid],
+        )
+
+    def tell(self, listeners: Sequence[Callable[[Epoch], None]]) -> Callable[[Epoch], None]:
+        """Return what tells the listeners of each epoch."""
+
+        def tell(epoch: Epoch) -> None:
+            valid = None if epoch.valid is None else epoch.valid - self.valid
+            for listener in listeners:
+                listener(replace(epoch, train=epoch.train - self.train, valid=valid))
+
+        return tell
 
 
 def _is_available(device: str) -> bool:

@@ -63,6 +63,7 @@ max_epochs, patience, schedule, validation_fraction, device, checkpoint, verbose
     model_ : AutoregressiveModel
     schema_ : Schema
     history_ : History
+        NLLs in the units of the data, as `score_samples`.
     batch_nll_ : list of float
         Mean training NLL of each minibatch before its optimiser step, in nats of codes; not saved.
     offset_ : float

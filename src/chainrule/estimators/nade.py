@@ -68,6 +68,7 @@ class NADE(AutoregressiveEstimator):
     model_ : AutoregressiveModel
     schema_ : Schema
     history_ : History
+        NLLs in the units of the data, as `score_samples`.
     batch_nll_ : list of float
         Mean training NLL of each minibatch before its optimiser step, in nats of codes; not saved.
     offset_ : float

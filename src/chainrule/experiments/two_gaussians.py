@@ -133,15 +133,14 @@ def _fit(run: StudyRun, name: str, key: str, settings: dict[str, Any], rows: Kno
     seconds = time.perf_counter() - start
     estimator.save(run.folder / "models" / key)
     history = estimator.history_
-    log_det = estimator.schema_.log_det
     return {
         "key": key,
         "settings": settings,
         "valid": estimator.score(rows.valid),
         "seconds": seconds,
         "n_parameters": estimator.n_parameters_,
-        "train_curve": [] if history is None else [nll - log_det for nll in history.train],
-        "valid_curve": [] if history is None else [nll - log_det for nll in history.valid],
+        "train_curve": [] if history is None else history.train,
+        "valid_curve": [] if history is None else history.valid,
         "best_epoch": None if history is None else history.best_epoch,
     }
 

@@ -227,9 +227,8 @@ def _fit_anew(run: StudyRun, setting: Setting, n: int, seed: int) -> dict[str, A
     given = truth.sample(_GIVEN, np.random.default_rng(run.random_state))[:, :-1]
     grid = ConditionalGrid(truth, given, _GRID)
     first = estimators[0]
-    log_det = first.schema_.log_det
-    train = [nll - log_det - rows.loss("train") for nll in first.history_.train]
-    valid = [nll - log_det - rows.loss("valid") for nll in first.history_.valid]
+    train = [nll - rows.loss("train") for nll in first.history_.train]
+    valid = [nll - rows.loss("valid") for nll in first.history_.valid]
     losses = {
         part: -float(averaged.score_samples(getattr(rows, part)).mean()) - rows.loss(part)
         for part in ("train", "valid", "test")

@@ -33,6 +33,7 @@ _N_EXTREME_IMAGES = 10
 _N_EXTREME_ROWS = 6
 _N_TABLE_ROWS = 5
 _MAX_PAIR_COLUMNS = 6
+_MOST_NARROW_COLUMNS = 3  # of a pair plot that would be too large over the whole width
 
 
 @dataclass(frozen=True)
@@ -251,7 +252,8 @@ def _pair_plots(comparison: Comparison, schema: Schema, colours: Mapping[str, st
     picture = sample_plots.pair_plot(schema, columns, comparison.test_rows, leader, colours[leader.model])
     hidden = len(continuous) - len(columns)
     text = f"The first {len(columns)} of {len(continuous)} continuous columns." if hidden else ""
-    return [Block(title="Pairs of columns", text=text, pictures=[picture], layout="wide")]
+    layout = "wide" if len(columns) > _MOST_NARROW_COLUMNS else "panels two"
+    return [Block(title="Pairs of columns", text=text, pictures=[picture], layout=layout)]
 
 
 def _table_samples(comparison: Comparison, schema: Schema, colours: Mapping[str, str]) -> list[Block]:

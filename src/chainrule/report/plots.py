@@ -22,7 +22,7 @@ _MAX_POINTS = 3000
 
 @dataclass(frozen=True)
 class _Course:
-    """The course of a fit in the units of the data: a history counts nats of codes."""
+    """The course of a fit, as arrays."""
 
     model: str
     train: np.ndarray
@@ -36,8 +36,8 @@ def learning_curves(results: Sequence[ModelResult], colours: Mapping[str, str]) 
     trained = [
         _Course(
             result.model,
-            np.asarray(history.train, dtype=np.float64) - result.estimator.schema_.log_det,
-            np.asarray(history.valid, dtype=np.float64) - result.estimator.schema_.log_det,
+            np.asarray(history.train, dtype=np.float64),
+            np.asarray(history.valid, dtype=np.float64),
             history.best_epoch,
             history.interrupted,
         )

@@ -129,7 +129,7 @@ class Fitter:
     ) -> Fit:
         estimator = self._build(setting, seed, checkpoint)
         if on_epoch is not None and isinstance(estimator, AutoregressiveEstimator):
-            estimator.on_epoch = _in_units_of(estimator, on_epoch)
+            estimator.on_epoch = _with_number(on_epoch)
         start = time.perf_counter()
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
@@ -146,7 +146,7 @@ class Fitter:
             n_parameters=estimator.n_parameters_,
             epochs=None if history is None else history.epochs,
             fit_seconds=seconds,
-            valid_nll=[] if history is None else [nll - estimator.schema_.log_det for nll in history.valid],
+            valid_nll=[] if history is None else history.valid,
             warnings=list(dict.fromkeys(" ".join(str(w.message).split()) for w in caught)),
         )
         if all(fit.valid_log_likelihood > other.valid_log_likelihood for other in self._read_all()):
@@ -209,12 +209,9 @@ class Fitter:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _in_units_of(
-    estimator: DensityEstimator, on_epoch: Callable[[int, float], None]
-) -> Callable[[Epoch], None]:
+def _with_number(on_epoch: Callable[[int, float], None]) -> Callable[[Epoch], None]:
     def tell(epoch: Epoch) -> None:
         assert epoch.valid is not None
-        # Training counts nats of codes; here they count in the units of the columns.
-        on_epoch(epoch.number, epoch.valid - estimator.schema_.log_det)
+        on_epoch(epoch.number, epoch.valid)
 
     return tell
