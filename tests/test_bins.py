@@ -297,3 +297,38 @@ def test_the_course_of_a_fit_is_in_the_units_of_the_data(model):
     assert [epoch.train for epoch in heard] == model.history_.train
     # What a step counts differs from the whole only by how the weights moved in its epoch.
     assert model.history_.train[-1] == pytest.approx(-model.score(train), abs=1.0)
+
+
+def uneven(n: int) -> pd.DataFrame:
+    """Return weekly hours, of which nearly half are exactly 40, and a group that has other hours."""
+    rng = np.random.default_rng(0)
+    group = rng.random(n) < 0.5
+    hours = np.clip(rng.normal(np.where(group, 30, 45), 8, n).round(), 1, 98)
+    return pd.DataFrame({"group": group, "hours": np.where(rng.random(n) < 0.45, 40, hours).astype(int)})
+
+
+@pytest.mark.parametrize("n", [400, 6000])
+@pytest.mark.parametrize("model", [NADE(16), MADE((16,), ordering="any"), OrderlessNADE((16,))])
+def test_levels_get_a_probability_each_where_rows_are_plenty(model, n, tmp_path):
+    rows = uneven(n)
+    model.set_params(max_epochs=2, random_state=0).fit(rows)
+    n_levels = model.schema_.variables[1].n_levels
+    assert model.families_ == ("binary", "categorical" if 30 * n_levels <= 0.9 * n else "ordinal")
+    assert model.families_[1] == ("categorical" if n == 6000 else "ordinal")
+    model.save(tmp_path)
+    again = load(tmp_path)
+    np.testing.assert_array_equal(again.score_samples(rows[:50]), model.score_samples(rows[:50]))
+    hours = model.conditional(rows[:20].assign(hours=[None] * 20), "hours")
+    assert hours.probabilities.sum(axis=1) == pytest.approx(np.ones(20))
+    levels = np.asarray(hours.levels)
+    assert hours.mean() == pytest.approx(hours.probabilities @ levels)
+    assert (hours.cdf(levels[-1]) == pytest.approx(1)) and (hours.quantile(0.5) <= hours.quantile(0.9)).all()
+
+
+def test_a_heavy_level_is_not_lost():
+    rows = uneven(8000)
+    model = OrderlessNADE((32,), max_epochs=15, random_state=0).fit(rows)
+    histogram = Independent().fit(rows)
+    hours = model.conditional(rows[:200].assign(hours=[None] * 200), "hours")
+    assert hours.probabilities[:, 40 - hours.levels[0]] == pytest.approx(0.47, abs=0.06)
+    assert model.score(rows) > histogram.score(rows)

@@ -59,6 +59,10 @@ class Categorical(Conditional):
         """Return the category at which the cumulative probability passes the uniform."""
         return choose_index(params.softmax(-1), uniforms[..., 0]).to(params.dtype)
 
+    def level_probabilities(self, params: Tensor) -> Tensor:
+        """Return the probability of each category, (..., K)."""
+        return params.softmax(-1)
+
     def mean(self, params: Tensor) -> Tensor:
         """Return the expected code."""
         return (params.softmax(-1) * torch.arange(params.shape[-1], device=params.device)).sum(-1)

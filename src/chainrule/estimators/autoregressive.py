@@ -38,6 +38,10 @@ __all__ = ["COUNT", "AutoregressiveEstimator"]
 
 # What constructor arguments that count something may be.
 COUNT = Interval(Integral, 1, None, closed="left")
+# An ordinal column of up to so many levels or bins, with so many training rows for each, gets a probability
+# for each of them: the narrow components of a mixture that heavy single levels need are easily lost in a fit.
+_MOST_FREE_LEVELS = 128
+_ROWS_PER_LEVEL = 30
 # Numbers from which the margins are estimated, at which training starts.
 _MARGIN_NUMBERS = 2**23
 
@@ -50,6 +54,7 @@ class AutoregressiveEstimator(AnsweringEstimator):
 
     model_: AutoregressiveModel
     bins_: Bins
+    families_: tuple[str, ...]
     history_: History
     batch_nll_: list[float]
 
@@ -185,7 +190,7 @@ class AutoregressiveEstimator(AnsweringEstimator):
         """Return an untrained model for the columns of `schema_` and `context_schema_`."""
         schema = self.schema_
         n_levels, spikes = self.bins_.n_levels, _spikes(schema)
-        conditionals = Conditionals(schema.kinds, n_levels, self.n_components, self.mixture, spikes)
+        conditionals = Conditionals(self.families_, n_levels, self.n_components, self.mixture, spikes)
         encoding = InputEncoding(schema.kinds, n_levels, self.encoding, spikes)
         orders = self._orders(schema.n_variables, generator)
         context = self._context_encoding()
@@ -240,6 +245,7 @@ class AutoregressiveEstimator(AnsweringEstimator):
     ) -> None:
         torch_generator = _torch_generator(generator)
         self.bins_ = Bins.fit(self.schema_, codes)
+        self.families_ = _families(self.schema_, self.bins_, codes)
         model = self._build(torch_generator)
         train = self._rows(codes, context)
         valid = None if codes_val is None else self._rows(codes_val, context_val)
@@ -337,7 +343,11 @@ class AutoregressiveEstimator(AnsweringEstimator):
 
     def _get_state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         arrays = {name: t.cpu().numpy() for name, t in self.model_.state_dict().items()}
-        facts = {"n_parameters": self.n_parameters_, "history": self.history_.to_dict()}
+        facts = {
+            "n_parameters": self.n_parameters_,
+            "families": list(self.families_),
+            "history": self.history_.to_dict(),
+        }
         return facts, arrays | self.bins_.to_arrays()
 
     def _set_state(self, facts: Mapping[str, Any], arrays: dict[str, np.ndarray]) -> None:
@@ -345,12 +355,24 @@ class AutoregressiveEstimator(AnsweringEstimator):
             self.device = None  # Saved on a machine with another device: go on with what is here.
         # The random draws of building are all overwritten by what was saved.
         self.bins_ = Bins.from_arrays(self.schema_, arrays)
+        self.families_ = tuple(facts["families"])
         model = self._build(torch.Generator())
         weights = {name: array for name, array in arrays.items() if name not in self.bins_.to_arrays()}
         model.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
         self.model_ = model.to(self._device()).eval()
         self.n_parameters_ = int(facts["n_parameters"])
         self.history_ = History(**facts["history"])
+
+
+def _families(schema: Schema, bins: Bins, codes: np.ndarray) -> tuple[str, ...]:
+    """Return the kind of each column, of ordinal ones that get a probability for each level "categorical"."""
+    rows = (~np.isnan(codes)).sum(axis=0)
+    return tuple(
+        "categorical"
+        if kind == "ordinal" and (count or 0) <= min(_MOST_FREE_LEVELS, n_rows // _ROWS_PER_LEVEL)
+        else kind
+        for kind, count, n_rows in zip(schema.kinds, bins.n_levels, rows, strict=True)
+    )
 
 
 def _spikes(schema: Schema) -> list[tuple[float, ...]]:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from chainrule.conditionals import DiscretizedLogistics
+from chainrule.conditionals import Categorical, DiscretizedLogistics
 from chainrule.errors import DataError
 from chainrule.estimators.bins import LevelBins
 from chainrule.estimators.conditional_distribution import ConditionalDistribution
@@ -26,13 +26,17 @@ class BinnedDistribution(ConditionalDistribution):
     ----------
     variable, params
         As in `ConditionalDistribution`.
-    family : DiscretizedLogistics
+    family : Categorical or DiscretizedLogistics
         Of the bin's number.
     bins : LevelBins
     """
 
     def __init__(
-        self, variable: Variable, family: DiscretizedLogistics, params: Tensor, bins: LevelBins
+        self,
+        variable: Variable,
+        family: Categorical | DiscretizedLogistics,
+        params: Tensor,
+        bins: LevelBins,
     ) -> None:
         super().__init__(variable, family, params)
         self._bins = bins

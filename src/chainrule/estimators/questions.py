@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from chainrule.conditionals import DiscretizedLogistics
+from chainrule.conditionals import Categorical, DiscretizedLogistics
 from chainrule.conditioners import AnyOrderConditioner
 from chainrule.errors import ParameterError, QueryError
 from chainrule.estimators.binned_distribution import BinnedDistribution
@@ -96,7 +96,7 @@ class Distributions(ABC):
     def _distribution(self, d: int, params: Tensor) -> ConditionalDistribution:
         family = self.model.conditionals.of_variable(d)
         if d in self.bins.of:
-            assert isinstance(family, DiscretizedLogistics)  # the family of ordinal variables
+            assert isinstance(family, Categorical | DiscretizedLogistics)  # those of ordinal variables
             return BinnedDistribution(self.schema.variables[d], family, params, self.bins.of[d])
         return ConditionalDistribution(self.schema.variables[d], family, params)
 
