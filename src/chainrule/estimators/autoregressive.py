@@ -41,7 +41,7 @@ COUNT = Interval(Integral, 1, None, closed="left")
 # An ordinal column of up to so many levels or bins, with so many training rows for each, gets a probability
 # for each of them: the narrow components of a mixture that heavy single levels need are easily lost in a fit.
 _MOST_FREE_LEVELS = 128
-_ROWS_PER_LEVEL = 30
+_ROWS_PER_LEVEL = 100
 # Numbers from which the margins are estimated, at which training starts.
 _MARGIN_NUMBERS = 2**23
 
