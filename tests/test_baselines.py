@@ -587,3 +587,17 @@ def test_mixture_reaches_the_published_level_on_binarized_mnist(data_folder: Pat
     model = MixtureOfBernoullis(10, random_state=0).fit(dataset.train[:20_000], X_val=dataset.valid[:1000])
     # Ten components are reported at 168.95 nats, fitted to all 50,000 rows.
     assert model.score(dataset.test[::5]) > -170
+
+
+def test_smoothing_is_chosen_on_the_validation_rows_where_levels_are_many() -> None:
+    rng = np.random.default_rng(0)
+    group = rng.random(400) < 0.5
+    X = np.column_stack([group, rng.poisson(np.where(group, 60, 90)), rng.integers(0, 150, 400)])
+    train, valid = X[:300], X[300:]
+    little = Mixture(smoothing=0.5, random_state=0).fit(train, X_val=valid)
+    chosen = Mixture(random_state=0).fit(train, X_val=valid)
+    assert chosen.score(valid) > little.score(valid) + 0.1
+    assert chosen.score(valid) >= Independent().fit(train).score(valid)
+    bits = (rng.random((300, 6)) < np.where(rng.random((300, 1)) < 0.5, 0.8, 0.2)).astype(int)
+    fits = [Mixture(smoothing=s, random_state=0).fit(bits[:200], X_val=bits[200:]) for s in (0.5, None)]
+    assert fits[0].score(bits) == fits[1].score(bits)
