@@ -39,7 +39,8 @@ __all__ = ["COUNT", "AutoregressiveEstimator"]
 # What constructor arguments that count something may be.
 COUNT = Interval(Integral, 1, None, closed="left")
 # An ordinal column of up to so many levels or bins, with so many training rows for each, gets a probability
-# for each of them: the narrow components of a mixture that heavy single levels need are easily lost in a fit.
+# for each of them, and an input: the narrow components of a mixture that heavy single levels need are easily
+# lost in a fit, and one input for all levels hides which of them goes with which category.
 _MOST_FREE_LEVELS = 128
 _ROWS_PER_LEVEL = 100
 # Numbers from which the margins are estimated, at which training starts.
@@ -68,7 +69,7 @@ class AutoregressiveEstimator(AnsweringEstimator):
     resample_every: int
     mixture: str
     encoding: str
-    learning_rate: float
+    learning_rate: float | None
     weight_decay: float
     batch_size: int
     max_epochs: int
@@ -175,9 +176,15 @@ class AutoregressiveEstimator(AnsweringEstimator):
     ) -> Conditioner:
         """Return the untrained network."""
 
+    @property
+    def _learning_rate(self) -> float:
+        """The first learning rate of a fit."""
+        assert self.learning_rate is not None  # only MADE takes None, and says what it stands for
+        return self.learning_rate
+
     def _options(self) -> TrainingOptions:
         return TrainingOptions(
-            learning_rate=self.learning_rate,
+            learning_rate=self._learning_rate,
             weight_decay=self.weight_decay,
             batch_size=self.batch_size,
             max_epochs=self.max_epochs,
@@ -191,7 +198,7 @@ class AutoregressiveEstimator(AnsweringEstimator):
         schema = self.schema_
         n_levels, spikes = self.bins_.n_levels, _spikes(schema)
         conditionals = Conditionals(self.families_, n_levels, self.n_components, self.mixture, spikes)
-        encoding = InputEncoding(schema.kinds, n_levels, self.encoding, spikes)
+        encoding = InputEncoding(self.families_, n_levels, self.encoding, spikes)
         orders = self._orders(schema.n_variables, generator)
         context = self._context_encoding()
         n_context = 0 if context is None else context.n_features

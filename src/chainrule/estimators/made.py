@@ -23,6 +23,8 @@ __all__ = ["MADE"]
 # Direct connections cost features x outputs weights: beyond this many, and beyond twice the weights of the
 # output layer, they are left out unless asked for.
 _MOST_DIRECT_WEIGHTS = 2_000_000
+_LEARNING_RATE, _ANY_LEARNING_RATE = 5e-3, 2e-3
+_DROPOUT = 0.3
 
 
 class MADE(AutoregressiveEstimator):
@@ -52,9 +54,12 @@ class MADE(AutoregressiveEstimator):
     direct_connections : bool, optional
         Linear connections from inputs to outputs. By default where they are cheap: without them, layers
         narrower than D - 1 cannot represent every dependency.
-    dropout : float
-        Share of hidden units left out in training.
-    n_components, mixture, encoding, kinds, contamination, learning_rate, weight_decay, batch_size, \
+    dropout : float, optional
+        Share of hidden units left out in training. By default 0.3, and none with ordering "any": orders drawn
+        anew at every step leave enough out.
+    learning_rate : float, optional
+        Of AdamW. By default 0.005, and 0.002 with ordering "any", where gradients are noisier.
+    n_components, mixture, encoding, kinds, contamination, weight_decay, batch_size, \
 max_epochs, patience, schedule, validation_fraction, device, checkpoint, verbose, random_state
         As in `NADE`.
 
@@ -87,7 +92,8 @@ max_epochs, patience, schedule, validation_fraction, device, checkpoint, verbose
         "degrees": [StrOptions({"even", "uniform"})],
         "residual": ["boolean", None],
         "direct_connections": ["boolean", None],
-        "dropout": [Interval(Real, 0, 0.99, closed="left")],
+        "dropout": [Interval(Real, 0, 0.99, closed="left"), None],
+        "learning_rate": [Interval(Real, 0, None, closed="neither"), None],
     }
 
     def __init__(
@@ -102,13 +108,13 @@ max_epochs, patience, schedule, validation_fraction, device, checkpoint, verbose
         degrees: str = "even",
         residual: bool | None = None,
         direct_connections: bool | None = None,
-        dropout: float = 0.3,
+        dropout: float | None = None,
         n_components: int = 10,
         mixture: str = "gaussian",
         encoding: str = "onehot",
         kinds: str | Mapping[Any, str] | None = None,
         contamination: float | str = "auto",
-        learning_rate: float = 5e-3,
+        learning_rate: float | None = None,
         weight_decay: float = 2e-2,
         batch_size: int = 100,
         max_epochs: int = 200,
@@ -176,12 +182,23 @@ max_epochs, patience, schedule, validation_fraction, device, checkpoint, verbose
             activation=self.activation,
             residual=self._is_residual(),
             direct=direct,
-            dropout=self.dropout,
+            dropout=self._dropout(),
             n_context=n_context,
             generator=generator,
         )
         _warn_of_lost_dependencies(conditioner)
         return conditioner
+
+    @property
+    def _learning_rate(self) -> float:
+        if self.learning_rate is None:
+            return _ANY_LEARNING_RATE if self.is_any_order else _LEARNING_RATE
+        return self.learning_rate
+
+    def _dropout(self) -> float:
+        if self.dropout is None:
+            return 0.0 if self.is_any_order else _DROPOUT
+        return self.dropout
 
     def _is_residual(self) -> bool:
         if self.residual is not None:
