@@ -218,7 +218,10 @@ def test_context_is_part_of_what_is_given(bits):
 
 @each([*MIXTURES, Ensemble(Mixture(2), n_members=2, random_state=0)])
 def test_what_mixtures_expect(estimator, table):
-    model = clone(estimator).fit(table)
+    model = clone(estimator)
+    if isinstance(model, Mixture):
+        model.set_params(smoothing=0.5)  # what is chosen on so few rows may blur the components
+    model.fit(table)
     codes, _ = model._encode_rows(table[:20], None)
     levels, probabilities = model._expected_values(codes, None, 1)
     rows = pd.concat([table[:20].assign(colour=colour) for colour in ("blue", "red", "white")])
