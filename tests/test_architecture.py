@@ -34,9 +34,7 @@ def test_light_modules_load_no_numerical_library(module):
     assert not loaded & {"torch", "numpy", "sklearn", "polars", "matplotlib", "numba"}
 
 
-@pytest.mark.parametrize(
-    "module", ["chainrule.schema", "chainrule.datasets", "chainrule.estimators.baselines"]
-)
+@pytest.mark.parametrize("module", ["chainrule.schema", "chainrule.datasets", "chainrule.baselines"])
 def test_modules_without_networks_do_not_load_torch(module):
     assert "torch" not in modules_loaded_by(f"import {module}")
 

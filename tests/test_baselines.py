@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from chainrule import GMM, Independent, Mixture, MixtureOfBernoullis, load
+from chainrule.baselines.gaussian_mixture import fit_axes
+from chainrule.baselines.gmm import stratified_draws
+from chainrule.baselines.product_mixture import Layout, fit_by_em, independent_product
+from chainrule.baselines.selection import best_of, candidates
 from chainrule.errors import DataError, KindError
-from chainrule.estimators import GMM, Independent, Mixture, MixtureOfBernoullis, load
-from chainrule.estimators.gaussians import fit_axes
-from chainrule.estimators.gmm import stratified_draws
-from chainrule.estimators.products import Layout, fit_by_em, independent_product
-from chainrule.estimators.selection import best_of, candidates
 
 TWO_BLOBS = np.array([[-2.0, 1.0], [3.0, -1.0]])
 
@@ -337,9 +337,9 @@ def test_em_finds_the_two_coins() -> None:
 
 
 def test_all_rows_are_used_after_the_start_on_some(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chainrule.estimators.products.SUBSET_ROWS", 50)
-    monkeypatch.setattr("chainrule.estimators.products.SINGLE_PRECISION_SIZE", 1000)
-    monkeypatch.setattr("chainrule.estimators.products.BATCH_ELEMENTS", 1000)
+    monkeypatch.setattr("chainrule.baselines.product_mixture.SUBSET_ROWS", 50)
+    monkeypatch.setattr("chainrule.baselines.product_mixture.SINGLE_PRECISION_SIZE", 1000)
+    monkeypatch.setattr("chainrule.baselines.product_mixture.BATCH_ELEMENTS", 1000)
     model = MixtureOfBernoullis(2, random_state=0).fit(bits(2000, 8))
     assert sorted(model.mixture_.binary.mean(axis=1)) == pytest.approx([0.2, 0.85], abs=0.05)
     assert np.exp(model.score_samples(every_pattern(8))).sum() == pytest.approx(1, abs=1e-10)

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from chainrule import GMM, MADE, NADE, Ensemble, Independent, Mixture, OrderlessNADE, load
+from chainrule.baselines.parts import Parts
 from chainrule.errors import DataError, KindError
 from chainrule.estimators.bins import Bins, LevelBins
-from chainrule.estimators.parts import Parts
 from chainrule.schema import Schema
 
 K = 3000

@@ -333,7 +333,7 @@ def test_a_full_disk_leaves_the_earlier_model_alone(saved, tmp_path):
 
 
 def test_a_model_that_finds_no_room_is_saved_elsewhere(numbers_file, tmp_path, monkeypatch, complaint):
-    from chainrule.estimators import Independent
+    from chainrule import Independent
 
     out, elsewhere = tmp_path / "model", tmp_path / "elsewhere"
     elsewhere.mkdir()

@@ -10,9 +10,9 @@ import numpy as np
 import polars as pl
 import pytest
 
+from chainrule import Independent, MixtureOfBernoullis, load
 from chainrule.datasets import Dataset
 from chainrule.errors import DataError, FitInterrupted
-from chainrule.estimators import Independent, MixtureOfBernoullis, load
 from chainrule.experiments.compare import MODELS, compare, default_models
 from chainrule.schema import Schema
 

@@ -8,19 +8,12 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from chainrule.registry import MODELS
+
 if TYPE_CHECKING:
+    from chainrule.baselines import GMM, Independent, Mixture, MixtureOfBernoullis
     from chainrule.datasets import load_dataset
-    from chainrule.estimators import (
-        GMM,
-        MADE,
-        NADE,
-        Ensemble,
-        Independent,
-        Mixture,
-        MixtureOfBernoullis,
-        OrderlessNADE,
-        load,
-    )
+    from chainrule.estimators import MADE, NADE, Ensemble, OrderlessNADE, load
 
 __version__ = "0.1.0"
 __all__ = [
@@ -36,7 +29,7 @@ __all__ = [
     "load_dataset",
 ]
 
-_HOME = dict.fromkeys(__all__, "chainrule.estimators") | {"load_dataset": "chainrule.datasets"}
+_HOME = MODELS | {"load": "chainrule.estimators", "load_dataset": "chainrule.datasets"}
 
 
 def __getattr__(name: str) -> Any:

@@ -258,9 +258,9 @@ def _naming_what_is_saved(folder: Path) -> Iterator[None]:
 
 def _build(model: str, arguments: dict[str, Any]) -> DensityEstimator:
     """Return the unfitted estimator, or say which option it does not have."""
-    import chainrule.estimators
+    import chainrule
 
-    estimator_class = getattr(chainrule.estimators, MODELS[model].class_name)
+    estimator_class = getattr(chainrule, MODELS[model].class_name)
     fixed = MODELS[model].arguments
     known = inspect.signature(estimator_class).parameters.keys() - fixed.keys()
     if "hidden_sizes" in arguments and "hidden_size" in known:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from chainrule.estimators.base import DensityEstimator
-    from chainrule.estimators.baselines import GMM, Independent, Mixture, MixtureOfBernoullis
     from chainrule.estimators.ensemble import Ensemble
     from chainrule.estimators.loading import load
     from chainrule.estimators.made import MADE
@@ -15,25 +14,19 @@ if TYPE_CHECKING:
     from chainrule.estimators.orderless import OrderlessNADE
 
 __all__ = [
-    "GMM",
     "MADE",
     "NADE",
     "DensityEstimator",
     "Ensemble",
-    "Independent",
-    "Mixture",
-    "MixtureOfBernoullis",
     "OrderlessNADE",
     "load",
 ]
 
-# The baselines need no PyTorch; each module is imported when one of its names is first used.
-_BASELINES = ["GMM", "Independent", "Mixture", "MixtureOfBernoullis"]
+# Each module is imported when one of its names is first used: the baselines need no PyTorch.
 _HOME = {
     "MADE": "chainrule.estimators.made",
     "NADE": "chainrule.estimators.nade",
     "OrderlessNADE": "chainrule.estimators.orderless",
-    **dict.fromkeys(_BASELINES, "chainrule.estimators.baselines"),
     "Ensemble": "chainrule.estimators.ensemble",
     "DensityEstimator": "chainrule.estimators.base",
     "load": "chainrule.estimators.loading",

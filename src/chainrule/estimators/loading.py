@@ -8,21 +8,10 @@ from typing import Any
 
 from chainrule.errors import StorageError
 from chainrule.estimators.base import DensityEstimator
+from chainrule.registry import MODELS
 from chainrule.storage import read_folder
 
 __all__ = ["find_class", "load"]
-
-# Only these names may stand in a file, so that loading never imports what a file asks for.
-_CLASSES = (
-    "Ensemble",
-    "GMM",
-    "MADE",
-    "NADE",
-    "Independent",
-    "Mixture",
-    "MixtureOfBernoullis",
-    "OrderlessNADE",
-)
 
 
 def load(path: str | Path) -> DensityEstimator:
@@ -52,8 +41,8 @@ def find_class(name: Any) -> type[DensityEstimator]:
     StorageError
         If it is none of this library's.
     """
-    if name not in _CLASSES:
-        known = ", ".join(_CLASSES)
+    if not isinstance(name, str) or name not in MODELS:
+        known = ", ".join(MODELS)
         raise StorageError(f"a model of the unknown class {name!r}; known: {known}")
-    estimator_class: type[DensityEstimator] = getattr(import_module("chainrule.estimators"), name)
+    estimator_class: type[DensityEstimator] = getattr(import_module(MODELS[name]), name)
     return estimator_class

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from scipy.special import logsumexp
 
+from chainrule.baselines import Independent, MixtureOfBernoullis
 from chainrule.datasets import Dataset, load_dataset
-from chainrule.estimators import MADE, NADE, Independent, MixtureOfBernoullis
+from chainrule.estimators import MADE, NADE
 from chainrule.estimators.autoregressive import AutoregressiveEstimator
 from chainrule.estimators.base import DensityEstimator
 from chainrule.evaluation import paired_difference, summarize

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from chainrule.baselines import Independent
 from chainrule.datasets import Dataset, load_dataset
 from chainrule.datasets.named import cs294_table
 from chainrule.datasets.synthetic import table_entropy
-from chainrule.estimators import MADE, Independent, load
+from chainrule.estimators import MADE, load
 from chainrule.estimators.base import DensityEstimator
 from chainrule.evaluation import Summary, paired_difference, summarize
 from chainrule.experiments.study import Study, StudyResult, StudyRun

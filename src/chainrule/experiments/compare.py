@@ -172,7 +172,7 @@ def _build(
     name: str, dataset: Dataset, random_state: int, max_epochs: int | None, progress: bool
 ) -> DensityEstimator:
     """Return the unfitted estimator; arguments that it does not have are left out."""
-    estimator_class = getattr(import_module("chainrule.estimators"), MODELS[name].class_name)
+    estimator_class = getattr(import_module("chainrule"), MODELS[name].class_name)
     wanted: dict[str, Any] = {
         **settings_for_few_rows(len(dataset.train), dataset.n_variables),
         **MODELS[name].arguments,

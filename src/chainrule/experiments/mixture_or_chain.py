@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
+from chainrule.baselines import GMM, MixtureOfBernoullis
 from chainrule.datasets import Dataset, load_dataset
 from chainrule.datasets.atari import AtariFrames, Episodes, need_emulator
 from chainrule.errors import DataError, MissingPackageError
-from chainrule.estimators import GMM, MADE, NADE, MixtureOfBernoullis
+from chainrule.estimators import MADE, NADE
 from chainrule.estimators.base import DensityEstimator
 from chainrule.evaluation import Summary, bits_per_dimension
 from chainrule.experiments.mixture_or_chain_report import sections, verdict

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from chainrule.baselines import GMM
 from chainrule.datasets.synthetic import TwinGaussians
-from chainrule.estimators import GMM, MADE, NADE, load
+from chainrule.estimators import MADE, NADE, load
 from chainrule.estimators.base import DensityEstimator
 from chainrule.evaluation import Summary, paired_difference, summarize
 from chainrule.experiments.known_truth import ConditionalGrid, KnownRows

@@ -105,7 +105,7 @@ def estimator_class(model: str) -> type[DensityEstimator]:
     """
     if model not in MODELS:
         raise ParameterError(f"there is no model {model!r}; choose from {', '.join(MODELS)}")
-    found: type[DensityEstimator] = getattr(import_module("chainrule.estimators"), MODELS[model].class_name)
+    found: type[DensityEstimator] = getattr(import_module("chainrule"), MODELS[model].class_name)
     return found
 
 

@@ -8,11 +8,11 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from scipy.special import logsumexp
 
+from chainrule.baselines.gaussian_mixture import Axes, GaussianModel, fit_axes, fit_gaussians, rows_in_reach
+from chainrule.baselines.selection import best_of, candidates
 from chainrule.errors import KindError
 from chainrule.estimators.base import DensityEstimator
 from chainrule.estimators.columns import split_without_unseen
-from chainrule.estimators.gaussians import Axes, GaussianModel, fit_axes, fit_gaussians, rows_in_reach
-from chainrule.estimators.selection import best_of, candidates
 from chainrule.schema import UNSEEN, Schema
 from chainrule.schema.variables import quoted
 

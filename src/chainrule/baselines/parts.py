@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from chainrule.estimators.products import Layout
+from chainrule.baselines.product_mixture import Layout
 
 if TYPE_CHECKING:
     from chainrule.schema import Schema

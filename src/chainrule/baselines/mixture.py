@@ -8,14 +8,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from chainrule.baselines.parts import Parts
+from chainrule.baselines.product_mixture import ProductMixture, fit_by_em, independent_product
+from chainrule.baselines.selection import best_of, candidates
 from chainrule.estimators.base import DensityEstimator
 from chainrule.estimators.bins import Bins
-from chainrule.estimators.gmm import GMM
-from chainrule.estimators.parts import Parts
-from chainrule.estimators.products import ProductMixture, fit_by_em, independent_product
-from chainrule.estimators.selection import best_of, candidates
 
-__all__ = ["GMM", "Independent", "Mixture", "MixtureOfBernoullis"]
+__all__ = ["Independent", "Mixture", "MixtureOfBernoullis"]
 
 # Rows x variables x components up to which a number of components is tried: about half a minute of EM.
 _MOST_WORK = 4e9
