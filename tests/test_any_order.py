@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from chainrule.conditioners.any_order import given_first
-from chainrule.conditioners.orderless import cut_weights, draw_cuts
+from chainrule.conditioners.orderless import draw_observed_masks, unobserved_weights
 from chainrule.orders import random_orders
 from strategies import (
     ANY_ORDER,
@@ -233,7 +233,7 @@ def test_the_orderless_loss_averaged_over_orders_and_cuts_is_the_mean_of_all_ord
             known = torch.zeros_like(seen)
             known[:, order[:cut]] = True
             outputs = model.conditioner.outputs_from(x, known)
-            weights = cut_weights(known, seen, x.dtype)
+            weights = unobserved_weights(known, seen, x.dtype)
             estimates.append((model.conditionals.log_prob(x, outputs) * weights).sum(1))
     torch.testing.assert_close(
         torch.stack(estimates).mean(0), torch.stack(exact).mean(0), rtol=1e-12, atol=1e-12
@@ -243,7 +243,7 @@ def test_the_orderless_loss_averaged_over_orders_and_cuts_is_the_mean_of_all_ord
 def test_cuts_are_uniform_over_sizes_and_over_sets_of_a_size():
     seen = torch.ones(30_000, 5, dtype=torch.bool)
     seen[:, 2] = False
-    known = draw_cuts(seen, torch.Generator().manual_seed(0))
+    known = draw_observed_masks(seen, torch.Generator().manual_seed(0))
     assert not known[:, 2].any()
     cells = (known.long() * 2 ** torch.arange(5)).sum(1)
     sets = [s for size in range(4) for s in itertools.combinations((0, 1, 3, 4), size)]
@@ -255,9 +255,9 @@ def test_cuts_are_uniform_over_sizes_and_over_sets_of_a_size():
 
 def test_a_row_of_which_nothing_is_there_counts_nothing():
     seen = torch.zeros(3, 4, dtype=torch.bool)
-    known = draw_cuts(seen, torch.Generator().manual_seed(0))
+    known = draw_observed_masks(seen, torch.Generator().manual_seed(0))
     assert not known.any()
-    assert not cut_weights(known, seen, torch.float64).any()
+    assert not unobserved_weights(known, seen, torch.float64).any()
 
 
 @pytest.mark.parametrize("n_missing", [0, 1])

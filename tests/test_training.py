@@ -15,6 +15,7 @@ import torch
 
 import chainrule.estimators.autoregressive as autoregressive
 from chainrule import MADE, NADE
+from chainrule.conditioners import Conditioner
 from chainrule.errors import FitInterrupted, StorageError
 from chainrule.progress import FitProgress
 from chainrule.training import (
@@ -414,6 +415,20 @@ def test_weight_decay_spares_biases():
     assert len(decay) == len(list(fit.model.parameters()))
 
 
+@each_spec
+def test_what_decays_are_the_parameters_that_are_no_biases(name):
+    conditioner = trainer(name).model.conditioner
+    decayed = {id(p) for p in conditioner.decayed_parameters()}
+    assert {n for n, p in conditioner.named_parameters() if id(p) not in decayed} == {
+        n for n, _ in conditioner.named_parameters() if n.endswith("bias")
+    }
+
+
+@pytest.mark.parametrize("method", ["settings", "activations_per_row", "decayed_parameters"])
+def test_a_conditioner_must_state_what_has_no_safe_default(method):
+    assert method in Conditioner.__abstractmethods__
+
+
 def test_a_fit_draws_from_its_own_generators_alone():
     state = torch.get_rng_state()
     trainer("made ensemble, context").run()
@@ -457,7 +472,7 @@ def test_progress_shows_epoch_and_nats_on_standard_error(capsys):
     assert "train 4.125" in err
 
 
-# ---------------------------------------------------------------- validation by cuts
+# ---------------------------------------------------------------- validation by Monte Carlo
 
 
 def test_a_validation_estimate_repeats_and_comes_close_to_the_mean_of_all_orders():

@@ -27,8 +27,8 @@ _EVALUATION_NUMBERS = 2**24
 # AdamW's epsilon. Common values near 0 give weights of rare features steps as long as those of frequent
 # ones, which overfits sparse data; with this one the steps of small gradients shrink with them.
 _EPS = 1e-2
-# How many rows with a random cut an estimate of the validation NLL takes at least.
-_VALIDATION_CUTS = 10_000
+# How many rows with a random observed mask an estimate of the validation NLL takes at least.
+_VALIDATION_MASKS = 10_000
 # The parts of a checkpoint.
 _STATE = {
     "options", "model", "averaged", "best_weights", "optimizer", "generator", "dropout_generator", "history",
@@ -126,7 +126,7 @@ class History:
 
 def evaluation_batch(model: AutoregressiveModel) -> int:
     """Return how many rows to evaluate at a time so that memory stays bounded."""
-    return max(1, min(4096, _EVALUATION_NUMBERS // model.conditioner.numbers_per_row()))
+    return max(1, min(4096, _EVALUATION_NUMBERS // model.conditioner.activations_per_row()))
 
 
 @torch.no_grad()
@@ -139,20 +139,20 @@ def mean_nll(model: AutoregressiveModel, rows: Rows) -> float:
 
 @torch.no_grad()
 def validation_nll(model: AutoregressiveModel, rows: Rows) -> float:
-    """Return the NLL in nats by which a fit is steered: `mean_nll`, or an estimate of it from the same cuts.
+    """Return the NLL in nats by which a fit is steered: `mean_nll`, or an estimate from the same random observed masks.
 
-    A model that is validated by cuts sees few rows several times, so that their noise stays small.
+    A model that validates by Monte Carlo sees few rows several times, so that their noise stays small.
     """
-    if not model.conditioner.is_validated_by_cuts:
+    if not model.conditioner.validates_by_monte_carlo:
         return mean_nll(model, rows)
     model.eval()
     model.conditioner.generator = torch.Generator(rows.codes.device).manual_seed(0)
-    n_cuts, total = len(rows) * math.ceil(_VALIDATION_CUTS / len(rows)), 0.0
-    for index in (torch.arange(n_cuts, device=rows.codes.device) % len(rows)).split(evaluation_batch(model)):
+    n_masks, total = len(rows) * math.ceil(_VALIDATION_MASKS / len(rows)), 0.0
+    for index in (torch.arange(n_masks, device=rows.codes.device) % len(rows)).split(evaluation_batch(model)):
         batch = rows.take(index)
         total += float(model.training_log_prob(batch.codes, context=batch.context).sum(dtype=torch.float64))
     model.conditioner.generator = None
-    return -total / n_cuts
+    return -total / n_masks
 
 
 class Trainer:
@@ -211,12 +211,15 @@ class Trainer:
         self.average_every = max(1, min(10, self.steps_per_epoch // 10))
 
     def _parameter_groups(self) -> list[dict[str, Any]]:
-        """Decay weights only: biases hold the margins of the data and need no pull towards zero."""
-        named = list(self.model.named_parameters())
-        weights = [p for name, p in named if not name.endswith("bias")]
-        biases = [p for name, p in named if name.endswith("bias")]
-        decay = self.options.weight_decay
-        return [{"params": weights, "weight_decay": decay}, {"params": biases, "weight_decay": 0.0}]
+        """Return all parameters in two groups: those that decay, and the rest."""
+        decayed = {id(p) for p in self.model.conditioner.decayed_parameters()}
+        return [
+            {
+                "params": [p for p in self.weights if id(p) in decayed],
+                "weight_decay": self.options.weight_decay,
+            },
+            {"params": [p for p in self.weights if id(p) not in decayed], "weight_decay": 0.0},
+        ]
 
     def run(self, on_epoch: Callable[[Epoch], None] | None = None, checkpoint: Path | None = None) -> History:
         """Fit until validation stops improving or `max_epochs` are over; leave the best weights in the model.
@@ -360,7 +363,8 @@ class Trainer:
         tensors = [t for part in rows for t in (part.codes, part.context) if t is not None]
         return {
             **options,
-            "network": self.model.conditioner.settings(),
+            "network": type(self.model.conditioner).__name__,
+            "settings": self.model.conditioner.settings(),
             "shapes": [list(t.shape) for t in tensors],
             "sums": [float(t.sum(dtype=torch.float64)) for t in tensors],
         }

@@ -14,7 +14,7 @@ from chainrule.conditioners.encoding import InputEncoding
 from chainrule.kernels.activations import ACTIVATIONS
 from chainrule.orders import rank_of
 
-__all__ = ["ACTIVATIONS", "Conditioner", "activation_gain", "context_layer"]
+__all__ = ["ACTIVATIONS", "Conditioner", "activation_gain", "context_layer", "weights_of"]
 
 
 def activation_gain(name: str) -> float:
@@ -28,6 +28,11 @@ def context_layer(n_context: int, n_out: int) -> nn.Linear | None:
     Made as usual, it would draw weights from the global random state.
     """
     return nn.utils.skip_init(nn.Linear, n_context, n_out, bias=False) if n_context else None
+
+
+def weights_of(*layers: nn.Linear | None) -> list[Tensor]:
+    """Return the matrices of those layers that are there."""
+    return [layer.weight for layer in layers if layer is not None]
 
 
 @dataclass(kw_only=True)
@@ -53,7 +58,7 @@ class Conditioner(nn.Module, ABC):
     is_any_order: ClassVar[bool] = False
     """Whether the network is trained over all orders; see `AnyOrderConditioner`."""
 
-    is_validated_by_cuts: ClassVar[bool] = False
+    validates_by_monte_carlo: ClassVar[bool] = False
     """Whether a fit estimates the validation NLL from `training_outputs`, because forward passes are dear."""
 
     orders: Tensor
@@ -136,13 +141,26 @@ class Conditioner(nn.Module, ABC):
     def observe(self, state: Any, d: int, value: Tensor) -> None:
         """Take in the codes (n,) of variable d, whose params were asked for last."""
 
+    @abstractmethod
     def settings(self) -> dict[str, Any]:
-        """Return what shapes the function beside its weights, JSON-safe."""
-        return {"class": type(self).__name__, "activation": self.activation}
+        """Return what shapes the function beside its weights, JSON-safe.
 
-    def numbers_per_row(self) -> int:
-        """Return about how many numbers the widest step of `forward` holds for one row."""
-        return max(max(p.shape) for p in self.parameters())
+        A checkpoint belongs to a fit only if these are equal: activation, dropout, number of heads, ...
+        """
+
+    @abstractmethod
+    def activations_per_row(self) -> int:
+        """Return about how many activations the widest step of `forward` holds for one row.
+
+        From it follows how many rows are evaluated at a time, so too small a number costs memory.
+        """
+
+    @abstractmethod
+    def decayed_parameters(self) -> list[Tensor]:
+        """Return the parameters that weight decay pulls towards zero: matrices, as a rule.
+
+        Those left out, biases above all, hold the margins of the data and need no pull.
+        """
 
     @abstractmethod
     def set_output_bias(self, bias: Tensor) -> None:

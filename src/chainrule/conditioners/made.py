@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from chainrule.conditioners.base import Walk, activation_gain, context_layer
+from chainrule.conditioners.base import Walk, activation_gain, context_layer, weights_of
 from chainrule.conditioners.compiled import CompiledConditioner
 from chainrule.conditioners.dropout import dropout
 from chainrule.conditioners.encoding import InputEncoding
@@ -212,16 +212,21 @@ class MADEConditioner(CompiledConditioner):
 
     def settings(self) -> dict[str, Any]:
         """Return what shapes the function beside its weights, JSON-safe."""
-        return {**super().settings(), "residual": self.residual, "dropout": self.dropout}
+        return {"activation": self.activation, "residual": self.residual, "dropout": self.dropout}
 
     def n_free_parameters(self) -> int:
         """Return how many weights the masks leave free."""
         fixed = [layer for layer in self.layers if isinstance(layer, StaircaseLinear)]
         return super().n_free_parameters() - sum(layer.packed.numel() - layer.n_free() for layer in fixed)
 
-    def numbers_per_row(self) -> int:
-        """Return about how many numbers the widest step of `forward` holds for one row."""
+    def activations_per_row(self) -> int:
+        """Return about how many activations the widest step of `forward` holds for one row."""
         return max(self.encoding.n_features, self.n_outputs, *(len(degree) for degree in self.degrees_of(0)))
+
+    def decayed_parameters(self) -> list[Tensor]:
+        """Return the matrices."""
+        matrices = [weight for layer in self.layers for weight in layer.weights()]
+        return [*matrices, *weights_of(self.first_context, self.output_context)]
 
     def set_output_bias(self, bias: Tensor) -> None:
         """Let the outputs start from the given values, (n_outputs,)."""

@@ -102,6 +102,10 @@ class StaircaseLinear(nn.Module):
         """Draw the weights with variance gain^2 / (number of inputs under a mask)."""
         self.set_dense(_drawn(mask, gain, generator, self.packed))
 
+    def weights(self) -> list[Tensor]:
+        """Return all parameters but the bias."""
+        return [self.packed]
+
     def n_free(self) -> int:
         """Return how many weights the mask allows."""
         return int(self.prefix.sum())
@@ -122,6 +126,10 @@ class MaskedLinear(nn.Module):
         self.weight = nn.Parameter(torch.zeros(n_out, n_in))
         self.bias = nn.Parameter(torch.zeros(n_out)) if bias else None
         self.mask_weight = nn.Parameter(torch.zeros(n_out, n_in))
+
+    def weights(self) -> list[Tensor]:
+        """Return all parameters but the bias."""
+        return [self.weight, self.mask_weight]
 
     def reset(self, typical_mask: Tensor, gain: float, generator: torch.Generator) -> None:
         """Draw the weights with variance gain^2 / (number of inputs under a mask).

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from chainrule.conditioners.base import Walk, context_layer
+from chainrule.conditioners.base import Walk, context_layer, weights_of
 from chainrule.conditioners.compiled import CompiledConditioner
 from chainrule.conditioners.encoding import InputEncoding
 from chainrule.kernels.nade import is_compiled, nade_outputs
@@ -120,11 +121,19 @@ class NADEConditioner(CompiledConditioner):
         padded = torch.cat([self.output_weight, self.output_weight.new_zeros(1, len(self.bias))])
         return padded[self.get_buffer("_output_row")]
 
-    def numbers_per_row(self) -> int:
-        """Return about how many numbers the widest step of `forward` holds for one row."""
+    def settings(self) -> dict[str, Any]:
+        """Return what shapes the function beside its weights, JSON-safe."""
+        return {"activation": self.activation}
+
+    def activations_per_row(self) -> int:
+        """Return about how many activations the widest step of `forward` holds for one row."""
         if is_compiled(self.activation, self.weight.device):
-            return super().numbers_per_row()
+            return max(max(p.shape) for p in self.parameters())
         return self.n_variables * len(self.bias)
+
+    def decayed_parameters(self) -> list[Tensor]:
+        """Return the matrices."""
+        return [self.weight, self.output_weight, *weights_of(self.first_context, self.output_context)]
 
     def _start(self, n: int, context: Tensor | None) -> Tensor:
         """Return the pre-activations (n, H) before any variable is known."""

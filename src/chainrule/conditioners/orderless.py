@@ -9,48 +9,48 @@ import torch
 from torch import Tensor, nn
 
 from chainrule.conditioners.any_order import AnyOrderConditioner, GivenWalk
-from chainrule.conditioners.base import activation_gain, context_layer
+from chainrule.conditioners.base import activation_gain, context_layer, weights_of
 from chainrule.conditioners.dropout import dropout
 from chainrule.conditioners.encoding import InputEncoding
 
-__all__ = ["OrderlessConditioner", "cut_weights", "draw_cuts"]
+__all__ = ["OrderlessConditioner", "draw_observed_masks", "unobserved_weights"]
 
 
-def draw_cuts(seen: Tensor, generator: torch.Generator | None) -> Tensor:
-    """Return which variables are given, bool (n, D): a random order and a uniform cut for each row.
+def draw_observed_masks(present: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Return which variables are observed, bool (n, D): the leading ones of a random order, for each row.
 
-    Of a row's P variables that are there (`seen`, bool (n, D)), the leading 0..P-1 of the order are given.
-    That is the same as giving each of them with a probability u that is uniform itself, and drawing anew
-    where all are given: no order needs to be sorted. The u of the rows of a batch are spread evenly, which
-    leaves each of them uniform and their mean less noisy.
+    Of a row's P variables that are not missing (`present`, bool (n, D)), the first 0..P-1 of the order are
+    observed, each number equally likely. That is the same as observing each of them with a probability u that
+    is uniform itself, and drawing anew where all are observed: no order needs to be sorted. The
+    u of the rows of a batch are spread evenly, which leaves each of them uniform and their mean less noisy.
     """
-    n, device = len(seen), seen.device
+    n, device = len(present), present.device
     strata = torch.randperm(n, generator=generator, device=device)
     share = (strata + torch.rand(n, generator=generator, device=device)) / n
-    given = (torch.rand(seen.shape, generator=generator, device=device) < share[:, None]) & seen
-    while (full := ((given == seen).all(1) & seen.any(1)).nonzero().squeeze(1)).numel():
+    observed = (torch.rand(present.shape, generator=generator, device=device) < share[:, None]) & present
+    while (full := ((observed == present).all(1) & present.any(1)).nonzero().squeeze(1)).numel():
         share = torch.rand(len(full), 1, generator=generator, device=device)
-        drawn = torch.rand(len(full), seen.shape[1], generator=generator, device=device) < share
-        given[full] = drawn & seen[full]
-    return given
+        drawn = torch.rand(len(full), present.shape[1], generator=generator, device=device) < share
+        observed[full] = drawn & present[full]
+    return observed
 
 
-def cut_weights(given: Tensor, seen: Tensor, dtype: torch.dtype) -> Tensor:
+def unobserved_weights(observed: Tensor, present: Tensor, dtype: torch.dtype) -> Tensor:
     """Return the weight of each log-conditional, (n, D), that makes their sum an unbiased log p(x).
 
-    Of P variables of a row, P - k are not given: they count P / (P - k) each (Uria et al. 2014, eq. 13), and
-    the given ones 0. Averaged over all orders and cuts, that is the mean log p(x) of all orders.
+    Of P variables of a row, P - k are not observed: they count P / (P - k) each (Uria et al. 2014, eq. 13),
+    and the observed ones 0. Averaged over all observed masks, that is the mean log p(x) of all orders.
     """
-    asked = seen & ~given
-    share = seen.sum(1).to(dtype) / asked.sum(1).clamp(min=1)
-    return asked * share[:, None]
+    query = present & ~observed
+    share = present.sum(1).to(dtype) / query.sum(1).clamp(min=1)
+    return query * share[:, None]
 
 
 class OrderlessConditioner(AnyOrderConditioner):
     """A deep network that sees the given values and which they are, and predicts all others.
 
     Every unit sees every given variable, so a conditional of any order has the whole network; in return, the
-    D conditionals of one order take D passes, and a training pass learns those of one cut of each row.
+    D conditionals of one order take D passes, and a training pass learns those of one observed mask per row.
 
     Parameters
     ----------
@@ -65,8 +65,8 @@ class OrderlessConditioner(AnyOrderConditioner):
         C, the number of context features.
     """
 
-    # A pass over random cuts estimates the mean NLL of all orders; one order exactly would take D passes.
-    is_validated_by_cuts = True
+    # A pass over random masks estimates the mean NLL of all orders; one order exactly would take D passes.
+    validates_by_monte_carlo = True
     is_given_a_set = True
 
     def __init__(
@@ -120,16 +120,20 @@ class OrderlessConditioner(AnyOrderConditioner):
 
     def settings(self) -> dict[str, Any]:
         """Return what shapes the function beside its weights, JSON-safe."""
-        return {**super().settings(), "residual": self.residual, "dropout": self.dropout}
+        return {"activation": self.activation, "residual": self.residual, "dropout": self.dropout}
 
     def set_output_bias(self, bias: Tensor) -> None:
         """Let the outputs start from the given values, (n_outputs,)."""
         with torch.no_grad():
             self.output.bias.copy_(bias)
 
-    def numbers_per_row(self) -> int:
-        """Return about how many numbers the widest step of `forward` holds for one row."""
+    def activations_per_row(self) -> int:
+        """Return about how many activations the widest step of `forward` holds for one row."""
         return max(self.n_outputs, *(layer.in_features for layer in self.layers), self.output.in_features)
+
+    def decayed_parameters(self) -> list[Tensor]:
+        """Return the matrices."""
+        return weights_of(*self.layers, self.output, self.first_context, self.output_context)
 
     # ---------------------------------------------------------------- one pass
 
@@ -146,11 +150,11 @@ class OrderlessConditioner(AnyOrderConditioner):
     def training_outputs(
         self, x: Tensor, seen: Tensor | None, member: int = 0, context: Tensor | None = None
     ) -> tuple[Tensor, Tensor | None]:
-        """Return outputs (n, n_outputs) from a random cut of each row, and the weights of `cut_weights`."""
+        """Return outputs (n, n_outputs) from random observed masks, and their `unobserved_weights`."""
         if seen is None:
             seen = x.new_ones(x.shape, dtype=torch.bool)
-        given = draw_cuts(seen, self.generator)
-        return self.outputs_from(x, given, context=context), cut_weights(given, seen, x.dtype)
+        observed = draw_observed_masks(seen, self.generator)
+        return self.outputs_from(x, observed, context=context), unobserved_weights(observed, seen, x.dtype)
 
     def encode(self, x: Tensor, member: int = 0, context: Tensor | None = None) -> Tensor:
         """Return the activations of the last hidden layer, (n, H), after all that is not missing (NaN)."""

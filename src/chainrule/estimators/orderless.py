@@ -47,7 +47,7 @@ max_epochs, patience, schedule, validation_fraction, device, checkpoint, verbose
     model_ : AutoregressiveModel
     schema_ : Schema
     history_ : History
-        Its validation NLLs are estimates from one cut of each row, the same ones in every epoch.
+        Its validation NLLs are estimates from one observed mask of each row, the same ones in every epoch.
     batch_nll_ : list of float
         Estimated training NLL of each minibatch before its optimiser step, in nats of codes; not saved.
     offset_ : float
