@@ -139,9 +139,10 @@ def mean_nll(model: AutoregressiveModel, rows: Rows) -> float:
 
 @torch.no_grad()
 def validation_nll(model: AutoregressiveModel, rows: Rows) -> float:
-    """Return the NLL in nats by which a fit is steered: `mean_nll`, or an estimate from the same random observed masks.
+    """Return the NLL in nats by which a fit is steered: `mean_nll`, or an estimate of it.
 
-    A model that validates by Monte Carlo sees few rows several times, so that their noise stays small.
+    The estimate is from random observed masks, the same ones at each call; few rows are seen several times,
+    so that its noise stays small.
     """
     if not model.conditioner.validates_by_monte_carlo:
         return mean_nll(model, rows)
