@@ -5,10 +5,11 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
-import time
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -73,17 +74,60 @@ def one_line(code, standard_error, expected_code):
     return lines[0]
 
 
-def start(*arguments, **options):
+# Processes that hang end a test after so many seconds; nothing waits for the time to pass.
+PATIENCE = 300
+
+
+def start(*arguments, stderr=subprocess.PIPE, **options):
     """Start the command in a process of its own."""
-    environment = {**os.environ, "PYTHONPATH": str(Path(chainrule.__file__).parents[1])}
+    environment = {**os.environ, "PYTHONPATH": str(Path(chainrule.__file__).parents[1]), "TERM": "xterm"}
     return subprocess.Popen(
         [sys.executable, "-m", "chainrule.cli", *map(str, arguments)],
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stderr=stderr,
         text=True,
         env=environment,
         **options,
     )
+
+
+class OnTerminal:
+    """The command in a process of its own whose standard error is a terminal: fits show their progress."""
+
+    def __init__(self, *arguments):
+        self._ours, theirs = os.openpty()
+        self.process = start(*arguments, stderr=theirs)
+        os.close(theirs)
+        self.shown = ""
+
+    def wait_for(self, pattern):
+        """Read what is shown until it matches."""
+        timer = threading.Timer(PATIENCE, self.process.kill)
+        timer.start()
+        while not re.search(pattern, self.shown):
+            assert self._read(), f"ended before it showed {pattern!r}: {self.shown[-2000:]}"
+        timer.cancel()
+
+    def interrupt(self):
+        """Press Ctrl-C; return the exit code, and all that was shown until the end."""
+        self.process.send_signal(signal.SIGINT)
+        timer = threading.Timer(PATIENCE, self.process.kill)
+        timer.start()
+        while self._read():
+            pass
+        self.process.communicate()
+        timer.cancel()
+        os.close(self._ours)
+        return self.process.returncode, self.shown
+
+    def _read(self):
+        """Read a little more; return whether there was more."""
+        try:
+            more = os.read(self._ours, 4096)
+        except OSError:  # so Linux says that nobody holds the other end any more
+            return False
+        self.shown += more.decode(errors="replace")
+        return bool(more)
 
 
 def fit_independent(data, out, *options):
@@ -313,7 +357,7 @@ def test_a_full_disk_while_saving_a_model(tmp_path):
     np.save(path, np.random.default_rng(0).integers(0, 2, size=(50, 100), dtype=np.uint8))
     arguments = ["fit", path, "--model", "made", "--out", out, "--max-epochs", "1", "--hidden-sizes", "200"]
     process = start(*arguments, preexec_fn=limit_file_size)
-    _, standard_error = process.communicate(timeout=120)
+    _, standard_error = process.communicate(timeout=PATIENCE)
     assert "could not be saved" in one_line(process.returncode, standard_error, expected_code=2)
     assert not (out / "model.json").exists()
 
@@ -327,7 +371,7 @@ def test_a_full_disk_leaves_the_earlier_model_alone(saved, tmp_path):
     np.save(path, np.random.default_rng(0).integers(0, 2, size=(50, 100), dtype=np.uint8))
     arguments = ["fit", path, "--model", "made", "--out", out, "--max-epochs", "1", "--hidden-sizes", "200"]
     process = start(*arguments, preexec_fn=limit_file_size)
-    _, standard_error = process.communicate(timeout=120)
+    _, standard_error = process.communicate(timeout=PATIENCE)
     one_line(process.returncode, standard_error, expected_code=2)
     assert load(out).n_features_in_ == 3
 
@@ -357,7 +401,7 @@ def test_a_full_disk_while_writing_a_report(numbers_file, tmp_path):
     out = tmp_path / "run"
     arguments = ["compare", numbers_file, "--models", "independent", "--out", out]
     process = start(*arguments, preexec_fn=limit_file_size)
-    _, standard_error = process.communicate(timeout=120)
+    _, standard_error = process.communicate(timeout=PATIENCE)
     line = one_line(process.returncode, standard_error, expected_code=2)
     assert f"saved in {out / 'models'}: independent" in line
 
@@ -365,7 +409,7 @@ def test_a_full_disk_while_writing_a_report(numbers_file, tmp_path):
 def test_a_full_disk_while_writing_samples(saved, tmp_path):
     path = tmp_path / "samples.csv"
     process = start("sample", saved, "-n", "5000", "--out", path, preexec_fn=limit_file_size)
-    _, standard_error = process.communicate(timeout=120)
+    _, standard_error = process.communicate(timeout=PATIENCE)
     assert "samples.csv" in one_line(process.returncode, standard_error, expected_code=2)
     assert not path.exists()
 
@@ -373,12 +417,11 @@ def test_a_full_disk_while_writing_samples(saved, tmp_path):
 # ---------------------------------------------------------------- Ctrl-C
 
 
-def wait_until(condition, process, seconds=90):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert process.poll() is None, process.communicate()[1]
-        assert time.monotonic() < deadline, "the fit did not begin"
-        time.sleep(0.05)
+def last_line(code, shown):
+    """Return the last line on a terminal after checking that the command said it was interrupted."""
+    assert code == 130, shown
+    assert "Traceback" not in shown
+    return shown.splitlines()[-1]
 
 
 def test_a_full_disk_in_the_middle_of_a_fit_keeps_the_weights(tmp_path):
@@ -388,7 +431,7 @@ def test_a_full_disk_in_the_middle_of_a_fit_keeps_the_weights(tmp_path):
     np.save(path, rows)
     arguments = ["fit", path, "--model", "made", "--out", out, "--hidden-sizes", "50", "--resume"]
     process = start(*arguments, preexec_fn=limit_file_size)
-    _, standard_error = process.communicate(timeout=120)
+    _, standard_error = process.communicate(timeout=PATIENCE)
     assert "are saved" in one_line(process.returncode, standard_error, expected_code=2)
     assert np.isfinite(load(out).score(rows))
 
@@ -399,13 +442,9 @@ def test_ctrl_c_in_the_middle_of_a_fit_saves_the_best_weights(tmp_path, model):
     rows = np.random.default_rng(0).integers(0, 2, size=(2000, 20), dtype=np.uint8)
     np.save(path, rows)
     options = ["--max-epochs", "100000", "--patience", "100000"]
-    process = start("fit", path, "--model", model, "--out", out, *options)
-    # The folder is made just before the fit begins; then the fit has a moment to get into its epochs.
-    wait_until(out.exists, process)
-    time.sleep(4)
-    process.send_signal(signal.SIGINT)
-    _, standard_error = process.communicate(timeout=60)
-    line = one_line(process.returncode, standard_error, expected_code=130)
+    command = OnTerminal("fit", path, "--model", model, "--out", out, *options)
+    command.wait_for(r"epoch [1-9]")
+    line = last_line(*command.interrupt())
     assert "interrupted" in line
     assert str(out) in line
     assert np.isfinite(load(out).score(rows))
@@ -415,12 +454,9 @@ def test_ctrl_c_in_the_middle_of_a_comparison_keeps_what_was_fitted(tmp_path):
     path, out = tmp_path / "rows.npy", tmp_path / "run"
     rows = np.random.default_rng(0).integers(0, 2, size=(20_000, 30), dtype=np.uint8)
     np.save(path, rows)
-    process = start("compare", path, "--models", "independent,made", "--out", out)
-    wait_until((out / "models" / "independent" / "model.json").exists, process)
-    time.sleep(4)
-    process.send_signal(signal.SIGINT)
-    _, standard_error = process.communicate(timeout=60)
-    line = one_line(process.returncode, standard_error, expected_code=130)
+    command = OnTerminal("compare", path, "--models", "independent,made", "--out", out)
+    command.wait_for(r"MADE.*epoch [1-9]")
+    line = last_line(*command.interrupt())
     assert str(out / "models" / "made") in line
     for name in ("independent", "made"):
         assert np.isfinite(load(out / "models" / name).score(rows))
@@ -468,5 +504,5 @@ def test_a_reader_that_stops_reading_is_no_error(saved):
     process.stdout.close()
     standard_error = process.stderr.read()
     process.stderr.close()
-    assert process.wait(timeout=60) in (0, 1)
+    assert process.wait(timeout=PATIENCE) in (0, 1)
     assert standard_error == ""
