@@ -20,10 +20,10 @@ from chainrule.evaluation import paired_difference
 
 pytest.importorskip("optuna", reason="Optuna is not installed")
 
-from chainrule.experiments.sweep import Choices, Fit, Space, SweepResult, Trial, parse_grid, sweep
-from chainrule.experiments.sweep.fitting import Fitter
-from chainrule.experiments.sweep.page import verdict
-from chainrule.experiments.sweep.storage import OWNER, embedded, open_study, quiet
+from chainrule.sweep import Choices, Fit, Space, SweepResult, Trial, parse_grid, sweep
+from chainrule.sweep.fitting import Fitter
+from chainrule.sweep.page import verdict
+from chainrule.sweep.storage import OWNER, embedded, open_study, quiet
 
 GRID = {"hidden_sizes": [(4,), (8, 8)], "activation": ["relu", "tanh"]}
 
@@ -261,7 +261,7 @@ class TestSearch:
         drawn = []
         for owner in ("one:1", "two:1"):
             storage = f"sqlite:///{tmp_path}/{owner[:3]}.db"
-            monkeypatch.setattr("chainrule.experiments.sweep.worker.this_owner", lambda owner=owner: owner)
+            monkeypatch.setattr("chainrule.sweep.worker.this_owner", lambda owner=owner: owner)
             result = sweep(dataset, "made", n_trials=1, max_epochs=1, storage=storage, sampler="random")
             drawn.append(result.best.parameters)
         assert drawn[0] != drawn[1]

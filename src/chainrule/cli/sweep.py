@@ -24,7 +24,7 @@ from chainrule.errors import DataError, ParameterError
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from chainrule.experiments.sweep import SweepResult
+    from chainrule.sweep import SweepResult
 
 __all__ = ["sweep"]
 
@@ -98,12 +98,12 @@ def sweep(
     if out is not None:
         _check_run_folder(out)
     kinds, size = parse_kinds(kind), parse_image_size(image_size)
-    from chainrule.experiments.sweep.storage import need_optuna
+    from chainrule.sweep.storage import need_optuna
 
     need_optuna()
     from chainrule.datasets import load_dataset
-    from chainrule.experiments.sweep import parse_grid
-    from chainrule.experiments.sweep import sweep as run_sweep
+    from chainrule.sweep import parse_grid
+    from chainrule.sweep import sweep as run_sweep
 
     values = None if words is None else parse_grid(model, words)
     dataset = load_dataset(data, random_state=seed, image_size=size, kinds=kinds, missing=None)
@@ -150,7 +150,7 @@ def _check_run_folder(folder: Path) -> None:
 
 
 def _show(result: SweepResult, folder: Path, json_file: Path | None) -> None:
-    from chainrule.experiments.sweep.page import verdict
+    from chainrule.sweep.page import verdict
 
     console = console_for(json_file)
     console.print(_table(result))
@@ -163,7 +163,7 @@ def _show(result: SweepResult, folder: Path, json_file: Path | None) -> None:
 def _table(result: SweepResult) -> Table:
     from rich.table import Table
 
-    from chainrule.experiments.sweep.page import value_text
+    from chainrule.sweep.page import value_text
 
     names = list(result.space.parameters)
     table = Table()

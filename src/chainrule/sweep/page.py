@@ -6,8 +6,6 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 
-from chainrule.experiments.sweep.records import SweepResult, Trial
-from chainrule.experiments.sweep.space import Range, to_text
 from chainrule.report.numbers import count, decimals_for, listed, number, seconds, with_error
 from chainrule.report.study_page import Section, StudyTable, write_study_page
 from chainrule.report.style import Picture, drawing
@@ -18,6 +16,8 @@ from chainrule.report.sweep_plots import (
     importance_picture,
     search_picture,
 )
+from chainrule.sweep.records import SweepResult, Trial
+from chainrule.sweep.space import Range, to_text
 
 __all__ = ["setting_text", "value_text", "verdict", "write_sweep_page"]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.experiments.sweep.space import Choices, Space, to_text
+from chainrule.sweep.space import Choices, Space, to_text
 
 __all__ = ["Effect", "Fit", "SweepResult", "Trial"]
 

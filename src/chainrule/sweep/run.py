@@ -16,13 +16,15 @@ from chainrule.datasets import Dataset
 from chainrule.errors import DataError, ParameterError
 from chainrule.evaluation import paired_difference, summarize
 from chainrule.experiments.compare import MODELS
-from chainrule.experiments.sweep.fitting import Fitter
-from chainrule.experiments.sweep.page import write_sweep_page
-from chainrule.experiments.sweep.pool import run_workers
-from chainrule.experiments.sweep.progress import SweepProgress
-from chainrule.experiments.sweep.records import Fit, SweepResult, Trial
-from chainrule.experiments.sweep.space import Space, default_space, grid_space
-from chainrule.experiments.sweep.storage import (
+from chainrule.schema import Schema
+from chainrule.storage import write_bytes
+from chainrule.sweep.fitting import Fitter
+from chainrule.sweep.page import write_sweep_page
+from chainrule.sweep.pool import run_workers
+from chainrule.sweep.progress import SweepProgress
+from chainrule.sweep.records import Fit, SweepResult, Trial
+from chainrule.sweep.space import Space, default_space, grid_space
+from chainrule.sweep.storage import (
     COURSE,
     FAILED,
     FITS,
@@ -33,9 +35,7 @@ from chainrule.experiments.sweep.storage import (
     open_study,
     quiet,
 )
-from chainrule.experiments.sweep.worker import Job
-from chainrule.schema import Schema
-from chainrule.storage import write_bytes
+from chainrule.sweep.worker import Job
 
 if TYPE_CHECKING:
     import optuna

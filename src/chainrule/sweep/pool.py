@@ -15,13 +15,13 @@ from typing import IO
 
 import chainrule
 from chainrule import errors
-from chainrule.experiments.sweep.worker import Job, work
+from chainrule.sweep.worker import Job, work
 
 __all__ = ["run_workers"]
 
 _TICK = 0.5  # seconds between two looks at the workers
 _FAREWELL = 30  # seconds that a worker has to give its trial back
-_COMMAND = "import sys; from chainrule.experiments.sweep.worker import main; sys.exit(main())"
+_COMMAND = "import sys; from chainrule.sweep.worker import main; sys.exit(main())"
 
 
 def run_workers(job: Job, n_workers: int, on_tick: Callable[[], None]) -> None:

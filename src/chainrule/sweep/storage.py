@@ -16,7 +16,7 @@ from chainrule.errors import DataError, MissingPackageError
 if TYPE_CHECKING:
     import optuna
 
-    from chainrule.experiments.sweep.space import Space
+    from chainrule.sweep.space import Space
 
 __all__ = [
     "COURSE",

@@ -21,10 +21,10 @@ from chainrule.estimators.autoregressive import AutoregressiveEstimator
 from chainrule.estimators.base import DensityEstimator
 from chainrule.estimators.loading import load
 from chainrule.evaluation import summarize
-from chainrule.experiments.sweep.records import Fit
-from chainrule.experiments.sweep.space import Space, new_estimator
 from chainrule.report.rows import take_rows
 from chainrule.storage import is_saved_model, write_together
+from chainrule.sweep.records import Fit
+from chainrule.sweep.space import Space, new_estimator
 from chainrule.training import Epoch
 
 __all__ = ["Fitter"]

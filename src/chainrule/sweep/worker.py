@@ -15,9 +15,9 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from chainrule.errors import ChainruleError, DataError, StorageError
-from chainrule.experiments.sweep.fitting import Fitter
-from chainrule.experiments.sweep.space import Choices, Range, Space
-from chainrule.experiments.sweep.storage import (
+from chainrule.sweep.fitting import Fitter
+from chainrule.sweep.space import Choices, Range, Space
+from chainrule.sweep.storage import (
     COURSE,
     FAILED,
     FITS,
