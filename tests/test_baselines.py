@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from scipy.stats import qmc
+from sklearn.mixture import GaussianMixture
 
 from chainrule import GMM, Independent, Mixture, MixtureOfBernoullis, load
-from chainrule.baselines.gaussian_mixture import fit_axes
-from chainrule.baselines.gmm import stratified_draws
+from chainrule.baselines.gaussian_mixture import PrincipalMixture, fit_axes
 from chainrule.baselines.product_mixture import Layout, fit_by_em, independent_product
 from chainrule.baselines.selection import best_of, candidates
 from chainrule.errors import DataError, KindError
@@ -148,18 +149,20 @@ def test_residual_of_few_rows_is_a_density_over_all_variables() -> None:
     # 30 rows of 40 numbers allow 6 axes; the 34 directions that are left must count, at their own scale.
     rng = np.random.default_rng(0)
     X, fresh = rng.normal(size=(30, 40)), rng.normal(size=(500, 40))
-    axes = fit_axes(X, fresh[:100], 0.99, 50)
-    assert axes.vectors.shape == (6, 40)
-    np.testing.assert_allclose(axes.vectors @ axes.vectors.T, np.eye(6), atol=1e-10)
-    full = np.linalg.svd(axes.vectors)[2]  # the axes completed to a basis: the density by hand
-    along = (fresh - axes.centre) @ full.T
-    w, rest = axes.whiten(fresh)
-    along_axes = (fresh - axes.centre) @ axes.vectors.T
-    by_hand = stats.norm(scale=axes.deviations).logpdf(along_axes).sum(axis=1)
-    by_hand += stats.norm(scale=np.sqrt(axes.residual_variance)).logpdf(along[:, 6:]).sum(axis=1)
-    np.testing.assert_allclose(stats.norm.logpdf(w).sum(axis=1) + rest, by_hand, rtol=1e-10)
+    axes, n_kept = fit_axes(X, fresh[:100], 0.99, 50)
+    vectors, deviations = axes.components_, np.sqrt(axes.explained_variance_)
+    assert vectors.shape == (6, 40)
+    np.testing.assert_allclose(vectors @ vectors.T, np.eye(6), atol=1e-10)
+    full = np.linalg.svd(vectors)[2]  # the axes completed to a basis: the density by hand
+    along, along_axes = (fresh - axes.mean_) @ full.T, (fresh - axes.mean_) @ vectors.T
+    by_hand = stats.norm(scale=deviations).logpdf(along_axes).sum(axis=1)
+    by_hand += stats.norm(scale=np.sqrt(axes.noise_variance_)).logpdf(along[:, 6:]).sum(axis=1)
+    standard = GaussianMixture(1)
+    standard.weights_, standard.means_ = np.ones(1), np.zeros((1, n_kept))
+    standard.precisions_cholesky_ = np.eye(n_kept)[None]
+    np.testing.assert_allclose(PrincipalMixture(axes, standard).log_prob(fresh), by_hand, rtol=1e-10)
     # The residual was measured on rows that the axes were not fitted to.
-    assert axes.residual_variance == pytest.approx(1, abs=0.1)
+    assert axes.noise_variance_ == pytest.approx(1, abs=0.1)
 
 
 def test_gaussian_mixture_beats_one_gaussian_where_there_are_two_blobs() -> None:
@@ -181,8 +184,9 @@ def test_dequantised_score_is_a_lower_bound_of_the_models_probabilities() -> Non
     scores = model.score_samples(levels[:, None])
     # The model's own probability of level v is the Gaussian's mass over [v, v + 1).
     y = model.mixture_
-    edges = (np.arange(len(levels) + 1) / model._units[0] - y.axes.centre[0]) / y.axes.deviations[0]
-    exact = np.log(np.diff(stats.norm.cdf((edges - y.means[0, 0]) * y.precisions[0, 0, 0])))
+    edges = y.axes.transform(np.arange(len(levels) + 1)[:, None] / model._units[0])[:, 0]
+    chances = stats.norm.cdf((edges - y.mixture.means_[0, 0]) / np.sqrt(y.mixture.covariances_[0, 0, 0]))
+    exact = np.log(np.diff(chances))
     common = np.abs(levels - 4) <= 2
     assert np.all(scores[common] < exact[common] + 0.05)
     assert (np.exp(exact) * (scores - exact)).sum() == pytest.approx(0, abs=0.02)
@@ -195,7 +199,7 @@ def test_expected_bound_lies_below_the_truth() -> None:
     cells = every_pattern(2)
     bounds = []
     for seed in range(60):
-        model._lattice = stratified_draws(2, 2, np.random.default_rng(seed))
+        model._lattice = qmc.LatinHypercube(2, rng=np.random.default_rng(seed)).random(2)
         bounds.append(model.score_samples(cells))
     model._lattice = np.random.default_rng(0).random((2000, 2))
     error = np.std(bounds, axis=0) / np.sqrt(len(bounds))
@@ -222,7 +226,7 @@ def test_dequantised_images_take_principal_axes_and_come_back_as_integers() -> N
     rng = np.random.default_rng(0)
     X = np.clip(rng.normal(8, 3, size=(400, 1)) + rng.normal(size=(400, 60)), 0, 16).astype(np.uint8)
     model = GMM(n_components=2, random_state=0).fit(X)
-    assert model.mixture_.axes.n_kept <= 50
+    assert model.mixture_.n_kept <= 50
     drawn = model.sample(200, random_state=0)
     assert drawn.dtype == np.uint8 and drawn.min() >= X.min() and drawn.max() <= X.max()
     assert abs(drawn.mean() - X.mean()) < 0.5

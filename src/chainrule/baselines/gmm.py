@@ -7,8 +7,10 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 from scipy.special import logsumexp
+from scipy.stats import qmc
+from sklearn.decomposition import PCA
 
-from chainrule.baselines.gaussian_mixture import Axes, GaussianModel, fit_axes, fit_gaussians, rows_in_reach
+from chainrule.baselines.gaussian_mixture import PrincipalMixture, fit_axes, fit_gaussians, rows_in_reach
 from chainrule.baselines.selection import best_of, candidates
 from chainrule.errors import KindError
 from chainrule.estimators.base import DensityEstimator
@@ -16,11 +18,13 @@ from chainrule.estimators.columns import split_without_unseen
 from chainrule.schema import UNSEEN, Schema
 from chainrule.schema.variables import quoted
 
-__all__ = ["GMM", "stratified_draws"]
+__all__ = ["GMM"]
 
-# More variables than this are reduced to principal axes by default.
-_MOST_FULL = 50
+# More variables than this are reduced to principal axes by default, and to so many at most.
+_MAX_KEPT = 50
+_MAX_COMPONENTS = 50
 _ROWS_PER_AXIS = 3
+_BATCH_NUMBERS = 4_000_000
 # Added to the variances along axes in units of 1: hardly any, and enough to tame a component of few rows.
 _REGULARISATIONS = (1e-6, 3e-2)
 
@@ -86,7 +90,7 @@ class GMM(DensityEstimator):
 
     supported_kinds: ClassVar[frozenset[str]] = frozenset({"binary", "ordinal", "continuous"})
 
-    mixture_: GaussianModel
+    mixture_: PrincipalMixture
     _discrete: np.ndarray
     _units: np.ndarray
     _lattice: np.ndarray
@@ -138,13 +142,13 @@ class GMM(DensityEstimator):
         self._units = _units(self._continuous(codes, noise), self._levels)
         y = self._continuous(codes, noise)
         # What the draws of u are made of: a lattice, and multipliers that move it from row to row.
-        self._lattice = stratified_draws(self.n_draws, len(self._discrete), generator)
+        self._lattice = qmc.LatinHypercube(len(self._discrete), rng=generator).random(self.n_draws)
         self._multipliers = generator.integers(2**63, size=(2, codes.shape[1]), dtype=np.uint64) * 2 + 1
         y_val = None
         if codes_val is not None:
             y_val = self._continuous(codes_val, generator.random((len(codes_val), len(self._discrete))))
-        axes = fit_axes(y, y_val, self._kept(codes.shape[1]), _MOST_FULL)
-        self._keep(self._choose(axes, y, y_val, generator))
+        axes, n_kept = fit_axes(y, y_val, self._kept(codes.shape[1]), _MAX_KEPT)
+        self._keep(self._choose(axes, n_kept, y, y_val, generator))
 
     def _find_columns(self) -> None:
         """Note which columns vary (a constant one has probability 1) and which of those are discrete."""
@@ -154,33 +158,33 @@ class GMM(DensityEstimator):
         self._discrete = _discrete_columns(self._levels)
 
     def _choose(
-        self, axes: Axes, y: np.ndarray, y_val: np.ndarray | None, generator: np.random.Generator
-    ) -> GaussianModel:
+        self, axes: PCA, n_kept: int, y: np.ndarray, y_val: np.ndarray | None, generator: np.random.Generator
+    ) -> PrincipalMixture:
         """Return the best mixture over numbers of components and regularisations."""
-        w = axes.whiten(y)[0]
+        w = axes.transform(y)[:, :n_kept]
         log_units = np.log(self._units).sum()
         regularisations = _REGULARISATIONS if self.regularisation is None else (self.regularisation,)
 
-        def score(model: GaussianModel) -> float:
+        def score(model: PrincipalMixture) -> float:
             if y_val is not None:
                 return float(model.log_prob(y_val).mean() - log_units)
             penalty = 0.5 * model.n_parameters * np.log(len(y)) / len(y)
             return float(model.log_prob(y).mean() - penalty - log_units)
 
-        def fit(n_components: int) -> GaussianModel:
+        def fit(n_components: int) -> PrincipalMixture:
             tried = [
                 fit_gaussians(axes, w, n_components, extra, generator, self.max_rows)
                 for extra in regularisations
             ]
             return max(tried, key=score)
 
-        steps = range(1, len(w) + 1)
-        enough = _ROWS_PER_AXIS * axes.n_kept
-        most = max((k for k in steps if k * enough <= rows_in_reach(len(w), axes.n_kept, k)), default=1)
+        numbers = range(1, _MAX_COMPONENTS + 1)
+        enough = _ROWS_PER_AXIS * n_kept
+        most = max((k for k in numbers if k * enough <= rows_in_reach(len(w), n_kept, k)), default=1)
         label = type(self).__name__ if self.verbose else None
-        return best_of(candidates(self.n_components, min(most, 50)), fit, score, label)
+        return best_of(candidates(self.n_components, most), fit, score, label)
 
-    def _keep(self, model: GaussianModel) -> None:
+    def _keep(self, model: PrincipalMixture) -> None:
         self.mixture_ = model
         self.n_components_ = model.n_components
         self.n_parameters_ = model.n_parameters
@@ -214,7 +218,7 @@ class GMM(DensityEstimator):
 
     def _kept(self, n_variables: int) -> int | float | None:
         if isinstance(self.pca, str):
-            return 0.99 if n_variables > _MOST_FULL else None
+            return 0.99 if n_variables > _MAX_KEPT else None
         return self.pca
 
     def _continuous(self, codes: np.ndarray, noise: np.ndarray) -> np.ndarray:
@@ -225,15 +229,11 @@ class GMM(DensityEstimator):
         return y
 
     def _score_codes(self, codes: np.ndarray, context: np.ndarray | None) -> np.ndarray:
-        codes = codes[:, self._varying]
-        log_units = np.log(self._units).sum()
-        if not len(self._discrete):
-            exact: np.ndarray = self.mixture_.log_prob(codes / self._units) - log_units
-            return exact
-        size = max(64, 4_000_000 // codes.shape[1])
-        parts = [self._bound(codes[start : start + size]) for start in range(0, len(codes), size)]
-        bounds: np.ndarray = np.concatenate([*parts, np.zeros(0)]) - log_units
-        return bounds
+        size = max(64, _BATCH_NUMBERS // codes.shape[1])
+        batches = (codes[start : start + size] for start in range(0, len(codes), size))
+        parts = [self._mean_over_draws(self.mixture_.log_prob, batch) for batch in batches]
+        scores: np.ndarray = np.concatenate([*parts, np.zeros(0)]) - np.log(self._units).sum()
+        return scores
 
     @property
     def surprise_given(self) -> Literal["others", "before"]:
@@ -263,7 +263,11 @@ class GMM(DensityEstimator):
         return every
 
     def _mean_over_draws(self, density: Callable[[np.ndarray], np.ndarray], codes: np.ndarray) -> np.ndarray:
-        """Return the log of the mean of densities (n, D') of rows over the draws of u."""
+        """Return the log of the mean density of rows, (n,) or (n, D'), over the draws of u.
+
+        By Jensen's inequality the expectation of that of all columns lies below log P(x), and above the mean
+        of the logs. A row's draws depend on its values alone, so its score does not on the rows beside it.
+        """
         draws = [density(y) for y in self._draws(codes)]
         mean: np.ndarray = logsumexp(draws, axis=0) - np.log(len(draws))
         return mean
@@ -286,17 +290,6 @@ class GMM(DensityEstimator):
         shares = np.exp(without - logsumexp(without, axis=0))[..., column]
         mean = (shares * means[..., column]).sum(axis=0) * self._units[column]
         return mean * variable.scale + variable.location, np.full(len(codes), np.nan)
-
-    def _bound(self, codes: np.ndarray) -> np.ndarray:
-        """Return the log of the mean density of x + u over the draws of u.
-
-        By Jensen's inequality its expectation lies below log P(x), and above the mean of the logs. A row's
-        draws depend on its values alone, so that its score does not depend on the rows beside it.
-        """
-        moved = self._moves(codes)
-        draws = [self.mixture_.log_prob(self._continuous(codes, (u + moved) % 1.0)) for u in self._lattice]
-        bound: np.ndarray = logsumexp(draws, axis=0) - np.log(len(draws))
-        return bound
 
     def _moves(self, codes: np.ndarray) -> np.ndarray:
         """Return how far each row's lattice is moved, (n, n_discrete) in [0, 1).
@@ -326,7 +319,7 @@ class GMM(DensityEstimator):
         self._find_columns()
         self._units, self._lattice = arrays["units"], arrays["lattice"]
         self._multipliers = arrays["multipliers"]
-        self._keep(GaussianModel.from_arrays(len(self._varying), arrays))
+        self._keep(PrincipalMixture.from_arrays(len(self._varying), arrays))
 
 
 def _discrete_columns(n_levels: Sequence[int | None]) -> np.ndarray:
@@ -340,10 +333,3 @@ def _units(y: np.ndarray, n_levels: Sequence[int | None]) -> np.ndarray:
         spread = np.full(y.shape[1], y.std())
     units: np.ndarray = np.maximum(spread, 1e-6)
     return units
-
-
-def stratified_draws(n_draws: int, n_columns: int, generator: np.random.Generator) -> np.ndarray:
-    """Return draws from [0, 1), (n_draws, n_columns), one in each of n_draws equal strata of every column."""
-    strata = np.argsort(generator.random((n_draws, n_columns)), axis=0)
-    draws: np.ndarray = (strata + generator.random((n_draws, n_columns))) / n_draws
-    return draws
