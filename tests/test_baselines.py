@@ -343,7 +343,7 @@ def test_em_finds_the_two_coins() -> None:
 def test_all_rows_are_used_after_the_start_on_some(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("chainrule.baselines.product_mixture.SUBSET_ROWS", 50)
     monkeypatch.setattr("chainrule.baselines.product_mixture.SINGLE_PRECISION_SIZE", 1000)
-    monkeypatch.setattr("chainrule.baselines.product_mixture.BATCH_ELEMENTS", 1000)
+    monkeypatch.setattr("chainrule.baselines.product_mixture.BATCH_NUMBERS", 1000)
     model = MixtureOfBernoullis(2, random_state=0).fit(bits(2000, 8))
     assert sorted(model.mixture_.binary.mean(axis=1)) == pytest.approx([0.2, 0.85], abs=0.05)
     assert np.exp(model.score_samples(every_pattern(8))).sum() == pytest.approx(1, abs=1e-10)
@@ -375,11 +375,11 @@ def test_independent_gaussian_in_the_users_units() -> None:
 # ------------------------------------------------------------------ missing values
 
 
-def with_holes(codes: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
+def with_missing(codes: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
     """Return float codes of which about `share` are NaN."""
-    holes = np.array(codes, dtype=np.float32)
-    holes[rng.random(holes.shape) < share] = np.nan
-    return holes
+    incomplete = np.array(codes, dtype=np.float32)
+    incomplete[rng.random(incomplete.shape) < share] = np.nan
+    return incomplete
 
 
 @settings(max_examples=20, deadline=None)
@@ -389,14 +389,14 @@ def with_holes(codes: np.ndarray, share: float, rng: np.random.Generator) -> np.
     share=st.sampled_from([0.02, 0.3, 0.9]),
     seed=st.integers(0, 2**16),
 )
-def test_em_never_loses_likelihood_with_holes(
+def test_em_never_loses_likelihood_with_missing_values(
     n_levels: list[int | None], n_components: int, share: float, seed: int
 ) -> None:
     rng = np.random.default_rng(seed)
     codes = np.column_stack(
         [rng.normal(size=80) if n is None else rng.integers(n, size=80) for n in n_levels]
     )
-    codes = with_holes(codes, share, rng)
+    codes = with_missing(codes, share, rng)
     independent = independent_product(Layout(tuple(n_levels)), codes)
     mixture, trace = fit_by_em(codes, independent, n_components, rng, tol=0.0, max_iter=30)
     assert np.isfinite(mixture.log_prob(codes)).all()
@@ -409,9 +409,11 @@ def test_em_never_loses_likelihood_with_holes(
     n_components=st.integers(1, 4),
     seed=st.integers(0, 2**16),
 )
-def test_scores_of_rows_with_holes_are_marginals(n_levels: list[int], n_components: int, seed: int) -> None:
+def test_scores_of_rows_with_missing_values_are_marginals(
+    n_levels: list[int], n_components: int, seed: int
+) -> None:
     rng = np.random.default_rng(seed)
-    codes = with_holes(np.column_stack([rng.integers(n, size=60) for n in n_levels]), 0.3, rng)
+    codes = with_missing(np.column_stack([rng.integers(n, size=60) for n in n_levels]), 0.3, rng)
     layout = Layout(tuple(n_levels))
     mixture, _ = fit_by_em(codes, independent_product(layout, codes), n_components, rng)
     cells = np.array(list(itertools.product(*map(range, n_levels))), dtype=np.float32)
@@ -425,8 +427,8 @@ def test_a_missing_number_is_integrated_out() -> None:
     rng = np.random.default_rng(0)
     group = rng.integers(2, size=300)
     X = pd.DataFrame({"a": rng.normal(3.0 * group), "b": rng.normal(-5.0 * group, 2.0), "c": group})
-    holes = X.mask(rng.random(X.shape) < 0.2)
-    model = Mixture(3, random_state=0).fit(holes)
+    incomplete = X.mask(rng.random(X.shape) < 0.2)
+    model = Mixture(3, random_state=0).fit(incomplete)
     at = np.linspace(-25, 25, 4000)
     grid = pd.DataFrame({"a": 1.5, "b": at, "c": 1})
     whole = np.trapezoid(np.exp(model.score_samples(grid)), at)
@@ -443,14 +445,14 @@ def test_independent_counts_the_rows_that_have_a_value() -> None:
     np.testing.assert_allclose(model.score_samples([[np.nan, 2.0]]), numbers.logpdf(2.0), rtol=1e-5)
 
 
-def test_holes_tell_nothing_where_they_are_at_random() -> None:
+def test_missing_values_tell_nothing_where_they_are_at_random() -> None:
     """A mixture of rows of which half the cells are missing comes close to that of the whole rows."""
     X = bits(4000, 8)
-    holes = with_holes(X, 0.5, np.random.default_rng(0))
-    from_holes, from_whole = (MixtureOfBernoullis(2, random_state=0).fit(rows) for rows in (holes, X))
+    incomplete = with_missing(X, 0.5, np.random.default_rng(0))
+    from_some, from_whole = (MixtureOfBernoullis(2, random_state=0).fit(rows) for rows in (incomplete, X))
     fresh = bits(2000, 8, seed=1)
-    assert from_holes.score(fresh) == pytest.approx(from_whole.score(fresh), abs=0.03)
-    assert from_holes.score(fresh) > Independent().fit(X).score(fresh) + 0.3
+    assert from_some.score(fresh) == pytest.approx(from_whole.score(fresh), abs=0.03)
+    assert from_some.score(fresh) > Independent().fit(X).score(fresh) + 0.3
 
 
 def test_a_column_without_any_value_among_the_training_rows() -> None:
@@ -503,7 +505,7 @@ def test_candidates() -> None:
             candidates(bad, 10)
 
 
-# ------------------------------------------------------------------ the face
+# ------------------------------------------------------------------ the interface
 
 
 @pytest.mark.parametrize(
@@ -512,7 +514,7 @@ def test_candidates() -> None:
         (Independent(), mixed_table(100)),
         (Mixture(2, random_state=0), mixed_table(100).assign(height=np.linspace(150, 200, 100) + 0.123)),
         (MixtureOfBernoullis(random_state=0), bits(100, 4)),
-        (Mixture(2, random_state=0), with_holes(bits(100, 4), 0.2, np.random.default_rng(0))),
+        (Mixture(2, random_state=0), with_missing(bits(100, 4), 0.2, np.random.default_rng(0))),
         (GMM(random_state=0), blobs(100)),
         (GMM(2, pca=1, random_state=0), np.random.default_rng(0).integers(0, 9, (100, 3))),
     ],

@@ -17,7 +17,7 @@ from chainrule.estimators.bins import Bins
 __all__ = ["Independent", "Mixture", "MixtureOfBernoullis"]
 
 # Rows x variables x components up to which a number of components is tried: about half a minute of EM.
-_MOST_WORK = 4e9
+_MAX_WORK = 4e9
 _ROWS_PER_COMPONENT = 10
 # Rows of the independent model beside each component's own. Half a row is too little for the frequencies of
 # many levels, of which a component's rows hold few.
@@ -139,7 +139,7 @@ class Mixture(_ProductEstimator):
         Each component sees so many rows of the independent model beside its own. Must be above 0. By default
         0.5, and where columns have more than two levels the best of 0.5, 5 and 50 on the validation rows.
     max_iter : int
-        Most EM steps.
+        Upper limit of the EM steps.
     tol : float
         EM stops when a step gains less than so many nats per row and variable.
     kinds : str or mapping, optional
@@ -212,7 +212,7 @@ class Mixture(_ProductEstimator):
         codes = self._modelled(codes)
         codes_val = None if codes_val is None else self._modelled(codes_val)
         independent = independent_product(self.parts_.layout, codes)
-        most = min(len(codes) / _ROWS_PER_COMPONENT, _MOST_WORK / codes.size)
+        most = min(len(codes) / _ROWS_PER_COMPONENT, _MAX_WORK / codes.size)
 
         def fit(n_components: int, smoothing: float) -> ProductMixture:
             return fit_by_em(

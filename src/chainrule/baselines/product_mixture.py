@@ -6,7 +6,7 @@ its *features* (the codes of two-level variables, x and x^2 of continuous ones, 
 and EM is two matrix products per step.
 
 Missing values (NaN) are marginalised exactly: in a product that is to leave their factors out. A missing
-value has no features, and a variable's parameters are averages over the rows that have it.
+value has no features, and a variable's parameters are averages over the rows in which it is observed.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from scipy.special import logsumexp
 
 __all__ = ["Features", "Layout", "ProductMixture", "fit_by_em", "independent_product"]
 
-BATCH_ELEMENTS = 4_000_000  # numbers per batch of responsibilities: bounded memory, and kind to the cache
+BATCH_NUMBERS = 4_000_000  # numbers per batch of responsibilities: bounded memory, and kind to the cache
 SINGLE_PRECISION_SIZE = 1_000_000
 SUBSET_ROWS = 8_000  # EM starts on this many rows; all rows only refine what it found
 
 
 @dataclass(frozen=True, eq=False)
 class Features:
-    """What the log-probability of a row is linear in.
+    """Statistics of rows that their log-probability is linear in.
 
     Attributes
     ----------
@@ -58,7 +58,7 @@ class Features:
 
     def batches(self, n_components: int) -> Iterator[Features]:
         """Yield consecutive rows, so few that responsibilities of `n_components` stay small."""
-        size = max(256, BATCH_ELEMENTS // (n_components + self.dense.shape[1] + 1))
+        size = max(256, BATCH_NUMBERS // (n_components + self.dense.shape[1] + 1))
         for start in range(0, len(self), size):
             yield self[start : start + size]
 
@@ -78,10 +78,10 @@ class Features:
         one_hot = np.zeros((weights.shape[1], 0))
         if self.one_hot is not None:
             one_hot = np.asarray(self.one_hot.T @ weights, dtype=np.float64).T
-        there = (
-            counts[:, None] if self.missing is None else (weights.T @ (1 - self.missing)).astype(np.float64)
-        )
-        return Sums(counts, there, dense, one_hot)
+        observed = counts[:, None]
+        if self.missing is not None:
+            observed = (weights.T @ (1 - self.missing)).astype(np.float64)
+        return Sums(counts, observed, dense, one_hot)
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,28 +92,28 @@ class Sums:
     ----------
     counts : ndarray of shape (K,)
         Rows of each component.
-    there : ndarray of shape (K, n_binary + n_continuous) or (K, 1)
-        Rows that have a two-level or continuous variable; one column where nothing is missing.
+    observed : ndarray of shape (K, n_binary + n_continuous) or (K, 1)
+        Rows in which a two-level or continuous variable is observed; one column where nothing is missing.
     dense, one_hot : ndarray of shape (K, .)
         Sums of `Features.dense` and `Features.one_hot`.
     """
 
     counts: np.ndarray
-    there: np.ndarray
+    observed: np.ndarray
     dense: np.ndarray
     one_hot: np.ndarray
 
     def __add__(self, other: Sums) -> Sums:
         return Sums(
             self.counts + other.counts,
-            self.there + other.there,
+            self.observed + other.observed,
             self.dense + other.dense,
             self.one_hot + other.one_hot,
         )
 
     def times(self, factor: float) -> Sums:
         """Return the sums over rows that count `factor` times as much."""
-        return Sums(factor * self.counts, factor * self.there, factor * self.dense, factor * self.one_hot)
+        return Sums(factor * self.counts, factor * self.observed, factor * self.dense, factor * self.one_hot)
 
 
 @dataclass(frozen=True)
@@ -174,13 +174,13 @@ class Layout:
             return None
         slots = self.slots
         levels = codes[:, self.multilevel]
-        there = ~np.isnan(levels)
-        if there.all():
+        observed = ~np.isnan(levels)
+        if observed.all():
             indices = (levels.astype(np.int32) + slots[:-1].astype(np.int32)).ravel()
             bounds = np.arange(n_rows + 1, dtype=np.int64) * n_columns
         else:
-            indices = (levels + slots[:-1])[there].astype(np.int32)
-            bounds = np.concatenate([[0], there.sum(axis=1).cumsum()])
+            indices = (levels + slots[:-1])[observed].astype(np.int32)
+            bounds = np.concatenate([[0], observed.sum(axis=1).cumsum()])
         ones = np.ones(indices.size, dtype=dtype)
         return sparse.csr_array((ones, indices, bounds), shape=(n_rows, int(slots[-1])))
 
@@ -224,12 +224,12 @@ class ProductMixture:
     def from_sums(cls, layout: Layout, sums: Sums) -> ProductMixture:
         """Return the maximum-likelihood mixture for sums of features per component (the M step).
 
-        Each variable must be there in some row of each component.
+        Each variable must be observed in some row of each component.
         """
         n_binary, n_continuous = len(layout.binary), len(layout.continuous)
         n_dense = n_binary + n_continuous
-        there = np.broadcast_to(sums.there, (len(sums.counts), n_dense))
-        averages = sums.dense / np.hstack([there, there[:, n_binary:]])
+        observed = np.broadcast_to(sums.observed, (len(sums.counts), n_dense))
+        averages = sums.dense / np.hstack([observed, observed[:, n_binary:]])
         binary, mean, square = np.split(averages, [n_binary, n_dense], axis=1)
         return cls(
             layout,
@@ -241,7 +241,7 @@ class ProductMixture:
         )
 
     def log_joint(self, features: Features) -> np.ndarray:
-        """Return log p(component, what is there of the row), (n, K)."""
+        """Return log p(component, observed values of the row), (n, K)."""
         log_off = np.log1p(-self.binary)
         # Each variable's log-probability where its features are 0: what a missing one must not add.
         at_zero = np.hstack(
@@ -257,7 +257,7 @@ class ProductMixture:
 
     def log_prob(self, codes: np.ndarray) -> np.ndarray:
         """Return nats per row of codes (n, D), float64 (n,), in batches of bounded memory."""
-        size = max(256, BATCH_ELEMENTS // (self.n_components + 2 * codes.shape[1]))
+        size = max(256, BATCH_NUMBERS // (self.n_components + 2 * codes.shape[1]))
         batches = (codes[start : start + size] for start in range(0, len(codes), size))
         parts = [logsumexp(self.log_joint(self.layout.features(batch)), axis=1) for batch in batches]
         return np.concatenate(parts) if parts else np.zeros(0)
@@ -310,10 +310,11 @@ def independent_product(layout: Layout, codes: np.ndarray) -> ProductMixture:
     features = layout.features(codes, np.float32)  # sums of zeros and ones: exact
     sums = features.sums(np.ones((len(codes), 1), dtype=np.float32))
     n_binary, n_continuous = len(layout.binary), len(layout.continuous)
-    unknown = np.broadcast_to(sums.there == 0, (1, n_binary + n_continuous))[:, n_binary:].astype(np.float64)
+    is_unknown = np.broadcast_to(sums.observed == 0, (1, n_binary + n_continuous))
+    unknown = is_unknown[:, n_binary:].astype(np.float64)
     smoothing = Sums(
         counts=np.zeros(1),
-        there=np.hstack([np.ones((1, n_binary)), unknown]),
+        observed=np.hstack([np.ones((1, n_binary)), unknown]),
         dense=np.hstack([np.full((1, n_binary), 0.5), np.zeros((1, n_continuous)), unknown]),
         one_hot=np.full_like(sums.one_hot, 0.5),
     )
@@ -349,7 +350,7 @@ def fit_by_em(
     smoothing : float
         Number of rows of the independent model that each component sees.
     max_iter : int
-        Most EM steps over all rows.
+        Upper limit of the EM steps over all rows.
     tol : float
         Stop when a step gains less than this many nats per row and variable.
 
@@ -364,12 +365,12 @@ def fit_by_em(
     # Single precision is twice as fast; it is kept for data on which that matters.
     features = layout.features(codes, np.float32 if codes.size > SINGLE_PRECISION_SIZE else np.float64)
     prior = _expected_features(independent)
-    mixture = _start(features, prior, layout, n_components, generator, smoothing)
-    least = tol * codes.shape[1]
+    mixture = _initial_mixture(features, prior, layout, n_components, generator, smoothing)
+    min_gain = tol * codes.shape[1]
     if len(codes) > 2 * SUBSET_ROWS:
         subset = features[np.sort(generator.permutation(len(codes))[:SUBSET_ROWS])]
-        mixture, _ = _climb(mixture, subset, prior, smoothing, max_iter, 10 * least)
-    return _climb(mixture, features, prior, smoothing, max_iter, least)
+        mixture, _ = _run_em(mixture, subset, prior, smoothing, max_iter, 10 * min_gain)
+    return _run_em(mixture, features, prior, smoothing, max_iter, min_gain)
 
 
 def _expected_features(independent: ProductMixture) -> Features:
@@ -379,7 +380,7 @@ def _expected_features(independent: ProductMixture) -> Features:
     return Features(dense, independent.levels if independent.levels.shape[1] else None)
 
 
-def _start(
+def _initial_mixture(
     features: Features,
     prior: Features,
     layout: Layout,
@@ -389,30 +390,30 @@ def _start(
 ) -> ProductMixture:
     """Return components that each start from one random row and as much of the independent model."""
     rows = generator.choice(len(features), size=n_components, replace=n_components > len(features))
-    return _maximise(layout, features[rows].sums(np.eye(n_components)), prior, 1.0)
+    return _m_step(layout, features[rows].sums(np.eye(n_components)), prior, 1.0)
 
 
-def _climb(
+def _run_em(
     mixture: ProductMixture,
     features: Features,
     prior: Features,
     smoothing: float,
     max_iter: int,
-    least: float,
+    min_gain: float,
 ) -> tuple[ProductMixture, list[float]]:
-    """Repeat EM steps until one gains less than `least` nats per row; return the mixture and its trace."""
+    """Repeat EM steps until one gains less than `min_gain` nats per row; return the mixture and its trace."""
     trace: list[float] = []
     for _ in range(max_iter):
-        sums, total = _expect(mixture, features)
+        sums, total = _e_step(mixture, features)
         penalty = smoothing * float(mixture.log_joint(prior).sum())
         trace.append((total + penalty) / len(features))
-        if len(trace) > 1 and trace[-1] - trace[-2] < least:
+        if len(trace) > 1 and trace[-1] - trace[-2] < min_gain:
             break
-        mixture = _maximise(mixture.layout, sums, prior, smoothing)
+        mixture = _m_step(mixture.layout, sums, prior, smoothing)
     return mixture, trace
 
 
-def _expect(mixture: ProductMixture, features: Features) -> tuple[Sums, float]:
+def _e_step(mixture: ProductMixture, features: Features) -> tuple[Sums, float]:
     """Return the sums of features per component, and the log-likelihood of all rows (the E step)."""
     parts, total = [], 0.0
     for batch in features.batches(mixture.n_components):
@@ -427,7 +428,7 @@ def _expect(mixture: ProductMixture, features: Features) -> tuple[Sums, float]:
     return reduce(add, parts), total
 
 
-def _maximise(layout: Layout, sums: Sums, prior: Features, smoothing: float) -> ProductMixture:
+def _m_step(layout: Layout, sums: Sums, prior: Features, smoothing: float) -> ProductMixture:
     """Return the best mixture for the sums, each component given rows of the prior (the M step)."""
     of_prior = prior.sums(np.ones((1, len(sums.counts))))
     return ProductMixture.from_sums(layout, sums + of_prior.times(smoothing))

@@ -17,24 +17,26 @@ Model = TypeVar("Model")
 STEPS = (1, 2, 5, 10, 20, 50, 100, 200, 500)
 
 
-def candidates(n_components: int | Sequence[int] | None, most: float) -> list[int]:
+def candidates(n_components: int | Sequence[int] | None, max_components: float) -> list[int]:
     """Return the numbers of components to try, in rising order.
 
     Parameters
     ----------
     n_components : int, sequence of int, or None
         What the user asked for; None for a default list.
-    most : float
+    max_components : float
         The largest number worth trying by default.
     """
     if n_components is None:
-        return [k for k in STEPS if k <= most] or [1]
-    asked = [n_components] if isinstance(n_components, int | np.integer) else list(n_components)
-    if not asked or any(isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1 for k in asked):
+        return [k for k in STEPS if k <= max_components] or [1]
+    numbers = [n_components] if isinstance(n_components, int | np.integer) else list(n_components)
+    if not numbers or any(
+        isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1 for k in numbers
+    ):
         raise ValueError(
             f"n_components must be None, a whole number of at least 1 or several, got {n_components!r}"
         )
-    return sorted({int(k) for k in asked})
+    return sorted({int(k) for k in numbers})
 
 
 def best_of(
