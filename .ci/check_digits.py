@@ -8,7 +8,7 @@ from itertools import product
 from pathlib import Path
 
 from chainrule import load, load_dataset
-from chainrule.evaluation import paired_difference
+from chainrule.metrics.statistics import paired_difference
 
 BASELINES = ("independent", "mixture-of-bernoullis")
 NETWORKS = ("nade", "made")

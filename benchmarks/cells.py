@@ -26,7 +26,7 @@ from chainrule import OrderlessNADE
 from chainrule.datasets import Dataset, load_dataset
 from chainrule.datasets.sources import DATA_VARIABLE
 from chainrule.errors import DataError
-from chainrule.evaluation import paired_difference, summarize
+from chainrule.metrics.statistics import paired_difference, summarize
 from chainrule.schema import Schema
 
 __all__ = ["HiddenCells", "Outliers", "cells", "hidden_cells", "planted_outliers"]

@@ -22,7 +22,7 @@ from benchmarks.tables import Row, Skipped
 from chainrule import Ensemble, OrderlessNADE, load
 from chainrule.datasets import Dataset, load_dataset
 from chainrule.errors import DataError
-from chainrule.evaluation import paired_difference, summarize
+from chainrule.metrics.statistics import paired_difference, summarize
 
 __all__ = [
     "HOLES",

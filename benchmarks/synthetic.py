@@ -1,7 +1,7 @@
 """Synthetic rows of adult, ours and those of SDV: how like real ones they are, and what is learnt from them.
 
 Each synthesizer learns from the training rows, draws as many rows as there are, and is measured against the
-same test rows (`chainrule.fidelity`). SDV's are used as its documentation shows, with the kinds of columns
+same test rows (`chainrule.metrics`). SDV's are used as its documentation shows, with the kinds of columns
 declared, so that it takes no column for an address or a key. They draw missing cells of their own; rows of
 ours are complete, and get the missing cells of training rows drawn at random.
 """
@@ -23,7 +23,7 @@ from benchmarks.tables import Row, Skipped
 from chainrule import MADE, Independent, Mixture, OrderlessNADE, load
 from chainrule.datasets import Dataset, load_dataset
 from chainrule.datasets.sources import DATA_VARIABLE
-from chainrule.fidelity import Fidelity, RealRows
+from chainrule.metrics import Fidelity, FidelityEvaluator
 from chainrule.schema import Schema
 
 __all__ = ["Synthesized", "compare_synthesizers", "synthetic"]
@@ -115,7 +115,7 @@ def compare_synthesizers(
         SDV's own default is 300.
     """
     schema = Schema.infer(dataset.train, dataset.kinds, missing=True)
-    real = RealRows(schema, dataset.train, dataset.test, random_state=_SEED)
+    real = FidelityEvaluator(schema, dataset.train, dataset.test, random_state=_SEED)
     yield _row(dataset.name, "real rows", real.real, real, 0.0, 0.0)
     for name, model in models.items():
         start = time.perf_counter()
@@ -161,7 +161,9 @@ def _sampler(synthesizer: Any, dtypes: Mapping[str, Any]) -> Callable[[int], pl.
     return draw
 
 
-def _drawn(data: str, name: str, draw: Callable[[int], Any], real: RealRows, learned: float) -> Synthesized:
+def _drawn(
+    data: str, name: str, draw: Callable[[int], Any], real: FidelityEvaluator, learned: float
+) -> Synthesized:
     start = time.perf_counter()
     rows = draw(real.n_rows)
     spent = time.perf_counter() - start
@@ -169,21 +171,21 @@ def _drawn(data: str, name: str, draw: Callable[[int], Any], real: RealRows, lea
 
 
 def _row(
-    data: str, method: str, found: Fidelity, real: RealRows, learned: float, spent: float
+    data: str, method: str, found: Fidelity, real: FidelityEvaluator, learned: float, spent: float
 ) -> Synthesized:
-    if found.auc is None or real.real.auc is None:
+    if found.tstr_auc is None or real.real.tstr_auc is None:
         raise ValueError(f"{data} has no column for a classifier to predict")
-    gap = found.auc.difference(real.real.auc)
+    gap = found.tstr_auc.difference(real.real.tstr_auc)
     return Synthesized(
         data=data,
         method=method,
         n_rows=found.n_rows,
-        columns=found.margin_error,
-        pairs=found.association_error,
-        copies=found.copies,
-        nearest=found.distance,
-        auc=found.auc.value,
-        auc_error=found.auc.standard_error,
+        columns=found.mean_marginal_distance,
+        pairs=found.association_difference,
+        copies=found.exact_matches,
+        nearest=found.dcr,
+        auc=found.tstr_auc.value,
+        auc_error=found.tstr_auc.standard_error,
         behind_real=gap.mean,
         behind_real_error=gap.standard_error,
         fit_seconds=learned,

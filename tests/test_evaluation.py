@@ -8,13 +8,8 @@ import math
 import numpy as np
 import pytest
 
-from chainrule.evaluation import (
-    Comparison,
-    ModelResult,
-    bits_per_dimension,
-    paired_difference,
-    summarize,
-)
+from chainrule.metrics.statistics import bits_per_dimension, paired_difference, summarize
+from chainrule.report.comparison import Comparison, ModelResult
 
 
 def result(model: str, log_likelihoods: np.ndarray, **changes: object) -> ModelResult:

@@ -14,9 +14,8 @@ import pandas as pd
 import polars as pl
 import pytest
 
-from chainrule.evaluation import Comparison, ModelResult
-from chainrule.report import write_report
-from chainrule.report.html import render_report
+from chainrule.report.comparison import Comparison, ModelResult
+from chainrule.report.html import render_report, write_report
 from chainrule.report.mask_plot import mask_matrices, mask_picture
 from chainrule.report.rows import text_table
 from chainrule.report.words import conclusion

@@ -11,9 +11,9 @@ import pytest
 
 from chainrule import MADE, Independent, OrderlessNADE
 from chainrule.estimators.ensemble import Ensemble
-from chainrule.evaluation import Comparison, ModelResult
 from chainrule.report import completions, order_curves, question_blocks
 from chainrule.report.asking import answers_any_question, scoring_cost, walk_cost
+from chainrule.report.comparison import Comparison, ModelResult
 from chainrule.report.html import render_report
 from chainrule.report.numbers import number
 from chainrule.report.order_curves import averages

@@ -16,7 +16,7 @@ from chainrule import MADE, load
 from chainrule.cli import run
 from chainrule.datasets import Dataset
 from chainrule.errors import DataError, MissingPackageError, ParameterError
-from chainrule.evaluation import paired_difference
+from chainrule.metrics.statistics import paired_difference
 
 pytest.importorskip("optuna", reason="Optuna is not installed")
 

@@ -23,19 +23,19 @@ from chainrule.datasets import Dataset, load_rows
 from chainrule.errors import DataError
 from chainrule.experiments.compare import compare
 from chainrule.experiments.synthetic import is_table
-from chainrule.fidelity import RealRows
-from chainrule.fidelity.associations import (
+from chainrule.metrics import FidelityEvaluator
+from chainrule.metrics.associations import (
     associations,
     correlation_ratio,
     cramers_v,
     frequent_levels,
 )
-from chainrule.fidelity.classification import area_under_curve, choose_target, learnt_from
-from chainrule.fidelity.margins import kolmogorov_smirnov, margins_of, total_variation, wasserstein
-from chainrule.fidelity.neighbours import TrainingRows
+from chainrule.metrics.classification import area_under_curve, choose_target, tstr_auc
+from chainrule.metrics.marginals import kolmogorov_smirnov, marginal_distances, total_variation, wasserstein
+from chainrule.metrics.neighbours import TrainingRows
 from chainrule.report.html import render_report
 from chainrule.report.style import drawing
-from chainrule.report.synthetic_plots import margin_panels
+from chainrule.report.synthetic_plots import marginal_panels
 from chainrule.schema import Schema, Variable
 
 SUFFIXES = ("csv", "tsv", "parquet")
@@ -155,16 +155,16 @@ def test_distances_are_those_of_the_textbook(rng):
     assert shift == pytest.approx(0.7)
 
 
-def test_margins_leave_missing_cells_out():
+def test_marginals_leave_missing_cells_out():
     variables = (Variable("colour", "categorical", levels=("a", "b", "c")), Variable("height", "continuous"))
     real = np.array([[0, 1.0], [np.nan, 2.0], [1, np.nan]])
     drawn = np.array([[1, 1.0], [0, 2.0]])
-    colour, height = margins_of(variables, real, drawn)
+    colour, height = marginal_distances(variables, real, drawn)
     assert (colour.column, colour.measure, colour.distance) == ("colour", "total variation", 0)
     assert (height.column, height.measure, height.distance) == ("height", "Kolmogorov-Smirnov", 0)
     assert colour.wasserstein is None and height.wasserstein == 0
-    empty = margins_of(variables, np.full((2, 2), np.nan), drawn)
-    assert all(np.isnan(margin.distance) for margin in empty)
+    empty = marginal_distances(variables, np.full((2, 2), np.nan), drawn)
+    assert all(np.isnan(marginal.distance) for marginal in empty)
 
 
 # ---------------------------------------------------------------- pairs of columns
@@ -232,7 +232,7 @@ def test_correlation_ratio_is_that_of_analysis_of_variance(rng):
     assert found == pytest.approx(np.sqrt((2 / 3) / (2 / 3 + 1)), abs=0.03)
 
 
-# ---------------------------------------------------------------- copies and neighbours
+# ---------------------------------------------------------------- exact matches and neighbours
 
 
 def test_copies_are_counted_exactly(rng):
@@ -241,14 +241,14 @@ def test_copies_are_counted_exactly(rng):
     fresh = train + np.float32(1e-3)
     rows = np.concatenate([train[[3, 10, 10]], fresh[10:20]])
     found = TrainingRows(FOUR_KINDS[::3], train)
-    np.testing.assert_array_equal(found.are_copies(rows), [True] * 3 + [False] * 10)
+    np.testing.assert_array_equal(found.are_exact_matches(rows), [True] * 3 + [False] * 10)
     complete = np.nan_to_num(train[:1], nan=1.0)
-    assert not found.are_copies(complete).any()
+    assert not found.are_exact_matches(complete).any()
 
 
 def test_zero_has_one_sign():
     train = np.array([[0.0], [1.0]], dtype=np.float32)
-    assert TrainingRows(FOUR_KINDS[3:], train).are_copies(np.array([[-0.0]], dtype=np.float32)).all()
+    assert TrainingRows(FOUR_KINDS[3:], train).are_exact_matches(np.array([[-0.0]], dtype=np.float32)).all()
 
 
 def test_distances_are_those_of_gower(rng):
@@ -332,15 +332,15 @@ def test_a_classifier_learns_from_rows_that_hold_the_rule(rng):
 
     train, test = rows(600), rows(4000)
     test[::10, 3] = np.nan
-    learnt = learnt_from(train, test[test[:, 3] == test[:, 3]], FOUR_KINDS, target=0)
+    learnt = tstr_auc(train, test[test[:, 3] == test[:, 3]], FOUR_KINDS, target=0)
     assert 0.85 < learnt.value < 0.92
     shuffled = train.copy()
     shuffled[:, 0] = rng.permutation(shuffled[:, 0])
-    assert learnt_from(shuffled, test, FOUR_KINDS, target=0).value == pytest.approx(0.5, abs=0.06)
+    assert tstr_auc(shuffled, test, FOUR_KINDS, target=0).value == pytest.approx(0.5, abs=0.06)
     one_class = train[train[:, 0] == 1]
-    assert learnt_from(one_class, test, FOUR_KINDS, target=0).value == 0.5
+    assert tstr_auc(one_class, test, FOUR_KINDS, target=0).value == 0.5
     train[:3, 0] = np.nan
-    learnt_from(train, test, FOUR_KINDS, target=0)
+    tstr_auc(train, test, FOUR_KINDS, target=0)
 
 
 @pytest.mark.parametrize(
@@ -383,7 +383,7 @@ def split():
 
 @pytest.fixture(scope="module")
 def real(split):
-    return RealRows(Schema.infer(split[0]), *split)
+    return FidelityEvaluator(Schema.infer(split[0]), *split)
 
 
 def shuffled_columns(frame):
@@ -395,26 +395,26 @@ def shuffled_columns(frame):
 def test_training_rows_as_drawn_rows(real, split):
     found = real.measure(split[0])
     assert real.target_name == "flag"
-    assert (found.n_rows, found.copies, found.distance) == (600, 1, 0)
-    assert found.margin_error < 0.08 and found.association_error < 0.08
-    assert found.auc.value == pytest.approx(real.real.auc.value)
+    assert (found.n_rows, found.exact_matches, found.dcr) == (600, 1, 0)
+    assert found.mean_marginal_distance < 0.08 and found.association_difference < 0.08
+    assert found.tstr_auc.value == pytest.approx(real.real.tstr_auc.value)
 
 
-def test_shuffled_columns_keep_margins_and_nothing_else(real, split):
+def test_shuffled_columns_keep_marginals_and_nothing_else(real, split):
     found = real.measure(shuffled_columns(split[0]))
-    assert found.margin_error == pytest.approx(real.real.margin_error)
-    assert found.association_error > 3 * real.real.association_error
-    assert found.distance > 2 * real.real.distance
-    assert found.auc.value < 0.65 < 0.85 < real.real.auc.value
-    assert found.auc.difference(real.real.auc).significant
+    assert found.mean_marginal_distance == pytest.approx(real.real.mean_marginal_distance)
+    assert found.association_difference > 3 * real.real.association_difference
+    assert found.dcr > 2 * real.real.dcr
+    assert found.tstr_auc.value < 0.65 < 0.85 < real.real.tstr_auc.value
+    assert found.tstr_auc.difference(real.real.tstr_auc).significant
 
 
 def test_real_rows_are_the_yardstick(real, split):
     train, test = split
-    twice = RealRows(Schema.infer(train), train, pl.concat([test[:30], train[:10]]), n_rows=200)
-    assert twice.real.copies == 10 / 40
+    twice = FidelityEvaluator(Schema.infer(train), train, pl.concat([test[:30], train[:10]]), n_rows=200)
+    assert twice.real.exact_matches == 10 / 40
     assert twice.real.n_rows == 200
-    assert real.real.copies == 0
+    assert real.real.exact_matches == 0
 
 
 def test_complete_rows_get_the_holes_of_training_rows(split):
@@ -422,7 +422,7 @@ def test_complete_rows_get_the_holes_of_training_rows(split):
     holes = train.with_columns(
         colour=pl.when(pl.int_range(pl.len()) % 2 == 0).then(None).otherwise(pl.col("colour"))
     )
-    real = RealRows(Schema.infer(holes, missing=True), holes, test)
+    real = FidelityEvaluator(Schema.infer(holes, missing=True), holes, test)
     codes = real.measure(train).codes
     assert np.isnan(codes[:, 1]).mean() == pytest.approx(0.5, abs=0.07)
     assert not np.isnan(codes[:, [0, 2, 3]]).any()
@@ -433,11 +433,11 @@ def test_complete_rows_get_the_holes_of_training_rows(split):
 def test_a_target_that_cannot_be_predicted_is_refused(split):
     schema = Schema.infer(split[0])
     with pytest.raises(DataError, match="'height' is continuous"):
-        RealRows(schema, *split, target="height")
+        FidelityEvaluator(schema, *split, target="height")
     with pytest.raises(DataError, match="no column 'weight'"):
-        RealRows(schema, *split, target="weight")
-    assert RealRows(schema, *split, target="colour").target == 1
-    assert RealRows(schema, *split, target=None).measure(split[0]).auc is None
+        FidelityEvaluator(schema, *split, target="weight")
+    assert FidelityEvaluator(schema, *split, target="colour").target == 1
+    assert FidelityEvaluator(schema, *split, target=None).measure(split[0]).tstr_auc is None
 
 
 def test_figures_are_json(real, split):
@@ -459,12 +459,12 @@ def compared(split):
 
 
 def test_a_comparison_of_a_table_measures_drawn_rows(compared):
-    found = compared.resemblance
+    found = compared.fidelity
     assert found.target == "flag"
     assert list(found.models) == [result.model for result in compared.results]
     assert all(fidelity.n_rows == found.n_rows == 500 for fidelity in found.models.values())
     independent = found.models[compared.results[0].model]
-    assert independent.association_error > 3 * found.real.association_error
+    assert independent.association_difference > 3 * found.real.association_difference
     figures = json.loads(json.dumps(compared.to_dict(), allow_nan=False))["synthetic"]
     assert figures["models"].keys() == set(found.models)
 
@@ -496,22 +496,22 @@ def test_panels_of_dates_show_dates():
         }
     )
     schema = Schema.infer(rows)
-    real = RealRows(schema, rows, rows)
+    real = FidelityEvaluator(schema, rows, rows)
     with drawing():
-        picture = margin_panels(schema, real.test, real.measure(rows), "model", "#0072B2")
+        picture = marginal_panels(schema, real.test, real.measure(rows), "model", "#0072B2")
     drawn = base64.b64decode(picture.source.split(",")[1]).decode()
     assert ">1992<" in drawn
     assert ">2023<" in drawn
 
 
 def test_the_report_without_a_target(compared):
-    found = compared.resemblance
-    models = {name: replace(fidelity, auc=None) for name, fidelity in found.models.items()}
-    without = replace(found, target=None, real=replace(found.real, auc=None), models=models)
-    page = render_report(replace(compared, resemblance=without))
+    found = compared.fidelity
+    models = {name: replace(fidelity, tstr_auc=None) for name, fidelity in found.models.items()}
+    without = replace(found, target=None, real=replace(found.real, tstr_auc=None), models=models)
+    page = render_report(replace(compared, fidelity=without))
     assert "No column has two to ten levels" in page
     assert "A classifier of" not in page
-    assert 'id="synthetic"' not in render_report(replace(compared, resemblance=None))
+    assert 'id="synthetic"' not in render_report(replace(compared, fidelity=None))
 
 
 # ---------------------------------------------------------------- benchmark

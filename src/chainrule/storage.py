@@ -6,7 +6,9 @@ Neither file can carry code: safetensors holds plain arrays, JSON plain values.
 from __future__ import annotations
 
 import json
+import math
 import os
+from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,16 @@ from safetensors.numpy import save as serialize_arrays
 
 from chainrule.errors import StorageError
 
-__all__ = ["FORMAT_VERSION", "is_saved_model", "read_folder", "write_bytes", "write_folder", "write_together"]
+__all__ = [
+    "FORMAT_VERSION",
+    "is_saved_model",
+    "json_safe",
+    "read_folder",
+    "write_bytes",
+    "write_folder",
+    "write_json",
+    "write_together",
+]
 
 FORMAT_VERSION = 1
 _FORMAT = "chainrule-model"
@@ -46,6 +57,34 @@ def write_together(contents: dict[Path, bytes]) -> None:
         for partial in partials:
             partial.unlink(missing_ok=True)
         raise
+
+
+def json_safe(value: Any) -> Any:
+    """Return a result as JSON can hold it.
+
+    NaN and infinity become None, arrays and tuples lists, NumPy's numbers Python's, and keys text; anything
+    else, such as a date, becomes its text.
+
+    Examples
+    --------
+    >>> json_safe({"mean": np.float64("nan"), 2: (np.int64(1), [True])})
+    {'mean': None, '2': [1, [True]]}
+    """
+    if isinstance(value, np.generic | np.ndarray):
+        value = value.tolist()
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): json_safe(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [json_safe(item) for item in value]
+    return value if value is None or isinstance(value, bool | int | str) else str(value)
+
+
+def write_json(path: Path, result: Mapping[str, Any]) -> None:
+    """Write a result, whole or not at all; `json_safe` says how values are written."""
+    text = json.dumps(json_safe(result), indent=1, ensure_ascii=False, allow_nan=False)
+    write_bytes(path, f"{text}\n".encode())
 
 
 def write_folder(folder: str | Path, facts: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:

@@ -24,7 +24,7 @@ from chainrule.cli.options import (
     parse_kinds,
     parse_sizes,
 )
-from chainrule.cli.output import check_file, console_for, new_folder, on_terminal, with_error, write_json
+from chainrule.cli.output import check_file, console_for, new_folder, on_terminal, write_json
 from chainrule.errors import DataError, FitInterrupted
 from chainrule.experiments.models import MODELS
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from chainrule.datasets import Dataset
     from chainrule.estimators.base import DensityEstimator
-    from chainrule.evaluation import Comparison, ModelResult
+    from chainrule.report.comparison import Comparison
 
 __all__ = ["compare", "fit"]
 
@@ -103,7 +103,7 @@ def compare(
     console = console_for(json_file)
     for line in _heading(comparison):
         console.print(line, soft_wrap=True)
-    console.print(_comparison_table(comparison))
+    console.print(comparison_table(comparison))
     for line in _remarks(comparison):
         console.print(line, soft_wrap=True)
     console.print(f"run folder: {folder}", soft_wrap=True)
@@ -329,37 +329,24 @@ def _heading(comparison: Comparison) -> list[str]:
     return [f"{comparison.dataset}: {comparison.kinds}; {rows}", comparison.split]
 
 
-def _comparison_table(comparison: Comparison) -> Table:
+def comparison_table(comparison: Comparison) -> Table:
+    """Return the results as a table for a terminal, models in the order in which they were asked for."""
     from rich.table import Table
+
+    from chainrule.report.numbers import in_ascii
+    from chainrule.report.result_columns import shown_columns
 
     table = Table()
     table.add_column("model")
-    columns = ["test log-likelihood, nats", "parameters", "epochs", "fit s", "s per 1000 samples"]
-    if comparison.discrete:
-        columns.insert(1, "bits/dim")
-    for name in columns:
-        table.add_column(name, justify="right")
+    columns = shown_columns(comparison)
+    for column in columns:
+        table.add_column(", ".join(filter(None, (column.title, column.unit))), justify="right")
     best = comparison.best()
-    for result in comparison.results:
-        table.add_row(*_cells(comparison, result), style="bold" if result is best else None)
+    cells = [column.cells(comparison, comparison.results) for column in columns]
+    for result, texts in zip(comparison.results, zip(*cells, strict=True), strict=True):
+        name = result.model + " *" * (result is best)
+        table.add_row(name, *map(in_ascii, texts), style="bold" if result is best else None)
     return table
-
-
-def _cells(comparison: Comparison, result: ModelResult) -> list[str]:
-    best = " *" if result is comparison.best() else ""
-    bound = ">= " if result.estimator.likelihood_ == "lower bound" else ""
-    cells = [
-        result.model + best,
-        bound + with_error(result.test_log_likelihood, result.standard_error, 3),
-        f"{result.n_parameters:,}",
-        "" if result.epochs is None else str(result.epochs),
-        f"{result.fit_seconds:.1f}",
-        f"{result.sample_seconds:.3f}",
-    ]
-    bits = comparison.bits_per_dim(result)
-    if bits is not None:
-        cells.insert(2, f"{bits:.4f}")
-    return cells
 
 
 def _remarks(comparison: Comparison) -> list[str]:

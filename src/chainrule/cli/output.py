@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import sys
 import tempfile
@@ -26,7 +25,6 @@ __all__ = [
     "on_terminal",
     "say",
     "to_frame",
-    "with_error",
     "write_json",
     "write_rows",
 ]
@@ -53,17 +51,13 @@ def console_for(json_file: Path | None) -> Console:
     return Console(file=stream, width=None if stream.isatty() else 120, highlight=False, markup=False)
 
 
-def with_error(mean: float, standard_error: float, digits: int) -> str:
-    """Return a mean with its standard error, where it has one: that of a single row is unknown."""
-    error = f" ± {standard_error:.{digits}f}" if math.isfinite(standard_error) else ""
-    return f"{mean:.{digits}f}{error}"
-
-
 def write_json(result: Mapping[str, Any], json_file: Path | None) -> None:
     """Write a command's result where ``--json`` says; NaN and infinity become null."""
     if json_file is None:
         return
-    text = json.dumps(_finite(result), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    from chainrule.storage import json_safe
+
+    text = json.dumps(json_safe(result), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     if json_file == STANDARD_OUTPUT:
         sys.stdout.write(text)
     else:
@@ -191,15 +185,3 @@ def _write_bytes(path: Path, content: bytes) -> None:
             write_bytes(path, content)
     except OSError as error:
         raise OSError(error.errno, f"could not be written: {error.strerror}", str(path)) from error
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {str(key): _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    if value is None or isinstance(value, bool | int | str):
-        return value
-    return str(value)  # dates and the like

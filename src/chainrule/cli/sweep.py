@@ -18,8 +18,9 @@ from chainrule.cli.options import (
     parse_image_size,
     parse_kinds,
 )
-from chainrule.cli.output import check_file, console_for, new_folder, on_terminal, with_error, write_json
+from chainrule.cli.output import check_file, console_for, new_folder, on_terminal, write_json
 from chainrule.errors import DataError, ParameterError
+from chainrule.report.numbers import in_ascii, with_error
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -177,7 +178,7 @@ def _table(result: SweepResult) -> Table:
         table.add_row(
             str(trial.number),
             *(value_text(trial.parameters[name]) for name in names),
-            with_error(trial.valid_log_likelihood, trial.standard_error, 3),
+            in_ascii(with_error(trial.valid_log_likelihood, trial.standard_error, 3)),
             f"{trial.overfit:.3f}",
             f"{trial.seconds:.1f}",
         )

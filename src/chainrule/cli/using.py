@@ -23,7 +23,6 @@ from chainrule.cli.output import (
     check_suffix,
     console_for,
     to_frame,
-    with_error,
     write_json,
     write_rows,
 )
@@ -36,6 +35,7 @@ from chainrule.cli.questions import (
     parse_given,
 )
 from chainrule.errors import DataError
+from chainrule.report.numbers import in_ascii, with_error
 
 if TYPE_CHECKING:
     import numpy as np
@@ -94,7 +94,7 @@ def score(
         fitted = estimator.get_params()["random_state"]
         seed = fitted if isinstance(fitted, int) else 0
     from chainrule.cli.improbable import LeastProbable, table_of
-    from chainrule.evaluation import summarize
+    from chainrule.metrics.statistics import summarize
 
     question = _Question(
         parse_columns(given, estimator.schema_), parse_columns(of, estimator.schema_), orders
@@ -109,7 +109,7 @@ def score(
     if out is not None:
         _write_scores(log_likelihoods, out)
     summary = summarize(log_likelihoods)
-    mean = with_error(summary.mean, summary.standard_error, 4)
+    mean = in_ascii(with_error(summary.mean, summary.standard_error, 4))
     console_for(json_file).print(
         f"{type(estimator).__name__}{question.label()}: {mean} nats per row "
         f"({estimator.likelihood_}), rows scored: {summary.n_rows:,} ({split}) of {data}"

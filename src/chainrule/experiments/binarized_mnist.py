@@ -14,9 +14,9 @@ from chainrule.datasets import Dataset, load_dataset
 from chainrule.estimators import MADE, NADE
 from chainrule.estimators.autoregressive import AutoregressiveEstimator
 from chainrule.estimators.base import DensityEstimator
-from chainrule.evaluation import paired_difference, summarize
 from chainrule.experiments.binarized_mnist_report import sections, verdict
 from chainrule.experiments.study import Study, StudyResult, StudyRun
+from chainrule.metrics.statistics import paired_difference, summarize
 
 __all__ = ["N_MEMBERS", "STUDY", "fit_baseline", "fit_member", "fit_model", "mixture_of", "models", "scan"]
 

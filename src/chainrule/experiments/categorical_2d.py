@@ -17,8 +17,8 @@ from chainrule.datasets.named import cs294_table
 from chainrule.datasets.synthetic import table_entropy
 from chainrule.estimators import MADE, load
 from chainrule.estimators.base import DensityEstimator
-from chainrule.evaluation import Summary, paired_difference, summarize
 from chainrule.experiments.study import Study, StudyResult, StudyRun
+from chainrule.metrics.statistics import Summary, paired_difference, summarize
 from chainrule.report.numbers import count, listed, number, with_error
 from chainrule.report.study_page import Section, StudyTable
 from chainrule.report.study_plots import COLOURS, Line, line_picture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
@@ -15,13 +14,13 @@ import numpy as np
 from chainrule.datasets import Dataset
 from chainrule.errors import DataError, FitInterrupted, KindError
 from chainrule.estimators.base import DensityEstimator
-from chainrule.evaluation import Comparison, ModelResult
 from chainrule.experiments.models import MODELS, orders_to_average, settings_for_few_rows
 from chainrule.experiments.synthetic import measure_samples
-from chainrule.report import write_report
+from chainrule.report.comparison import Comparison, ModelResult
+from chainrule.report.html import write_report
 from chainrule.report.rows import take_rows
 from chainrule.schema import Schema
-from chainrule.storage import write_bytes
+from chainrule.storage import write_json
 
 __all__ = ["MODELS", "compare", "default_models"]
 
@@ -106,7 +105,7 @@ def compare(
             notes.append(f"{MODELS[name].title} is left out: {error}")
     if not results:
         raise DataError(f"none of the models can model these columns. {' '.join(notes)}")
-    resemblance = measure_samples(dataset, results, random_state)
+    fidelity = measure_samples(dataset, results, random_state)
     comparison = Comparison(
         dataset=dataset.name,
         description=dataset.description,
@@ -125,7 +124,7 @@ def compare(
         test_rows=dataset.test,
         seconds=time.perf_counter() - start,
         notes=notes,
-        resemblance=resemblance,
+        fidelity=fidelity,
     )
     if folder is not None:
         _write(comparison, folder)
@@ -283,6 +282,5 @@ def _some_rows(rows: Any, random_state: int) -> Any:
 
 def _write(comparison: Comparison, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(comparison.to_dict(), indent=1, ensure_ascii=False, allow_nan=False)
-    write_bytes(folder / "results.json", f"{text}\n".encode())
+    write_json(folder / "results.json", comparison.to_dict())
     write_report(comparison, folder / "report.html")

@@ -19,10 +19,10 @@ from chainrule.datasets.atari import AtariFrames, Episodes, need_emulator
 from chainrule.errors import DataError, MissingPackageError
 from chainrule.estimators import MADE, NADE
 from chainrule.estimators.base import DensityEstimator
-from chainrule.evaluation import Summary, bits_per_dimension
 from chainrule.experiments.mixture_or_chain_report import sections, verdict
 from chainrule.experiments.richness import Manifold, coverage, grouped_summary, nearest
 from chainrule.experiments.study import Study, StudyResult, StudyRun
+from chainrule.metrics.statistics import Summary, bits_per_dimension
 
 __all__ = ["CHAINS", "MIXTURES", "STUDY"]
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
-from chainrule.evaluation import Summary, summarize
+from chainrule.metrics.statistics import Summary, summarize
 
 __all__ = ["Coverage", "Manifold", "coverage", "grouped_summary", "nearest"]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from chainrule.fidelity import RealRows, Resemblance
+from chainrule.metrics import FidelityEvaluator, FidelityReport
 
 if TYPE_CHECKING:
     from chainrule.datasets import Dataset
-    from chainrule.evaluation import ModelResult
+    from chainrule.report.comparison import ModelResult
     from chainrule.schema import Schema
 
 __all__ = ["is_table", "measure_samples"]
@@ -20,7 +20,7 @@ _CELLS = 500_000  # drawn from each model: a second or two with all measures
 
 def measure_samples(
     dataset: Dataset, results: Sequence[ModelResult], random_state: int = 0
-) -> Resemblance | None:
+) -> FidelityReport | None:
     """Return how rows drawn from each model compare with real rows; None where rows are no table.
 
     Each model draws as many rows as there are training rows, up to 5000.
@@ -36,13 +36,13 @@ def measure_samples(
     if not is_table(dataset, schema):
         return None
     n_rows = min(len(dataset.train), _MOST_ROWS, max(1, _CELLS // dataset.n_variables))
-    real = RealRows(schema, dataset.train, dataset.test, n_rows=n_rows, random_state=random_state)
+    real = FidelityEvaluator(schema, dataset.train, dataset.test, n_rows=n_rows, random_state=random_state)
     drawn = {
         result.model: real.measure(result.estimator.sample(n_rows, random_state=random_state))
         for result in results
     }
     columns = schema.names[: real.n_columns]
-    return Resemblance(n_rows, real.target_name, columns, real.associations, real.test, real.real, drawn)
+    return FidelityReport(n_rows, real.target_name, columns, real.associations, real.test, real.real, drawn)
 
 
 def is_table(dataset: Dataset, schema: Schema) -> bool:

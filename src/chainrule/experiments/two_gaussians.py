@@ -15,7 +15,6 @@ from chainrule.baselines import GMM
 from chainrule.datasets.synthetic import TwinGaussians
 from chainrule.estimators import MADE, NADE, load
 from chainrule.estimators.base import DensityEstimator
-from chainrule.evaluation import Summary, paired_difference, summarize
 from chainrule.experiments.known_truth import ConditionalGrid, KnownRows
 from chainrule.experiments.study import Study, StudyResult, StudyRun
 from chainrule.experiments.two_gaussians_figures import (
@@ -25,6 +24,7 @@ from chainrule.experiments.two_gaussians_figures import (
     scatter_pictures,
 )
 from chainrule.experiments.two_gaussians_settings import study_settings
+from chainrule.metrics.statistics import Summary, paired_difference, summarize
 from chainrule.report.numbers import count, listed, number, with_error
 from chainrule.report.study_page import Section, StudyTable
 

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from chainrule.datasets.synthetic import TwinGaussians
 from chainrule.estimators import MADE, NADE
-from chainrule.evaluation import Summary, summarize
 from chainrule.experiments.known_truth import ConditionalGrid, KnownRows
 from chainrule.experiments.study import StudyRun
+from chainrule.metrics.statistics import Summary, summarize
 from chainrule.report.numbers import count, with_error
 from chainrule.report.study_page import Section, StudyTable
 from chainrule.report.study_plots import COLOURS, Line, bar_picture, line_picture

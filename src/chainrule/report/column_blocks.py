@@ -11,7 +11,7 @@ from chainrule.report.numbers import listed, number
 from chainrule.report.rows import TextTable
 
 if TYPE_CHECKING:
-    from chainrule.evaluation import Comparison, ModelResult
+    from chainrule.report.comparison import Comparison, ModelResult
     from chainrule.schema import Variable
 
 __all__ = ["column_blocks"]

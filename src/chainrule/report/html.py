@@ -14,16 +14,17 @@ from chainrule.report import plots, sample_plots
 from chainrule.report.blocks import Block, Group
 from chainrule.report.column_blocks import column_blocks
 from chainrule.report.mask_plot import mask_picture
-from chainrule.report.numbers import count, decimals_for, number, seconds, with_error
+from chainrule.report.numbers import count, number, seconds
 from chainrule.report.pages import render_page
 from chainrule.report.question_blocks import question_blocks
+from chainrule.report.result_columns import shown_columns
 from chainrule.report.rows import TextTable, pixel_shades, take_rows, text_table
 from chainrule.report.style import INK, Picture, drawing, model_colours
 from chainrule.report.synthetic_blocks import synthetic_blocks
-from chainrule.report.words import conclusion, is_lower_bound
+from chainrule.report.words import conclusion
 
 if TYPE_CHECKING:
-    from chainrule.evaluation import Comparison
+    from chainrule.report.comparison import Comparison
     from chainrule.schema import Schema
 
 __all__ = ["render_report", "write_report"]
@@ -91,7 +92,7 @@ def render_report(comparison: Comparison) -> str:
             "comparison": comparison,
             "facts": _facts(comparison),
             "conclusion": conclusion(comparison),
-            "columns": _columns(comparison),
+            "columns": shown_columns(comparison),
             "rows": _rows(comparison, colours),
             "marked": comparison.best() is not None,
             "curves": plots.learning_curves(results, colours),
@@ -126,50 +127,13 @@ def _facts(comparison: Comparison) -> list[tuple[str, str]]:
     ]
 
 
-def _columns(comparison: Comparison) -> list[tuple[str, str]]:
-    """Return the heading and the unit of each column of numbers."""
-    columns = [("Test log-likelihood", "nats per row")]
-    if len(comparison.results) > 1:
-        columns.append(("Difference to first", "nats, paired"))
-    if comparison.entropy is not None:
-        columns.append(("Above entropy", "nats"))
-    if comparison.discrete:
-        columns.append(("Bits/dim", ""))
-    return [
-        *columns,
-        ("Parameters", ""),
-        ("Fit", "s"),
-        ("1000 samples", "s"),
-        ("Epochs", ""),
-    ]
-
-
 def _rows(comparison: Comparison, colours: Mapping[str, str]) -> list[_Row]:
-    ranked = comparison.ranked()
-    best = comparison.best()
-    gaps = [comparison.difference(result) for result in ranked]
-    decimals = decimals_for(*(result.standard_error for result in ranked))
-    gap_decimals = decimals_for(*(gap.standard_error for gap in gaps))
-    rows = []
-    for result, gap in zip(ranked, gaps, strict=True):
-        bound = "≥ " if is_lower_bound(result) else ""
-        cells = [bound + with_error(result.test_log_likelihood, result.standard_error, decimals)]
-        if len(ranked) > 1:
-            first = result is ranked[0]
-            cells.append("–" if first else with_error(gap.mean, gap.standard_error, gap_decimals))
-        if comparison.entropy is not None:
-            cells.append(number(-result.test_log_likelihood - comparison.entropy, decimals))
-        bits = comparison.bits_per_dim(result)
-        if comparison.discrete:
-            cells.append("–" if bits is None else number(bits, 4))
-        cells += [
-            count(result.n_parameters),
-            seconds(result.fit_seconds),
-            seconds(result.sample_seconds),
-            "–" if result.epochs is None else count(result.epochs),
-        ]
-        rows.append(_Row(result.model, colours[result.model], result is best, cells, result.note))
-    return rows
+    ranked, best = comparison.ranked(), comparison.best()
+    columns = [column.cells(comparison, ranked) for column in shown_columns(comparison)]
+    return [
+        _Row(result.model, colours[result.model], result is best, list(cells), result.note)
+        for result, cells in zip(ranked, zip(*columns, strict=True), strict=True)
+    ]
 
 
 def _likelihoods(comparison: Comparison, colours: Mapping[str, str]) -> list[Picture]:

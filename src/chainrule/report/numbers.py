@@ -1,11 +1,11 @@
-"""How numbers are written in a report."""
+"""How numbers are written for people."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
 
-__all__ = ["count", "decimals_for", "listed", "number", "seconds", "with_error"]
+__all__ = ["count", "decimals_for", "in_ascii", "listed", "number", "seconds", "with_error"]
 
 
 def decimals_for(*errors: float) -> int:
@@ -78,3 +78,12 @@ def listed(words: Iterable[str]) -> str:
     """
     *first, last = words
     return f"{', '.join(first)} and {last}" if first else last
+
+
+def in_ascii(text: str) -> str:
+    """Return numbers as terminals and spreadsheets take them; only the sign of a standard error is no ASCII.
+
+    >>> in_ascii("≥ −1\u202f234.5 ± 0.3")
+    '>= -1,234.5 ± 0.3'
+    """
+    return text.translate({ord("−"): "-", ord("–"): "-", ord("≥"): ">=", ord("∞"): "inf", 0x202F: ","})

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chainrule.estimators.ensemble import Ensemble
-from chainrule.evaluation import Summary, paired_difference, summarize
+from chainrule.metrics.statistics import Summary, paired_difference, summarize
 from chainrule.report.asking import answers_any_question, questioner, scoring_cost, whole_rows
 from chainrule.report.blocks import Block, Group
 from chainrule.report.numbers import count, decimals_for, listed, number, with_error
@@ -18,7 +18,7 @@ from chainrule.report.rows import TextTable, take_rows
 from chainrule.report.style import Picture, figure, ticks, vector_picture
 
 if TYPE_CHECKING:
-    from chainrule.evaluation import Comparison, ModelResult
+    from chainrule.report.comparison import Comparison, ModelResult
 
 __all__ = ["Averages", "average_blocks", "averages"]
 

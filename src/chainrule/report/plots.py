@@ -13,7 +13,7 @@ from chainrule.report.numbers import decimals_for, number
 from chainrule.report.style import INK, MUTED, PAPER, RULE, Picture, figure, ticks, vector_picture
 
 if TYPE_CHECKING:
-    from chainrule.evaluation import Comparison, ModelResult
+    from chainrule.report.comparison import Comparison, ModelResult
 
 __all__ = ["differences", "learning_curves", "paired_scatter", "row_histograms"]
 

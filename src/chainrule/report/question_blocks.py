@@ -15,7 +15,7 @@ from chainrule.report.order_curves import average_blocks
 from chainrule.report.rows import take_rows
 
 if TYPE_CHECKING:
-    from chainrule.evaluation import Comparison, ModelResult
+    from chainrule.report.comparison import Comparison, ModelResult
 
 __all__ = ["question_blocks"]
 

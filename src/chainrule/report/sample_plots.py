@@ -23,7 +23,7 @@ from chainrule.report.style import (
 )
 
 if TYPE_CHECKING:
-    from chainrule.evaluation import ModelResult
+    from chainrule.report.comparison import ModelResult
     from chainrule.schema import Schema
 
 __all__ = [

@@ -13,14 +13,14 @@ from chainrule.report.rows import TextTable
 from chainrule.report.synthetic_plots import (
     association_maps,
     classifier_areas,
-    margin_panels,
+    marginal_panels,
     nearest_rows,
     panel_columns,
 )
 
 if TYPE_CHECKING:
-    from chainrule.evaluation import Comparison
-    from chainrule.fidelity import Fidelity, Resemblance
+    from chainrule.metrics import Fidelity, FidelityReport
+    from chainrule.report.comparison import Comparison
 
 __all__ = ["synthetic_blocks"]
 
@@ -33,7 +33,7 @@ def synthetic_blocks(comparison: Comparison, colours: Mapping[str, str]) -> list
     comparison : Comparison
     colours : mapping of model name to colour
     """
-    found = comparison.resemblance
+    found = comparison.fidelity
     if found is None:
         return []
     leader = comparison.ranked()[0]
@@ -75,7 +75,7 @@ def synthetic_blocks(comparison: Comparison, colours: Mapping[str, str]) -> list
         Block(
             title=f"{model}: columns one by one",
             text=text,
-            pictures=[margin_panels(schema, found.test, drawn, model, colour)],
+            pictures=[marginal_panels(schema, found.test, drawn, model, colour)],
             layout="wide",
         ),
         Block(
@@ -92,44 +92,46 @@ def synthetic_blocks(comparison: Comparison, colours: Mapping[str, str]) -> list
     ]
 
 
-def _summary(found: Resemblance, model: str) -> str:
+def _summary(found: FidelityReport, model: str) -> str:
     """Say what rows of the leading model are good for."""
     drawn, real = found.models[model], found.real
-    copies = round(drawn.copies * drawn.n_rows)
+    copies = round(drawn.exact_matches * drawn.n_rows)
     equal = "none equals" if copies == 0 else "1 equals" if copies == 1 else f"{count(copies)} equal"
     sentences = []
-    if drawn.auc is not None and real.auc is not None:
-        gap = drawn.auc.difference(real.auc)
+    if drawn.tstr_auc is not None and real.tstr_auc is not None:
+        ours, best = (
+            with_error(area.value, area.standard_error, 3) for area in (drawn.tstr_auc, real.tstr_auc)
+        )
+        gap = drawn.tstr_auc.difference(real.tstr_auc)
         decimals = max(3, decimals_for(gap.standard_error))
         sentences.append(
             f"A classifier of {found.target} that was trained on rows drawn from {model} reaches an area "
-            f"under the ROC curve (AUC) of {with_error(drawn.auc.value, drawn.auc.standard_error, 3)} on the "
-            f"real test rows; trained on as many real rows, "
-            f"{with_error(real.auc.value, real.auc.standard_error, 3)} (paired difference "
-            f"{with_error(gap.mean, gap.standard_error, decimals)})."
+            f"under the ROC curve (AUC) of {ours} on the real test rows; trained on as many real rows, "
+            f"{best} (paired difference {with_error(gap.mean, gap.standard_error, decimals)})."
         )
     sentences.append(
         f"Of {count(drawn.n_rows)} rows drawn from {model}, {equal} a training row in every cell "
-        f"({_percent(drawn.copies)}); of the real test rows {_percent(real.copies)} do."
+        f"({_percent(drawn.exact_matches)}); of the real test rows {_percent(real.exact_matches)} do."
     )
     return " ".join(sentences)
 
 
-def _reading(found: Resemblance) -> str:
+def _reading(found: FidelityReport) -> str:
     """Say how the figures of the table came about."""
     sentences = [
         f"Each model drew {count(found.n_rows)} rows. Columns: mean distance of their distributions to the "
         "test rows, total variation for levels and Kolmogorov-Smirnov for numbers. Pairs: mean absolute "
-        "difference of their association to the test rows. Copies: rows that equal a training row. "
-        "Nearest: median distance to the nearest training row. The first line says what real rows achieve: "
-        "as many training rows for columns, pairs and AUC, the test rows for copies and nearest."
+        "difference of their association to the test rows. Exact matches: rows that equal a training row. "
+        "DCR: median distance to the closest training record. The first line says what real rows achieve: "
+        "as many training rows for columns, pairs and AUC, the test rows for exact matches and DCR."
     ]
     if found.target is None:
         sentences.append("No column has two to ten levels with enough rows to train a classifier of it.")
     else:
         sentences.append(
-            f"AUC: gradient-boosted trees predict {found.target}, the last column of two to ten levels with "
-            "enough rows, from all others; of several levels, the mean of each against the rest."
+            f"TSTR AUC (train on synthetic, test on real): gradient-boosted trees predict {found.target}, "
+            "the last column of two to ten levels with enough rows, from all others; of several levels, the "
+            "mean of each against the rest."
         )
     if _has_holes(found):
         sentences.append(
@@ -140,36 +142,36 @@ def _reading(found: Resemblance) -> str:
     return " ".join(sentences)
 
 
-def _has_holes(found: Resemblance) -> bool:
+def _has_holes(found: FidelityReport) -> bool:
     return bool(np.isnan(found.real.codes).any())
 
 
-def _groups(found: Resemblance, order: list[str]) -> list[Group]:
+def _groups(found: FidelityReport, order: list[str]) -> list[Group]:
     """Return the figures of real rows and of each model as rows of a table."""
-    names = ["", "columns", "pairs", "copies", "nearest"]
+    names = ["", "columns", "pairs", "exact matches", "DCR"]
     if found.target is not None:
-        names += ["AUC", "AUC, difference to real"]
+        names += ["TSTR AUC", "TSTR AUC, difference to real"]
     rows = {"Real rows": [_cells("training and test rows", found.real, found)]}
     rows["Drawn rows"] = [_cells(name, found.models[name], found) for name in order]
     numeric = [False, *[True] * (len(names) - 1)]
     return [Group(title, TextTable(names, cells, numeric, 0)) for title, cells in rows.items()]
 
 
-def _cells(name: str, fidelity: Fidelity, found: Resemblance) -> list[str]:
+def _cells(name: str, fidelity: Fidelity, found: FidelityReport) -> list[str]:
     cells = [
         name,
-        number(fidelity.margin_error, 3),
-        number(fidelity.association_error, 3),
-        _percent(fidelity.copies),
-        number(fidelity.distance, 3),
+        number(fidelity.mean_marginal_distance, 3),
+        number(fidelity.association_difference, 3),
+        _percent(fidelity.exact_matches),
+        number(fidelity.dcr, 3),
     ]
-    if fidelity.auc is None or found.real.auc is None:
+    if fidelity.tstr_auc is None or found.real.tstr_auc is None:
         return cells
-    gap = fidelity.auc.difference(found.real.auc)
+    gap = fidelity.tstr_auc.difference(found.real.tstr_auc)
     decimals = max(3, decimals_for(gap.standard_error))
     return [
         *cells,
-        with_error(fidelity.auc.value, fidelity.auc.standard_error, 3),
+        with_error(fidelity.tstr_auc.value, fidelity.tstr_auc.standard_error, 3),
         "–" if fidelity is found.real else with_error(gap.mean, gap.standard_error, decimals),
     ]
 

@@ -15,10 +15,10 @@ from chainrule.report.rows import code_values
 from chainrule.report.style import INK, MUTED, REAL, Picture, figure, ticks, vector_picture
 
 if TYPE_CHECKING:
-    from chainrule.fidelity import Fidelity, Resemblance
+    from chainrule.metrics import Fidelity, FidelityReport
     from chainrule.schema import Schema, Variable
 
-__all__ = ["association_maps", "classifier_areas", "margin_panels", "nearest_rows"]
+__all__ = ["association_maps", "classifier_areas", "marginal_panels", "nearest_rows"]
 
 _N_PANELS, _N_ACROSS = 16, 4
 _MAX_BARS = 6
@@ -33,7 +33,7 @@ _SIGNED = LinearSegmentedColormap.from_list(
 )
 
 
-def margin_panels(
+def marginal_panels(
     schema: Schema, test: np.ndarray, drawn: Fidelity, model: str, colour: str, **words: Any
 ) -> Picture:
     """Return the distribution of each column in real and drawn rows; of many columns those furthest apart."""
@@ -48,21 +48,21 @@ def margin_panels(
         draw(axis, schema.variables[d], _there(real[:, d]), _there(ours[:, d]), colour)
         axis.set_title(_short(schema.names[d], 20), fontsize=9)
         axis.set_title(
-            number(drawn.margins[d].distance, 3), loc="right", fontsize=8, color=MUTED, weight="normal"
+            number(drawn.marginals[d].distance, 3), loc="right", fontsize=8, color=MUTED, weight="normal"
         )
     for axis in axes.flat[len(columns) :]:
         axis.axis("off")
-    furthest = max(columns, key=lambda d: np.nan_to_num(drawn.margins[d].distance))
+    furthest = max(columns, key=lambda d: np.nan_to_num(drawn.marginals[d].distance))
     alt = (
         f"Distributions of {len(columns)} columns in real test rows and in rows drawn from {model}. Furthest "
-        f"apart: {schema.names[furthest]}, distance {number(drawn.margins[furthest].distance, 3)}."
+        f"apart: {schema.names[furthest]}, distance {number(drawn.marginals[furthest].distance, 3)}."
     )
     return vector_picture(canvas, alt, **words)
 
 
 def panel_columns(drawn: Fidelity) -> list[int]:
     """Return the columns that get a panel, in the order of the table."""
-    distances = np.nan_to_num([margin.distance for margin in drawn.margins])
+    distances = np.nan_to_num([marginal.distance for marginal in drawn.marginals])
     return sorted(int(d) for d in np.argsort(-distances, kind="stable")[:_N_PANELS])
 
 
@@ -134,7 +134,7 @@ def _edges(variable: Variable, real: np.ndarray, drawn: np.ndarray) -> np.ndarra
     return np.linspace(low, high, n_bins + 1)
 
 
-def association_maps(found: Resemblance, model: str, **words: Any) -> Picture:
+def association_maps(found: FidelityReport, model: str, **words: Any) -> Picture:
     """Return how strongly pairs of columns go together in real rows, in drawn ones, and the difference."""
     drawn = found.models[model].associations
     apart = drawn - found.associations
@@ -150,7 +150,7 @@ def association_maps(found: Resemblance, model: str, **words: Any) -> Picture:
     _scale(canvas, drawn_axis, shades, 1.0)
     _scale(canvas, apart_axis, _matrix(apart_axis, "Difference", apart, most, names), most)
     real_axis.set_yticks(np.arange(len(names)) + 0.5, names, fontsize=7.5)
-    error = number(found.models[model].association_error, 3)
+    error = number(found.models[model].association_difference, 3)
     alt = (
         f"Matrices of the associations between {n} columns, in real test rows and in rows drawn from "
         f"{model}; mean absolute difference {error}."
@@ -180,11 +180,11 @@ def _scale(canvas: Any, axis: Any, shades: Any, most: float) -> None:
 
 
 def nearest_rows(
-    found: Resemblance, order: Sequence[str], colours: Mapping[str, str], **words: Any
+    found: FidelityReport, order: Sequence[str], colours: Mapping[str, str], **words: Any
 ) -> Picture:
     """Return how far drawn rows, and test rows, lie from their nearest training row."""
-    sets = [("real test rows", found.real.distances, REAL, 2.6)]
-    sets += [(name, found.models[name].distances, colours[name], 1.6) for name in order]
+    sets = [("real test rows", found.real.distances_to_closest, REAL, 2.6)]
+    sets += [(name, found.models[name].distances_to_closest, colours[name], 1.6) for name in order]
     canvas, axes = figure(4.6, 3.2)
     furthest = 0.0
     for name, distances, colour, width in sets:
@@ -200,7 +200,7 @@ def nearest_rows(
     axes.grid()
     axes.legend(loc="lower right")
     medians = ", ".join(
-        f"{name} {number(drawn.distance, 3)}"
+        f"{name} {number(drawn.dcr, 3)}"
         for name, drawn in (("real test rows", found.real), *found.models.items())
     )
     alt = f"Distribution functions of the distance to the nearest training row. Medians: {medians}."
@@ -208,15 +208,17 @@ def nearest_rows(
 
 
 def classifier_areas(
-    found: Resemblance, order: Sequence[str], colours: Mapping[str, str], **words: Any
+    found: FidelityReport, order: Sequence[str], colours: Mapping[str, str], **words: Any
 ) -> Picture | None:
     """Return the area under the ROC curve of classifiers trained on drawn rows, beside that of real rows."""
-    real = found.real.auc
+    real = found.real.tstr_auc
     if real is None:
         return None
     canvas, axes = figure(4.6, max(2.4, 1.0 + 0.45 * (len(order) + 1)))
     areas = [("real rows", real, INK)]
-    areas += [(name, area, colours[name]) for name in order if (area := found.models[name].auc) is not None]
+    areas += [
+        (name, area, colours[name]) for name in order if (area := found.models[name].tstr_auc) is not None
+    ]
     axes.axvline(real.value, color=REAL, linewidth=1.2)
     for row, (_, area, colour) in enumerate(areas):
         error = np.nan_to_num(area.standard_error)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from chainrule.evaluation import Summary, paired_difference
+from chainrule.metrics.statistics import Summary, paired_difference
 from chainrule.report.numbers import count, decimals_for, listed, number, with_error
 
 if TYPE_CHECKING:
-    from chainrule.evaluation import Comparison, ModelResult
+    from chainrule.report.comparison import Comparison, ModelResult
 
-__all__ = ["conclusion", "is_lower_bound"]
+__all__ = ["conclusion"]
 
 
 def conclusion(comparison: Comparison) -> list[str]:
@@ -23,12 +23,6 @@ def conclusion(comparison: Comparison) -> list[str]:
     if comparison.entropy is not None:
         sentences.append(_entropy(ranked[0], comparison.entropy))
     return [*sentences, *_training(comparison)]
-
-
-def is_lower_bound(result: ModelResult) -> bool:
-    """Return whether the figures of a model are only a bound on its log-likelihood."""
-    likelihood = getattr(result.estimator, "likelihood_", "exact")
-    return likelihood == "lower bound" or result.note.startswith("lower bound")
 
 
 def _ranking(comparison: Comparison, ranked: list[ModelResult]) -> str:
@@ -79,7 +73,7 @@ def _neural(ranked: list[ModelResult]) -> list[str]:
 
 
 def _bounds(ranked: list[ModelResult]) -> list[str]:
-    bounded = [result.model for result in ranked if is_lower_bound(result)]
+    bounded = [result.model for result in ranked if result.is_lower_bound]
     if not bounded:
         return []
     return [

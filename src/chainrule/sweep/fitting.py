@@ -20,7 +20,7 @@ from chainrule.errors import StorageError
 from chainrule.estimators.autoregressive import AutoregressiveEstimator
 from chainrule.estimators.base import DensityEstimator
 from chainrule.estimators.loading import load
-from chainrule.evaluation import summarize
+from chainrule.metrics.statistics import summarize
 from chainrule.report.rows import take_rows
 from chainrule.storage import is_saved_model, write_together
 from chainrule.sweep.records import Fit

@@ -14,8 +14,8 @@ import numpy as np
 
 from chainrule.datasets import Dataset
 from chainrule.errors import DataError, ParameterError
-from chainrule.evaluation import paired_difference, summarize
 from chainrule.experiments.compare import MODELS
+from chainrule.metrics.statistics import paired_difference, summarize
 from chainrule.schema import Schema
 from chainrule.storage import write_bytes
 from chainrule.sweep.fitting import Fitter

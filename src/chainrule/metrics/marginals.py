@@ -13,13 +13,20 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from chainrule.schema import Variable
 
-__all__ = ["Margin", "is_number", "kolmogorov_smirnov", "margins_of", "total_variation", "wasserstein"]
+__all__ = [
+    "Marginal",
+    "is_number",
+    "kolmogorov_smirnov",
+    "marginal_distances",
+    "total_variation",
+    "wasserstein",
+]
 
 Values = NDArray[np.floating]
 
 
 @dataclass(frozen=True)
-class Margin:
+class Marginal:
     """The distance between two distributions of one column.
 
     Attributes
@@ -40,18 +47,18 @@ class Margin:
     wasserstein: float | None = None
 
 
-def margins_of(variables: Sequence[Variable], real: Values, drawn: Values) -> tuple[Margin, ...]:
+def marginal_distances(variables: Sequence[Variable], real: Values, drawn: Values) -> tuple[Marginal, ...]:
     """Return the distance of each column, from codes (n, D) and (m, D); NaN is left out."""
     return tuple(
-        _margin(variable, _there(real[:, d]), _there(drawn[:, d])) for d, variable in enumerate(variables)
+        _marginal(variable, _there(real[:, d]), _there(drawn[:, d])) for d, variable in enumerate(variables)
     )
 
 
-def _margin(variable: Variable, real: Values, drawn: Values) -> Margin:
+def _marginal(variable: Variable, real: Values, drawn: Values) -> Marginal:
     if is_number(variable):
         distance, moved = kolmogorov_smirnov(real, drawn), wasserstein(real, drawn)
-        return Margin(variable.name, "Kolmogorov-Smirnov", distance, moved)
-    return Margin(variable.name, "total variation", total_variation(real, drawn))
+        return Marginal(variable.name, "Kolmogorov-Smirnov", distance, moved)
+    return Marginal(variable.name, "total variation", total_variation(real, drawn))
 
 
 def is_number(variable: Variable) -> bool:

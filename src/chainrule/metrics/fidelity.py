@@ -12,15 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chainrule.errors import DataError
-from chainrule.fidelity.associations import associations, frequent_levels
-from chainrule.fidelity.classification import Auc, choose_target, learnt_from
-from chainrule.fidelity.margins import Margin, margins_of
-from chainrule.fidelity.neighbours import TrainingRows
+from chainrule.metrics.associations import associations, frequent_levels
+from chainrule.metrics.classification import Auc, choose_target, tstr_auc
+from chainrule.metrics.marginals import Marginal, marginal_distances
+from chainrule.metrics.neighbours import TrainingRows
+from chainrule.storage import json_safe
 
 if TYPE_CHECKING:
     from chainrule.schema import Schema
 
-__all__ = ["Fidelity", "RealRows", "Resemblance"]
+__all__ = ["Fidelity", "FidelityEvaluator", "FidelityReport"]
 
 Codes = NDArray[np.float32]
 
@@ -38,27 +39,27 @@ class Fidelity:
     ----------
     codes : ndarray (n, D)
         The rows; NaN where a cell is missing.
-    margins : tuple of Margin
+    marginals : tuple of Marginal
         The distance of each column.
     associations : ndarray (D', D')
         How strongly pairs of columns go together in these rows.
-    association_error : float
+    association_difference : float
         Mean absolute difference of that to the test rows, over all pairs.
-    copies : float
+    exact_matches : float
         The share of rows that equal a training row in every cell.
-    distances : ndarray
+    distances_to_closest : ndarray
         The distance of some rows to their nearest training row.
-    auc : Auc or None
+    tstr_auc : Auc or None
         What a classifier that was trained on these rows achieves on the test rows; None without a target.
     """
 
     codes: Codes
-    margins: tuple[Margin, ...]
+    marginals: tuple[Marginal, ...]
     associations: NDArray[np.float64]
-    association_error: float
-    copies: float
-    distances: NDArray[np.float64]
-    auc: Auc | None
+    association_difference: float
+    exact_matches: float
+    distances_to_closest: NDArray[np.float64]
+    tstr_auc: Auc | None
 
     @property
     def n_rows(self) -> int:
@@ -66,30 +67,33 @@ class Fidelity:
         return len(self.codes)
 
     @property
-    def margin_error(self) -> float:
+    def mean_marginal_distance(self) -> float:
         """Mean distance over columns."""
-        return _mean(np.array([margin.distance for margin in self.margins]))
+        return _mean(np.array([margin.distance for margin in self.marginals]))
 
     @property
-    def distance(self) -> float:
-        """Median distance to the nearest training row."""
-        return float(np.median(self.distances))
+    def dcr(self) -> float:
+        """Median distance to the closest (training) record."""
+        return float(np.median(self.distances_to_closest))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the figures as JSON-safe values; NaN becomes None."""
-        return {
-            "n_rows": self.n_rows,
-            "margin_distance": _finite(self.margin_error),
-            "margins": {margin.column: _finite(margin.distance) for margin in self.margins},
-            "association_difference": _finite(self.association_error),
-            "copies": _finite(self.copies),
-            "nearest_distance": _finite(self.distance),
-            "auc": None if self.auc is None else _finite(self.auc.value),
-            "auc_standard_error": None if self.auc is None else _finite(self.auc.standard_error),
-        }
+        """Return the figures as JSON-safe values under keys that stay stable."""
+        figures: dict[str, Any] = json_safe(
+            {
+                "n_rows": self.n_rows,
+                "margin_distance": self.mean_marginal_distance,
+                "margins": {marginal.column: marginal.distance for marginal in self.marginals},
+                "association_difference": self.association_difference,
+                "copies": self.exact_matches,
+                "nearest_distance": self.dcr,
+                "auc": None if self.tstr_auc is None else self.tstr_auc.value,
+                "auc_standard_error": None if self.tstr_auc is None else self.tstr_auc.standard_error,
+            }
+        )
+        return figures
 
 
-class RealRows:
+class FidelityEvaluator:
     """Training and test rows of a table, against which drawn rows are measured.
 
     Parameters
@@ -116,9 +120,9 @@ class RealRows:
     >>> from chainrule.schema import Schema
     >>> rng = np.random.default_rng(0)
     >>> X = rng.integers(0, 2, size=(200, 3)).astype(float)
-    >>> real = RealRows(Schema.infer(X[:100]), X[:100], X[100:], target=None)
+    >>> real = FidelityEvaluator(Schema.infer(X[:100]), X[:100], X[100:], target=None)
     >>> fidelity = real.measure(X[:100])
-    >>> fidelity.copies, fidelity.distance
+    >>> fidelity.exact_matches, fidelity.dcr
     (1.0, 0.0)
     """
 
@@ -155,32 +159,32 @@ class RealRows:
         training row, drawn at random: a model that draws complete rows says nothing about holes.
         """
         codes = self._with_holes(self.schema.encode(rows, missing=True, unseen=math.nan))
-        return self._measure(codes, self._training_rows.are_copies(codes), self._some(codes))
+        return self._measure(codes, self._training_rows.are_exact_matches(codes), self._some(codes))
 
     @cached_property
     def real(self) -> Fidelity:
         """What real rows have in common with the test rows: no model can be expected to do better.
 
-        Margins, associations and classifier are those of training rows, as many as are drawn; copies and
-        distances to training rows are those of the test rows.
+        Marginals, associations and classifier are those of training rows, as many as are drawn; exact
+        matches and distances to training rows are those of the test rows.
         """
         codes = self._rows_of_training()
-        return self._measure(codes, self._training_rows.are_copies(self.test), self._some(self.test))
+        return self._measure(codes, self._training_rows.are_exact_matches(self.test), self._some(self.test))
 
-    def _measure(self, codes: Codes, are_copies: NDArray[np.bool_], some: Codes) -> Fidelity:
+    def _measure(self, codes: Codes, are_exact_matches: NDArray[np.bool_], some: Codes) -> Fidelity:
         variables, found = self.schema.variables, self._associations(codes)
         pairs = np.triu_indices(self.n_columns, 1)
         return Fidelity(
             codes=codes,
-            margins=margins_of(variables, self.test, codes),
+            marginals=marginal_distances(variables, self.test, codes),
             associations=found,
-            association_error=_mean(np.abs(found - self.associations)[pairs]),
-            copies=float(are_copies.mean()),
-            distances=self._training_rows.nearest(some),
-            auc=(
+            association_difference=_mean(np.abs(found - self.associations)[pairs]),
+            exact_matches=float(are_exact_matches.mean()),
+            distances_to_closest=self._training_rows.nearest(some),
+            tstr_auc=(
                 None
                 if self.target is None
-                else learnt_from(codes, self.test, variables, self.target, self.random_state)
+                else tstr_auc(codes, self.test, variables, self.target, self.random_state)
             ),
         )
 
@@ -224,7 +228,7 @@ class RealRows:
 
 
 @dataclass(frozen=True, eq=False)
-class Resemblance:
+class FidelityReport:
     """How the rows that models draw compare with real rows of a table.
 
     Attributes
@@ -254,7 +258,7 @@ class Resemblance:
     models: Mapping[str, Fidelity]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the figures as JSON-safe values under keys that stay stable."""
+        """Return the figures under keys that stay stable."""
         return {
             "n_rows": self.n_rows,
             "target": self.target,
@@ -266,7 +270,3 @@ class Resemblance:
 def _mean(values: NDArray[np.float64]) -> float:
     known = values[np.isfinite(values)]
     return float(known.mean()) if len(known) else math.nan
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from chainrule.evaluation import Summary
-from chainrule.fidelity.margins import is_number
+from chainrule.metrics.marginals import is_number
+from chainrule.metrics.statistics import Summary
 
 if TYPE_CHECKING:
     from chainrule.schema import Variable
 
-__all__ = ["Auc", "area_under_curve", "choose_target", "learnt_from"]
+__all__ = ["Auc", "area_under_curve", "choose_target", "tstr_auc"]
 
 Codes = NDArray[np.floating]
 
@@ -110,7 +110,7 @@ def _counts(values: Codes) -> NDArray[np.int64]:
     return np.bincount(values[~np.isnan(values)].astype(int), minlength=_MAX_CLASSES)
 
 
-def learnt_from(
+def tstr_auc(
     rows: Codes, test: Codes, variables: Sequence[Variable], target: int, random_state: int = 0
 ) -> Auc:
     """Train a gradient-boosted classifier of one column on `rows`, and return its area on `test`.

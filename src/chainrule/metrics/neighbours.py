@@ -1,4 +1,4 @@
-"""Whether drawn rows are copies of training rows, and how near to them they lie."""
+"""Whether drawn rows equal training rows, and how near to them they lie."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from chainrule.fidelity.margins import is_number
+from chainrule.metrics.marginals import is_number
 
 if TYPE_CHECKING:
     from chainrule.schema import Variable
@@ -39,7 +39,7 @@ class TrainingRows:
         self._places = self._to_places(codes)
         self._known = set(_keys(codes))
 
-    def are_copies(self, codes: Codes) -> NDArray[np.bool_]:
+    def are_exact_matches(self, codes: Codes) -> NDArray[np.bool_]:
         """Return which rows equal a training row in every cell; missing equals missing only."""
         return np.fromiter((key in self._known for key in _keys(codes)), dtype=bool, count=len(codes))
 

@@ -1,142 +1,21 @@
-"""Held-out log-likelihoods with their standard errors, and the comparison of models on the same rows."""
+"""Several models on the same rows: their results as data, from which page, terminal and JSON are made."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
+
+from chainrule.metrics.statistics import Summary, bits_per_dimension, paired_difference, summarize
+from chainrule.report.result_columns import RESULT_COLUMNS
+from chainrule.storage import json_safe
 
 if TYPE_CHECKING:
-    from chainrule.fidelity import Resemblance
+    from chainrule.metrics import FidelityReport
     from chainrule.training import History
 
-__all__ = [
-    "Comparison",
-    "ModelResult",
-    "Summary",
-    "bits_per_dimension",
-    "paired_difference",
-    "summarize",
-]
-
-
-@dataclass(frozen=True)
-class Summary:
-    """The mean of one number per row, and how far it can be trusted.
-
-    Attributes
-    ----------
-    mean : float
-        The mean over rows.
-    standard_error : float
-        The sample standard deviation over ``sqrt(n_rows)``; NaN for a single row or an infinite value.
-    n_rows : int
-        The number of rows.
-    """
-
-    mean: float
-    standard_error: float
-    n_rows: int
-
-    @property
-    def significant(self) -> bool:
-        """Whether the mean lies more than two standard errors from zero (False where the error is NaN)."""
-        return abs(self.mean) > 2 * self.standard_error
-
-
-def summarize(log_likelihoods: npt.ArrayLike) -> Summary:
-    """Return the mean of per-row log-likelihoods with its standard error.
-
-    Parameters
-    ----------
-    log_likelihoods : array-like of shape (n,)
-        Nats per row.
-
-    Returns
-    -------
-    Summary
-        Mean and standard error in nats.
-
-    Raises
-    ------
-    ValueError
-        If there are no rows or the array is not one-dimensional.
-
-    Examples
-    --------
-    >>> summarize([-1.0, -2.0, -3.0])
-    Summary(mean=-2.0, standard_error=0.5773502691896258, n_rows=3)
-    """
-    values = np.asarray(log_likelihoods, dtype=np.float64)
-    if values.ndim != 1 or values.size == 0:
-        raise ValueError(
-            f"expected one log-likelihood per row, shape (n,) with n >= 1, but got shape {values.shape}; "
-            "pass the result of score_samples"
-        )
-    if values.size == 1 or not np.isfinite(values).all():
-        error = math.nan
-    else:
-        error = float(values.std(ddof=1) / math.sqrt(values.size))
-    return Summary(float(values.mean()), error, int(values.size))
-
-
-def bits_per_dimension(mean_log_likelihood: float, n_variables: int) -> float:
-    """Convert a mean log-likelihood of discrete data into bits per variable.
-
-    Parameters
-    ----------
-    mean_log_likelihood : float
-        Nats per row.
-    n_variables : int
-        D, the number of variables of a row.
-
-    Returns
-    -------
-    float
-        ``-mean_log_likelihood / (n_variables * ln 2)``.
-
-    Examples
-    --------
-    >>> round(bits_per_dimension(-64 * 0.693147, 64), 4)
-    1.0
-    """
-    if n_variables < 1:
-        raise ValueError(f"expected n_variables >= 1, but got {n_variables}")
-    return float(-mean_log_likelihood / (n_variables * math.log(2)))
-
-
-def paired_difference(a: npt.ArrayLike, b: npt.ArrayLike) -> Summary:
-    """Return the mean and standard error of ``a - b`` over the same rows.
-
-    Two models scored on the same rows share the rows' difficulty; the paired difference removes it, so it
-    tells models apart that their separate standard errors cannot.
-
-    Parameters
-    ----------
-    a, b : array-like of shape (n,)
-        Nats per row of two models, rows in the same order.
-
-    Returns
-    -------
-    Summary
-        Positive mean: `a` is better.
-
-    Examples
-    --------
-    >>> paired_difference([-1.0, -5.0], [-2.0, -6.0])
-    Summary(mean=1.0, standard_error=0.0, n_rows=2)
-    """
-    first, second = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
-    if first.shape != second.shape:
-        raise ValueError(
-            f"expected log-likelihoods of the same rows, but got shapes {first.shape} and {second.shape}; "
-            "score both models on the same rows"
-        )
-    with np.errstate(invalid="ignore"):  # -inf - -inf is NaN: no difference can be told
-        return summarize(first - second)
+__all__ = ["Comparison", "ModelResult"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,6 +65,12 @@ class ModelResult:
         return summarize(self.log_likelihoods)
 
     @property
+    def is_lower_bound(self) -> bool:
+        """Whether the log-likelihoods are only a bound on those of the model."""
+        likelihood = getattr(self.estimator, "likelihood_", "exact")
+        return likelihood == "lower bound" or self.note.startswith("lower bound")
+
+    @property
     def test_log_likelihood(self) -> float:
         """Mean nats per test row."""
         return self.summary.mean
@@ -225,7 +110,7 @@ class Comparison:
         Time of the whole comparison.
     notes : list of str
         One line for each thing that the reader must know, such as a model that was left out and why.
-    resemblance : Resemblance or None
+    fidelity : FidelityReport or None
         How rows drawn from each model compare with real ones; None where rows are no table.
     """
 
@@ -246,7 +131,7 @@ class Comparison:
     test_rows: Any
     seconds: float
     notes: list[str] = field(default_factory=list)
-    resemblance: Resemblance | None = None
+    fidelity: FidelityReport | None = None
 
     def ranked(self) -> list[ModelResult]:
         """Return the results, highest mean test log-likelihood first."""
@@ -272,12 +157,9 @@ class Comparison:
         return bits_per_dimension(result.test_log_likelihood, self.n_variables) if self.discrete else None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the comparison as JSON-safe values under keys that stay stable.
-
-        A number that JSON cannot hold (infinite, NaN) becomes None.
-        """
+        """Return the comparison as JSON-safe values under keys that stay stable."""
         best = self.best()
-        return {
+        facts = {
             "dataset": self.dataset,
             "n_train": self.n_train,
             "n_valid": self.n_valid,
@@ -288,37 +170,20 @@ class Comparison:
             "description": self.description,
             "split": self.split,
             "kinds": self.kinds,
-            "entropy": _finite(self.entropy),
+            "entropy": self.entropy,
             "random_state": self.random_state,
-            "seconds": _finite(self.seconds),
-            "notes": list(self.notes),
-            "synthetic": None if self.resemblance is None else self.resemblance.to_dict(),
+            "seconds": self.seconds,
+            "notes": self.notes,
+            "synthetic": None if self.fidelity is None else self.fidelity.to_dict(),
         }
+        safe: dict[str, Any] = json_safe(facts)
+        return safe
 
     def _result_to_dict(self, result: ModelResult) -> dict[str, Any]:
-        summary, difference = result.summary, self.difference(result)
-        return {
-            "model": result.model,
-            "test_log_likelihood": _finite(summary.mean),
-            "standard_error": _finite(summary.standard_error),
-            "bits_per_dim": _finite(self.bits_per_dim(result)),
-            "n_parameters": int(result.n_parameters),
-            "fit_seconds": _finite(result.fit_seconds),
-            "sample_seconds": _finite(result.sample_seconds),
-            "epochs": None if result.epochs is None else int(result.epochs),
-            "difference": _finite(difference.mean),
-            "difference_standard_error": _finite(difference.standard_error),
-            "note": result.note,
-            "column_log_likelihoods": _by_name(result),
-        }
-
-
-def _by_name(result: ModelResult) -> dict[str, float | None] | None:
-    if result.column_log_likelihoods is None:
-        return None
-    names = result.estimator.schema_.names
-    return dict(zip(names, map(_finite, result.column_log_likelihoods.tolist()), strict=True))
-
-
-def _finite(value: float | None) -> float | None:
-    return float(value) if value is not None and math.isfinite(value) else None
+        facts: dict[str, Any] = {"model": result.model}
+        for column in RESULT_COLUMNS:
+            facts |= column.to_dict(self, result)
+        shares = result.column_log_likelihoods
+        names = () if shares is None else result.estimator.schema_.names
+        by_name = None if shares is None else dict(zip(names, shares, strict=True))
+        return facts | {"note": result.note, "column_log_likelihoods": by_name}

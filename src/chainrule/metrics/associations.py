@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from chainrule.fidelity.margins import is_number
+from chainrule.metrics.marginals import is_number
 
 if TYPE_CHECKING:
     from chainrule.schema import Variable
