@@ -11,7 +11,7 @@ from torch import Tensor
 
 from benchmarks.timing import Timing, in_turn
 from benchmarks.works import made, nade, rows
-from chainrule.conditionals import Conditionals
+from chainrule.conditionals import Conditionals, make_family
 from chainrule.conditioners import Conditioner, InputEncoding, MADEConditioner, NADEConditioner
 from chainrule.kernels.activations import ACTIVATIONS
 from chainrule.kernels.gpu import runs_triton
@@ -19,12 +19,15 @@ from chainrule.kernels.nade import nade_outputs, nade_outputs_reference
 from chainrule.masks import even_degrees
 from chainrule.model import AutoregressiveModel
 from chainrule.orders import random_orders
+from chainrule.supports import Binary, Grid, Levels, Reals
 
 _CUDA = torch.device("cuda")
-_MIXED = {
-    "kinds": ["binary", "categorical", "ordinal", "continuous"] * 20,
-    "n_levels": [2, 7, 16, None] * 20,
-}
+_MIXED = [
+    make_family("bernoulli", Binary(), 10),
+    make_family("categorical", Levels(7), 10),
+    make_family("discretized-logistics", Grid(16), 10),
+    make_family("gaussian", Reals(), 10),
+] * 20
 
 
 def main() -> None:
@@ -114,10 +117,10 @@ def errors() -> Iterator[tuple[str, float, float]]:
 def mixed_models() -> Iterator[tuple[str, AutoregressiveModel]]:
     """Yield models of all kinds of variables in a random order, their weights drawn wide."""
     generator = torch.Generator().manual_seed(0)
-    conditionals = Conditionals(_MIXED["kinds"], _MIXED["n_levels"])
+    conditionals = Conditionals(_MIXED)
     n_variables = conditionals.n_variables
     common = (
-        InputEncoding(_MIXED["kinds"], _MIXED["n_levels"]),
+        InputEncoding([family.input_features("onehot") for family in _MIXED]),
         conditionals.starts,
         random_orders(n_variables, 1, generator),
     )

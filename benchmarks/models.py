@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from chainrule.conditionals import Conditionals
+from chainrule.conditionals import Bernoulli, Conditional, Conditionals, MixtureOfGaussians
 from chainrule.conditioners import (
     AnyOrderMADEConditioner,
     InputEncoding,
@@ -93,15 +93,15 @@ def gaussian_rows(n: int, n_variables: int) -> Tensor:
 
 
 def _conditionals(n_variables: int, kind: str) -> Conditionals:
-    return Conditionals([kind] * n_variables, _levels(n_variables, kind), n_components=1)
+    return Conditionals([_family(kind)] * n_variables)
 
 
 def _encoding(n_variables: int, kind: str) -> InputEncoding:
-    return InputEncoding([kind] * n_variables, _levels(n_variables, kind))
+    return InputEncoding([_family(kind).input_features("onehot")] * n_variables)
 
 
-def _levels(n_variables: int, kind: str) -> list[int | None]:
-    return [2 if kind == "binary" else None] * n_variables
+def _family(kind: str) -> Conditional:
+    return Bernoulli() if kind == "binary" else MixtureOfGaussians(1)
 
 
 def _orders(n_variables: int, n_orders: int) -> Tensor:
@@ -113,7 +113,7 @@ def _orders(n_variables: int, n_orders: int) -> Tensor:
 
 def _with_margins(model: AutoregressiveModel) -> AutoregressiveModel:
     """Start from the margins of the rows above, as a fit does: samples then have as many ones."""
-    if "binary" in model.conditionals.kinds:
+    if isinstance(model.conditionals.of_variable(0), Bernoulli):
         odds = torch.tensor(SHARE_OF_ONES / (1 - SHARE_OF_ONES))
         margins = odds.log().expand(model.conditioner.n_outputs)
     else:

@@ -11,9 +11,9 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from chainrule.conditionals import MIXTURES, Conditionals
+from chainrule import supports
+from chainrule.conditionals import ENCODINGS, Conditional, Conditionals, families_of, make_family
 from chainrule.conditioners import (
-    ENCODINGS,
     AnyOrderMADEConditioner,
     InputEncoding,
     MADEConditioner,
@@ -27,19 +27,45 @@ from chainrule.orders import natural_order, random_orders
 
 KINDS = ("binary", "categorical", "ordinal", "continuous")
 DISCRETE = KINDS[:3]
-FAMILIES = ("nade", "made", "made-any", "orderless")
-ANY_ORDER = FAMILIES[2:]
+NETWORKS = ("nade", "made", "made-any", "orderless")
+ANY_ORDER = NETWORKS[2:]
 # Activations with a gradient everywhere: where a path exists, its gradient is not zero by chance.
 # Codes of continuous variables that may have a probability each.
-SPIKES = ((), (), (0.5,), (-0.25, 1.0))
+POINT_MASSES = ((), (), (0.5,), (-0.25, 1.0))
 SMOOTH = ("sigmoid", "tanh", "elu", "silu", "gelu")
+MIXTURES = families_of(supports.Reals())
+_SUPPORTS = {"binary": supports.Binary, "categorical": supports.Levels, "ordinal": supports.Grid}
+
+
+def families(
+    kinds: Sequence[str],
+    n_levels: Sequence[int | None],
+    n_components: int = 10,
+    mixture: str = "gaussian",
+    point_masses: Sequence[tuple[float, ...]] | None = None,
+) -> list[Conditional]:
+    """Return the default family of each variable, of continuous ones that of a mixture."""
+    made = []
+    for d, kind in enumerate(kinds):
+        if kind == "continuous":
+            support = supports.Reals(point_masses[d] if point_masses else ())
+            made.append(make_family(mixture, support, n_components))
+        else:
+            support = supports.Binary() if kind == "binary" else _SUPPORTS[kind](n_levels[d])
+            made.append(make_family(families_of(support)[0], support, n_components))
+    return made
+
+
+def encoding_of(families: Sequence[Conditional], encoding: str = "onehot") -> InputEncoding:
+    """Return the input encoding of variables with these families."""
+    return InputEncoding([family.input_features(encoding) for family in families])
 
 
 @dataclass(frozen=True)
 class Spec:
     """What a model is made of; `build` makes it. Prints as the call that repeats it."""
 
-    family: str = "made"
+    network: str = "made"
     kinds: tuple[str, ...] = ("binary",) * 3
     n_levels: tuple[int | None, ...] = (2,) * 3
     hidden: tuple[int, ...] = (4,)
@@ -54,7 +80,7 @@ class Spec:
     n_components: int = 2
     mixture: str = "gaussian"
     encoding: str = "onehot"
-    spikes: tuple[tuple[float, ...], ...] | None = None
+    point_masses: tuple[tuple[float, ...], ...] | None = None
     seed: int = 0
 
     @property
@@ -68,12 +94,12 @@ def specs(
     max_variables: int = 4,
     max_levels: int = 3,
     activations: Sequence[str] = SMOOTH,
-    families: Sequence[str] = FAMILIES,
+    networks: Sequence[str] = NETWORKS,
     context: bool | None = None,
     direct: bool | None = None,
     max_members: int = 3,
     encodings: Sequence[str] = ENCODINGS,
-    spikes: Sequence[tuple[float, ...]] = SPIKES,
+    point_masses: Sequence[tuple[float, ...]] = POINT_MASSES,
 ) -> st.SearchStrategy[Spec]:
     """Return random models' descriptions; `context` and `direct` fix what they name."""
 
@@ -84,10 +110,10 @@ def specs(
         residual = draw(st.booleans())
         depth = draw(st.integers(1, 3))
         width = st.integers(1, 6)
-        family = draw(st.sampled_from(families))
+        network = draw(st.sampled_from(networks))
         has_context = draw(st.booleans()) if context is None else context
         return Spec(
-            family=family,
+            network=network,
             kinds=row,
             n_levels=tuple(draw(levels.get(kind, st.integers(1, max_levels))) for kind in row),
             hidden=(draw(width),) * depth if residual else tuple(draw(width) for _ in range(depth)),
@@ -96,13 +122,15 @@ def specs(
             direct=draw(st.booleans()) if direct is None else direct,
             n_context=draw(st.integers(1, 2)) if has_context else 0,
             n_orderings=draw(st.integers(1, max_members)),
-            n_masks=1 if family == "made-any" else draw(st.integers(1, max_members)),
+            n_masks=1 if network == "made-any" else draw(st.integers(1, max_members)),
             drawn_degrees=draw(st.booleans()),
             natural=draw(st.booleans()),
             n_components=draw(st.integers(1, 3)),
             mixture=draw(st.sampled_from(sorted(MIXTURES))),
             encoding=draw(st.sampled_from(encodings)),
-            spikes=tuple(draw(st.sampled_from(spikes)) if kind == "continuous" else () for kind in row),
+            point_masses=tuple(
+                draw(st.sampled_from(point_masses)) if kind == "continuous" else () for kind in row
+            ),
             seed=draw(st.integers(0, 2**31 - 1)),
         )
 
@@ -114,15 +142,15 @@ def build(
 ) -> AutoregressiveModel:
     """Return the model, its weights normal with the given scale over the root of a layer's inputs."""
     generator = torch.Generator().manual_seed(spec.seed)
-    conditionals = Conditionals(spec.kinds, spec.n_levels, spec.n_components, spec.mixture, spec.spikes)
-    encoding = InputEncoding(spec.kinds, spec.n_levels, spec.encoding, spec.spikes)
+    row = families(spec.kinds, spec.n_levels, spec.n_components, spec.mixture, spec.point_masses)
+    conditionals, encoding = Conditionals(row), encoding_of(row, spec.encoding)
     orders = random_orders(spec.n_variables, spec.n_orderings, generator)
     if spec.natural:
         orders[0] = natural_order(spec.n_variables)
     common = {"activation": spec.activation, "n_context": spec.n_context, "generator": generator}
-    if spec.family == "nade":
+    if spec.network == "nade":
         conditioner = NADEConditioner(encoding, conditionals.starts, orders, spec.hidden[0], **common)
-    elif spec.family == "orderless":
+    elif spec.network == "orderless":
         conditioner = OrderlessConditioner(
             encoding,
             conditionals.starts,
@@ -133,8 +161,8 @@ def build(
             **common,
         )
     else:
-        network = AnyOrderMADEConditioner if spec.family == "made-any" else MADEConditioner
-        conditioner = network(
+        make = AnyOrderMADEConditioner if spec.network == "made-any" else MADEConditioner
+        conditioner = make(
             encoding,
             conditionals.starts,
             orders,
@@ -178,7 +206,7 @@ def randomize(model: AutoregressiveModel, generator: torch.Generator, scale: flo
 
 
 def random_rows(spec: Spec, n: int, seed: int = 1, dtype: torch.dtype = torch.float64) -> Tensor:
-    """Return codes (n, D); of variables that have spikes, about half of them are one."""
+    """Return codes (n, D); of variables that have point masses, about half of them are one."""
     generator = torch.Generator().manual_seed(seed)
     columns = [
         torch.randn(n, generator=generator, dtype=dtype)
@@ -186,7 +214,7 @@ def random_rows(spec: Spec, n: int, seed: int = 1, dtype: torch.dtype = torch.fl
         else torch.randint(levels, (n,), generator=generator).to(dtype)
         for levels in spec.n_levels
     ]
-    for d, codes in enumerate(spec.spikes or ()):
+    for d, codes in enumerate(spec.point_masses or ()):
         if codes:
             choice = torch.randint(2 * len(codes), (n,), generator=generator)
             for j, code in enumerate(codes):

@@ -45,7 +45,7 @@ def joint(model, spec, rows, order):
 # ---------------------------------------------------------------- p(x_S | x_T)
 
 
-@given(specs(DISCRETE, max_variables=5, families=ANY_ORDER), SEEDS)
+@given(specs(DISCRETE, max_variables=5, networks=ANY_ORDER), SEEDS)
 @settings(max_examples=100)
 @torch.no_grad()
 def test_answers_equal_brute_force_over_the_joint(spec, seed):
@@ -68,7 +68,7 @@ def test_answers_equal_brute_force_over_the_joint(spec, seed):
         torch.testing.assert_close(answer.exp(), expected, rtol=1e-9, atol=1e-12)
 
 
-@given(specs(max_variables=5, families=ANY_ORDER), SEEDS)
+@given(specs(max_variables=5, networks=ANY_ORDER), SEEDS)
 @settings(max_examples=60)
 @torch.no_grad()
 def test_rows_with_questions_of_their_own_get_the_answers_they_would_get_alone(spec, seed):
@@ -88,7 +88,7 @@ def test_rows_with_questions_of_their_own_get_the_answers_they_would_get_alone(s
         torch.testing.assert_close(together[part], alone, rtol=1e-9, atol=1e-10)
 
 
-@given(specs(max_variables=5, families=ANY_ORDER), SEEDS)
+@given(specs(max_variables=5, networks=ANY_ORDER), SEEDS)
 @settings(max_examples=40)
 @torch.no_grad()
 def test_what_is_neither_given_nor_asked_has_no_effect(spec, seed):
@@ -102,7 +102,7 @@ def test_what_is_neither_given_nor_asked_has_no_effect(spec, seed):
     )
 
 
-@given(specs(DISCRETE, max_variables=5, families=ANY_ORDER), SEEDS)
+@given(specs(DISCRETE, max_variables=5, networks=ANY_ORDER), SEEDS)
 @settings(max_examples=40)
 @torch.no_grad()
 def test_rows_with_holes_score_as_the_sum_over_what_is_missing(spec, seed):
@@ -119,7 +119,7 @@ def test_rows_with_holes_score_as_the_sum_over_what_is_missing(spec, seed):
     torch.testing.assert_close(score[0], expected, rtol=1e-9, atol=1e-10)
 
 
-@given(specs(max_variables=5, families=ANY_ORDER), SEEDS)
+@given(specs(max_variables=5, networks=ANY_ORDER), SEEDS)
 @settings(max_examples=60)
 @torch.no_grad()
 def test_outputs_from_the_given_ones_are_those_of_a_question_about_one_variable(spec, seed):
@@ -142,7 +142,7 @@ def test_outputs_from_the_given_ones_are_those_of_a_question_about_one_variable(
 # ---------------------------------------------------------------- completions
 
 
-@given(specs(max_variables=5, families=ANY_ORDER), SEEDS)
+@given(specs(max_variables=5, networks=ANY_ORDER), SEEDS)
 @settings(max_examples=60)
 @torch.no_grad()
 def test_completions_equal_draws_from_full_passes_under_shared_uniforms(spec, seed):
@@ -168,7 +168,7 @@ def test_rows_that_share_what_is_given_are_drawn_as_they_would_be_alone(spec, se
     """In fixed orders, too, where the given variables lead; by the compiled walk where there is one."""
     model = build(spec)
     generator = torch.Generator().manual_seed(seed)
-    any_order = spec.family in ANY_ORDER
+    any_order = spec.network in ANY_ORDER
     order = random_orders(spec.n_variables, 1, generator)[0] if any_order else spec.n_orderings - 1
     leading = order if any_order else model.conditioner.order(order)
     rows, context = random_rows(spec, 37), random_context(spec, 37)
@@ -193,7 +193,7 @@ def test_rows_that_share_what_is_given_are_drawn_as_they_would_be_alone(spec, se
 @torch.no_grad()
 def test_completed_cells_follow_the_conditional_probabilities(family):
     spec = Spec(
-        family=family, kinds=("binary", "categorical", "binary", "ordinal"), n_levels=(2, 3, 2, 3), seed=3
+        network=family, kinds=("binary", "categorical", "binary", "ordinal"), n_levels=(2, 3, 2, 3), seed=3
     )
     model = build(spec, scale=2.0)
     generator = torch.Generator().manual_seed(1)
@@ -218,7 +218,9 @@ def test_completed_cells_follow_the_conditional_probabilities(family):
 def test_the_orderless_loss_averaged_over_orders_and_cuts_is_the_mean_of_all_orders(n_missing):
     """Every order and cut once: the weights of Uria et al. (2014) make the two equal, not only close."""
     spec = Spec(
-        family="orderless", kinds=("binary", "categorical", "continuous", "ordinal"), n_levels=(2, 3, None, 4)
+        network="orderless",
+        kinds=("binary", "categorical", "continuous", "ordinal"),
+        n_levels=(2, 3, None, 4),
     )
     model = build(spec)
     x = random_rows(spec, 5)
@@ -263,7 +265,7 @@ def test_a_row_of_which_nothing_is_there_counts_nothing():
 @pytest.mark.parametrize("n_missing", [0, 1])
 def test_a_training_step_of_an_any_order_made_learns_one_order_exactly(n_missing):
     spec = Spec(
-        family="made-any", kinds=("binary", "categorical", "continuous"), n_levels=(2, 3, None), direct=True
+        network="made-any", kinds=("binary", "categorical", "continuous"), n_levels=(2, 3, None), direct=True
     )
     model = build(spec)
     x = random_rows(spec, 4)

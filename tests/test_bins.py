@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,8 @@ from scipy import stats
 from chainrule import GMM, MADE, NADE, Ensemble, Independent, Mixture, OrderlessNADE, load
 from chainrule.baselines.parts import Parts
 from chainrule.errors import DataError, KindError
-from chainrule.estimators.bins import Bins, LevelBins
-from chainrule.schema import Schema
+from chainrule.schema import LevelBins, Schema
+from chainrule.supports import Grid
 
 K = 3000
 SMALL = {"max_epochs": 2, "random_state": 0}
@@ -30,7 +31,7 @@ def spiky(n: int, seed: int = 0) -> np.ndarray:
 
 
 def table(n: int, seed: int = 0) -> pd.DataFrame:
-    """Return a binary column, an integer of a wide range and a real number with spikes that depend on it."""
+    """Return a binary column, an integer of a wide range and a number with point masses that depend on it."""
     rng = np.random.default_rng(seed)
     group = rng.random(n) < 0.4
     gain = np.where(rng.random(n) < 0.3 + 0.5 * group, 0, rng.integers(1, 400, n) * np.where(group, 2, 1))
@@ -104,26 +105,30 @@ def test_columns_go_to_bins_and_back() -> None:
     schema = Schema.infer(frame)
     codes = schema.encode(frame)
     codes[5, 1] = np.nan
-    bins = Bins.fit(schema, codes)
-    assert list(bins.of) == [1] and bins.n_levels[0] == 2 and bins.n_levels[2] is None
-    split = bins.split(codes)
-    assert split.dtype == codes.dtype and np.isnan(split[5, 1])
-    np.testing.assert_array_equal(split[:, [0, 2]], codes[:, [0, 2]])
-    there = np.delete(split, 5, axis=0)
-    again = bins.draw(there, np.random.default_rng(0))
-    np.testing.assert_array_equal(bins.split(again), there)
-    stored = Bins.from_arrays(schema, bins.to_arrays())
-    np.testing.assert_array_equal(stored.log_prob_within(codes), bins.log_prob_within(codes))
-    assert bins.log_prob_of_rows(codes)[5] == 0
+    assert schema.coarse(codes) is codes and schema.supports[1] == Grid(K)
+    schema = schema.with_rows(codes)
+    bins = schema.variables[1].bins
+    assert [each.is_refined for each in schema.variables] == [False, True, False]
+    assert schema.supports[1] == Grid(bins.n_bins) and schema.n_codes[1] == K
+    coarse = schema.coarse(codes)
+    assert coarse.dtype == codes.dtype and np.isnan(coarse[5, 1])
+    np.testing.assert_array_equal(coarse[:, [0, 2]], codes[:, [0, 2]])
+    observed = np.delete(coarse, 5, axis=0)
+    again = schema.refine(observed, np.random.default_rng(0))
+    np.testing.assert_array_equal(schema.coarse(again), observed)
+    stored = Schema.from_dict(json.loads(json.dumps(schema.to_dict())))
+    cells = schema.log_abs_det_jacobian_of_cells(codes)
+    np.testing.assert_array_equal(stored.log_abs_det_jacobian_of_cells(codes), cells)
+    assert cells[5, 1] == 0 and (np.delete(cells[:, 1], 5) < 0).any()
 
 
-def test_spikes_go_to_parts_and_back() -> None:
+def test_point_masses_go_to_parts_and_back() -> None:
     frame = table(400)
     schema = Schema.infer(frame)
-    assert schema.variables[2].spikes == (0.0, 7.3)
+    assert schema.variables[2].point_masses == (0.0, 7.3)
     codes = schema.encode(frame)
     codes[5, 2] = np.nan
-    parts = Parts.of_schema(schema, schema.n_levels)
+    parts = Parts(schema.supports)
     assert parts.layout.n_levels == (2, K, 3, None)
     split = parts.split(codes)
     assert np.isnan(split[5, 2:]).all()
@@ -156,7 +161,7 @@ def test_all_rows_with_a_wide_ordinal_make_one(model) -> None:
 
 
 @each_model
-def test_all_rows_with_a_spiked_number_make_one(model) -> None:
+def test_all_rows_with_a_number_with_point_masses_make_one(model) -> None:
     model.fit(table(300)[["group", "rain"]])
     x, total = np.linspace(-80, 100, 10_001) + 1e-4, 0.0
     for group in (False, True):
@@ -166,7 +171,7 @@ def test_all_rows_with_a_spiked_number_make_one(model) -> None:
 
 
 @pytest.mark.parametrize("model", [Mixture(2, random_state=0), MODELS[4], ANY_ORDER], ids=str)
-def test_marginals_of_wide_ordinals_and_spikes_make_one(model) -> None:
+def test_marginals_of_wide_ordinals_and_point_masses_make_one(model) -> None:
     frame = table(300)
     model.fit(frame)
     gain = pd.DataFrame({"group": None, "gain": np.arange(K), "rain": np.nan})
@@ -179,7 +184,7 @@ def test_marginals_of_wide_ordinals_and_spikes_make_one(model) -> None:
 
 
 @each_model
-def test_samples_of_wide_ordinals_and_spikes_are_values_that_the_table_has(model) -> None:
+def test_samples_of_wide_ordinals_and_point_masses_are_values_that_the_table_has(model) -> None:
     frame = table(500)
     drawn = model.fit(frame).sample(2000, random_state=0)
     assert drawn.gain.dtype == frame.gain.dtype
@@ -190,7 +195,7 @@ def test_samples_of_wide_ordinals_and_spikes_are_values_that_the_table_has(model
 
 
 @each_model
-def test_models_of_wide_ordinals_and_spikes_are_saved(model, tmp_path: Path) -> None:
+def test_models_of_wide_ordinals_and_point_masses_are_saved(model, tmp_path: Path) -> None:
     frame = table(300)
     model.fit(frame).save(tmp_path / "model")
     again = load(tmp_path / "model")
@@ -234,7 +239,7 @@ def test_the_distribution_of_a_wide_ordinal_is_that_of_its_levels(fitted) -> Non
     np.testing.assert_allclose(scores, found.log_prob(17), atol=1e-5)
 
 
-def test_the_distribution_of_a_spiked_number_has_jumps(fitted) -> None:
+def test_the_distribution_of_a_number_with_point_masses_has_jumps(fitted) -> None:
     known = pd.DataFrame({"group": [True, False], "gain": [0, 100], "rain": [np.nan, np.nan]})
     found = fitted.conditional(known, "rain")
     mass = np.exp(found.log_prob(0.0))
@@ -254,7 +259,7 @@ def test_the_distribution_of_a_spiked_number_has_jumps(fitted) -> None:
 
 
 @pytest.mark.parametrize("how", ["sample", "mode", "mean"])
-def test_imputed_wide_ordinals_and_spiked_numbers_fit_the_table(fitted, how: str) -> None:
+def test_imputed_wide_ordinals_and_number_with_point_massess_fit_the_table(fitted, how: str) -> None:
     frame = table(60, seed=3)
     holes = frame.astype({"gain": float}).mask(np.random.default_rng(0).random(frame.shape) < 0.4)
     full = fitted.impute(holes, how=how, random_state=0)
@@ -281,7 +286,7 @@ def test_probabilities_of_too_many_levels_are_refused(fitted, monkeypatch: pytes
 def test_the_course_of_a_fit_is_in_the_units_of_the_data(model):
     rng = np.random.default_rng(0)
     n = 300
-    price = np.where(rng.random(n) < 0.4, 0.0, rng.normal(5000, 900, n).round(2))  # a spike, and a scale
+    price = np.where(rng.random(n) < 0.4, 0.0, rng.normal(5000, 900, n).round(2))  # a point mass, and a scale
     wide = rng.integers(0, 4000, n)  # in bins
     frame = pd.DataFrame({"price": price, "wide": wide, "town": rng.choice(["a", "b", "c"], n)})
     if model.is_any_order:
@@ -291,7 +296,7 @@ def test_the_course_of_a_fit_is_in_the_units_of_the_data(model):
     heard = []
     model.on_epoch = heard.append
     model.fit(train, X_val=valid)
-    assert model.schema_.variables[0].spikes and model.bins_.of
+    assert model.schema_.variables[0].point_masses and model.schema_.variables[1].bins is not None
     assert min(model.history_.valid) == pytest.approx(-model.score(valid), abs=1e-3)
     assert [epoch.valid for epoch in heard] == model.history_.valid
     assert [epoch.train for epoch in heard] == model.history_.train
@@ -312,9 +317,10 @@ def uneven(n: int) -> pd.DataFrame:
 def test_levels_get_a_probability_each_where_rows_are_plenty(model, n, tmp_path):
     rows = uneven(n)
     model.set_params(max_epochs=2, random_state=0).fit(rows)
-    n_levels = model.schema_.variables[1].n_levels
-    assert model.families_ == ("binary", "categorical" if 100 * n_levels <= 0.9 * n else "ordinal")
-    assert model.families_[1] == ("categorical" if n == 12_000 else "ordinal")
+    n_levels = model.schema_.variables[1].n_codes
+    has_logits = 100 * n_levels <= 0.9 * n
+    assert model.families_ == ("bernoulli", "categorical" if has_logits else "discretized-logistics")
+    assert has_logits == (n == 12_000)
     model.save(tmp_path)
     again = load(tmp_path)
     np.testing.assert_array_equal(again.score_samples(rows[:50]), model.score_samples(rows[:50]))

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from chainrule import supports
 from chainrule.conditionals import (
-    MIXTURES,
+    FAMILIES,
     Bernoulli,
     Categorical,
     Conditionals,
@@ -20,10 +21,11 @@ from chainrule.conditionals import (
     MixtureOfGaussians,
     MixtureOfLaplaces,
     MixtureOfLogistics,
-    SpikedMixture,
+    PointMasses,
+    make_family,
 )
-from chainrule.conditionals.spiked import padded_spikes
-from strategies import KINDS
+from chainrule.conditionals.point_masses import padded_codes
+from strategies import KINDS, MIXTURES, families
 
 SEEDS = st.integers(0, 10**6)
 
@@ -178,18 +180,18 @@ def test_level_probabilities_of_variables_with_different_numbers_of_levels():
     assert not probabilities[:, 0, 3:].any()
 
 
-# ---------------------------------------------------------------- spikes
+# ---------------------------------------------------------------- point masses
 
 
-def spiked(mixture="gaussian", spikes=((-0.4, 1.5),), n_components=3):
-    return SpikedMixture(MIXTURES[mixture](n_components), padded_spikes(spikes))
+def with_masses(mixture="gaussian", point_masses=((-0.4, 1.5),), n_components=3):
+    return PointMasses(FAMILIES[mixture](n_components), padded_codes(point_masses))
 
 
 @each_mixture
 @given(SEEDS, st.sampled_from([1, 3]))
 @settings(max_examples=10)
-def test_masses_of_spikes_and_the_density_elsewhere_make_one(mixture, seed, n_components):
-    family = spiked(mixture, n_components=n_components)
+def test_masses_of_point_masses_and_the_density_elsewhere_make_one(mixture, seed, n_components):
+    family = with_masses(mixture, n_components=n_components)
     params = random_params(family, 1, seed, scale=0.7)
     t = torch.linspace(-1, 1, 40_001, dtype=torch.float64)[1:-1, None]
     x, weight = t / (1 - t**2), (1 + t**2) / (1 - t**2) ** 2 * (t[1] - t[0])
@@ -203,8 +205,8 @@ def test_masses_of_spikes_and_the_density_elsewhere_make_one(mixture, seed, n_co
 @each_mixture
 @given(SEEDS)
 @settings(max_examples=10)
-def test_draws_fall_on_spikes_and_elsewhere_as_the_distribution_says(mixture, seed):
-    family = spiked(mixture)
+def test_draws_fall_on_point_masses_and_elsewhere_as_the_distribution_says(mixture, seed):
+    family = with_masses(mixture)
     params = random_params(family, 1, seed).expand(6000, -1, -1)
     uniforms = torch.rand(6000, 1, 2, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     drawn = family.sample(params, uniforms)
@@ -214,11 +216,11 @@ def test_draws_fall_on_spikes_and_elsewhere_as_the_distribution_says(mixture, se
     few = chances * 6000 < 5
     if few.sum() < 2:
         assert stats.chisquare(counts, chances * 6000).pvalue > 1e-5
-    rest = drawn[~family.is_spike(drawn).any(-1)]
+    rest = drawn[~family.is_point_mass(drawn).any(-1)]
     mixture_params = params[:1, :, 3:].expand(len(rest), -1, -1)
-    below = family.mixture.cdf(rest[:, None], mixture_params).flatten()
+    below = family.density.cdf(rest[:, None], mixture_params).flatten()
     assert stats.kstest(below, "uniform").pvalue > 1e-5
-    # The mean of the draws, and the distribution function just before and at a spike.
+    # The mean of the draws, and the distribution function just before and at a point_mass.
     error = float(drawn.std()) / 6000**0.5
     assert float(drawn.mean()) == pytest.approx(float(family.mean(params)[0, 0]), abs=5 * error)
     at, before = (
@@ -227,17 +229,17 @@ def test_draws_fall_on_spikes_and_elsewhere_as_the_distribution_says(mixture, se
     assert float(at - before) == pytest.approx(chances[2], abs=1e-9)
 
 
-def test_the_mode_is_a_spike_where_no_other_part_is_more_probable():
-    family = spiked(n_components=1)
+def test_the_mode_is_a_point_mass_where_no_other_part_is_more_probable():
+    family = with_masses(n_components=1)
     params = torch.tensor(
         [[[0.0, 1.0, 0.5, 7.0, 0.0]], [[2.0, 1.0, 0.5, 7.0, 0.0]], [[0.0, 1.0, 1.5, 7.0, 0.0]]]
     )
     assert family.mode(params).flatten().tolist() == pytest.approx([-0.4, 7.0, 1.5])
 
 
-def test_variables_with_different_numbers_of_spikes_share_a_group():
-    spikes = [(0.5,), (), (-1.0, 0.25, 2.0)]
-    conditionals = Conditionals(["continuous"] * 3, [None] * 3, 2, spikes=spikes)
+def test_variables_with_different_numbers_of_point_masses_share_a_group():
+    point_masses = [(0.5,), (), (-1.0, 0.25, 2.0)]
+    conditionals = Conditionals(families(["continuous"] * 3, [None] * 3, 2, point_masses=point_masses))
     assert torch.tensor(conditionals.starts).diff().tolist() == [8, 6, 10]
     outputs = torch.randn(6, 24, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     outputs.requires_grad_()
@@ -251,10 +253,12 @@ def test_variables_with_different_numbers_of_spikes_share_a_group():
         torch.testing.assert_close(log_prob[:, d], alone)
 
 
-def test_spikes_start_from_their_frequencies():
+def test_point_masses_start_from_their_frequencies():
     rng = np.random.default_rng(0)
     x = np.where(rng.random(1000) < 0.3, 0.5, rng.normal(size=1000))
-    conditionals = Conditionals(["continuous"] * 2, [None] * 2, 5, spikes=[(0.5,), (0.5, 3.0)])
+    conditionals = Conditionals(
+        families(["continuous"] * 2, [None] * 2, 5, point_masses=[(0.5,), (0.5, 3.0)])
+    )
     codes = torch.from_numpy(np.stack([x, np.full(1000, 3.0)], 1)).float()
     outputs = conditionals.marginal_params(codes)
     assert outputs.isfinite().all()
@@ -267,7 +271,7 @@ def test_spikes_start_from_their_frequencies():
 
 @each_mixture
 def test_density_is_the_derivative_of_the_distribution_function(mixture):
-    family = MIXTURES[mixture](3)
+    family = FAMILIES[mixture](3)
     params = random_params(family, 5)
     x = torch.linspace(-4, 4, 5, dtype=torch.float64)[:, None].requires_grad_()
     (slope,) = torch.autograd.grad(family.cdf(x, params).sum(), x)
@@ -300,7 +304,7 @@ def test_components_are_what_their_names_say(family, reference):
 @given(SEEDS, st.sampled_from([1, 4]))
 @settings(max_examples=10)
 def test_draws_follow_the_distribution_function(mixture, seed, n_components):
-    family = MIXTURES[mixture](n_components)
+    family = FAMILIES[mixture](n_components)
     params = random_params(family, 1, seed)
     uniforms = torch.rand(4000, 1, 2, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     drawn = family.sample(params.expand(4000, -1, -1), uniforms)
@@ -312,7 +316,7 @@ def test_draws_follow_the_distribution_function(mixture, seed, n_components):
 @pytest.mark.parametrize("raw_scale", [-200.0, -20.0, 20.0])
 def test_density_and_sampler_share_the_scale_where_it_is_smallest(mixture, raw_scale):
     """A scale clipped in one of the two only would show as draws in the wrong places."""
-    family = MIXTURES[mixture](1)
+    family = FAMILIES[mixture](1)
     params = torch.tensor([[[0.3, raw_scale]]], dtype=torch.float64).expand(4000, -1, -1)
     uniforms = torch.rand(4000, 1, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     drawn = family.sample(params, uniforms)
@@ -329,7 +333,7 @@ def family_cdf(family):
 
 @each_mixture
 def test_mixtures_stay_finite_far_away_and_when_narrow(mixture):
-    family = MIXTURES[mixture](2)
+    family = FAMILIES[mixture](2)
     params = torch.tensor([[[0.0, -5.0, 1e3, -1e3, -100.0, 3.0]]]).requires_grad_()
     for value in (-1e4, 0.0, 1e4):
         log_prob = family.log_prob(torch.full((1, 1), value), params)
@@ -340,7 +344,7 @@ def test_mixtures_stay_finite_far_away_and_when_narrow(mixture):
 
 @each_mixture
 def test_draws_are_finite_at_the_ends_of_the_unit_interval(mixture):
-    family = MIXTURES[mixture](2)
+    family = FAMILIES[mixture](2)
     for dtype in (torch.float32, torch.float64):
         params = random_params(family, 1).to(dtype)
         for u in (0.0, 1 - torch.finfo(dtype).eps / 2):
@@ -349,7 +353,7 @@ def test_draws_are_finite_at_the_ends_of_the_unit_interval(mixture):
 
 @each_mixture
 def test_mean_of_a_mixture_is_that_of_its_draws(mixture):
-    family = MIXTURES[mixture](3)
+    family = FAMILIES[mixture](3)
     params = random_params(family, 1).expand(40_000, -1, -1)
     uniforms = torch.rand(40_000, 1, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     drawn = family.sample(params, uniforms).flatten()
@@ -359,7 +363,7 @@ def test_mean_of_a_mixture_is_that_of_its_draws(mixture):
 
 @each_mixture
 def test_mode_of_a_mixture_is_its_densest_location(mixture):
-    family = MIXTURES[mixture](3)
+    family = FAMILIES[mixture](3)
     params = random_params(family, 6)
     mode = family.mode(params)
     locations = family.components(params)[1]
@@ -381,7 +385,7 @@ def rows(draw):
 @given(rows(), st.sampled_from(sorted(MIXTURES)))
 def test_grouped_variables_equal_each_variable_alone(row, mixture):
     kinds, n_levels, seed = row
-    conditionals = Conditionals(kinds, n_levels, 2, mixture)
+    conditionals = Conditionals(families(kinds, n_levels, 2, mixture))
     generator = torch.Generator().manual_seed(seed)
     outputs = torch.randn(4, conditionals.n_outputs, generator=generator, dtype=torch.float64)
     x = torch.stack(
@@ -399,7 +403,7 @@ def test_grouped_variables_equal_each_variable_alone(row, mixture):
 @given(rows())
 def test_each_output_belongs_to_one_variable(row):
     kinds, n_levels, _ = row
-    conditionals = Conditionals(kinds, n_levels, 2)
+    conditionals = Conditionals(families(kinds, n_levels, 2))
     widths = {"binary": 1, "ordinal": 6, "continuous": 6}
     expected = [
         d
@@ -425,7 +429,7 @@ def test_marginal_params_start_from_the_margins(row):
         ],
         dim=1,
     )
-    conditionals = Conditionals(kinds, n_levels, 4)
+    conditionals = Conditionals(families(kinds, n_levels, 4))
     outputs = conditionals.marginal_params(x)
     assert outputs.shape == (conditionals.n_outputs,)
     assert outputs.isfinite().all()
@@ -443,14 +447,12 @@ def test_marginal_params_start_from_the_margins(row):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_constant_column_gives_finite_marginal_params(kind):
-    conditionals = Conditionals([kind], [None if kind == "continuous" else 3])
+    conditionals = Conditionals(families([kind], [None if kind == "continuous" else 3]))
     assert conditionals.marginal_params(torch.ones(5, 1)).isfinite().all()
 
 
 def test_wrong_choices_are_named():
-    with pytest.raises(ValueError, match="mixture must be one of gaussian, logistic, laplace, got 'cauchy'"):
-        Conditionals(["continuous"], [None], mixture="cauchy")
+    with pytest.raises(ValueError, match="there is no family 'cauchy'; there are bernoulli, "):
+        make_family("cauchy", supports.Reals(), 2)
     with pytest.raises(ValueError, match="n_components must be at least 1, got 0"):
-        Conditionals(["continuous"], [None], n_components=0)
-    with pytest.raises(ValueError, match="variable 0 is categorical and needs its number of levels"):
-        Conditionals(["categorical"], [None])
+        make_family("gaussian", supports.Reals(), 0)

@@ -21,7 +21,7 @@ from chainrule.masks import dependencies, even_degrees, input_mask, output_mask
 from chainrule.orders import rank_of
 from strategies import Spec, all_rows, build, random_context, random_rows, randomize
 
-FAMILIES = pytest.mark.parametrize("family", ["nade", "made"])
+NETWORKS = pytest.mark.parametrize("family", ["nade", "made"])
 ESTIMATORS = pytest.mark.parametrize(
     "estimator", [NADE(8, max_epochs=2), MADE((8,), max_epochs=2)], ids=["NADE", "MADE"]
 )
@@ -44,7 +44,7 @@ def moved_by_context(model, spec):
     return torch.stack([outputs[owner == d].any() for d in range(spec.n_variables)])
 
 
-@FAMILIES
+@NETWORKS
 def test_1_context_reaches_the_first_conditional(family):
     """Defect 1: no hidden unit has degree 0, so the first conditional ignores the context."""
     spec = Spec(family, hidden=(5,), n_context=2, natural=True)
@@ -160,7 +160,7 @@ def test_4_weights_that_some_mask_allows_survive_training():
 # ---------------------------------------------------------------- 5
 
 
-@FAMILIES
+@NETWORKS
 @pytest.mark.parametrize("mixture", ["gaussian", "laplace"])
 def test_5_the_sampler_has_the_scales_of_the_density(family, mixture):
     """Defect 5: a sampler that clips a scale, or conditions on a value before it was drawn."""
@@ -199,7 +199,7 @@ def made_dependencies(rank):
 EXPECTED = [[0, 1, 1], [0, 0, 0], [0, 1, 0]]  # row: the predicted variable
 
 
-@FAMILIES
+@NETWORKS
 def test_6_order_and_rank_are_not_confused(family):
     """Defect 6: order and rank confused; right for the natural order and for swaps, not for a cycle."""
     spec = Spec(family, hidden=(4,), kinds=("continuous",) * 3, n_levels=(None,) * 3)
@@ -231,7 +231,7 @@ def plain_tensors(module):
     ]
 
 
-@FAMILIES
+@NETWORKS
 def test_7_masks_move_and_are_saved_with_the_model(family):
     """Defect 7: masks that are no buffers are lost by `.to()` and `state_dict`."""
     spec = Spec(family, hidden=(4,), n_orderings=3, n_masks=3, drawn_degrees=True, direct=True, seed=1)
@@ -269,7 +269,7 @@ def test_7_a_single_order_comes_with_its_masks():
 # ---------------------------------------------------------------- 8
 
 
-@FAMILIES
+@NETWORKS
 def test_8_samples_are_ancestral(family):
     """Defect 8: "samples" that are one pass over a given row. Here each variable copies the one before."""
     spec = Spec(family, ("binary",) * 4, (2,) * 4, hidden=(8,), natural=True)
@@ -309,7 +309,7 @@ def test_9_a_single_variable_works(estimator, kind):
     assert model.sample(5, random_state=0).shape == (5, 1)
 
 
-@FAMILIES
+@NETWORKS
 def test_9_narrow_layers_keep_every_dependency(family):
     """Defect 9: layers narrower than D lose dependencies silently."""
     n_variables = 7
@@ -335,7 +335,7 @@ def test_9_dependencies_without_a_path_are_reported():
 # ---------------------------------------------------------------- 10
 
 
-@FAMILIES
+@NETWORKS
 def test_10_a_value_cannot_be_clamped_out_of_order(family):
     """Defect 10: clamping values that do not come first in the order: wrong, and silent."""
     conditioner = build(Spec(family, natural=True)).conditioner
@@ -380,7 +380,7 @@ def _read(folder):
     return read_folder(folder)
 
 
-@FAMILIES
+@NETWORKS
 @pytest.mark.parametrize("n_members", [1, 3])
 def test_11_scoring_makes_no_tensors_on_the_cpu(family, n_members):
     """Defect 11: CPU tensors made on the fly. On the meta device, mixing devices is an error too."""

@@ -256,9 +256,9 @@ def test_members_of_any_order_stay_any_order_models():
 class Recorder(Independent):
     """Keeps what it was fitted to."""
 
-    def _fit_codes(self, codes, codes_val, **others):
-        self.codes_, self.codes_val_ = codes, codes_val
-        super()._fit_codes(codes, codes_val, **others)
+    def _fit_codes(self, train, valid, generator):
+        self.codes_, self.codes_val_ = train.codes, None if valid is None else valid.codes
+        super()._fit_codes(train, valid, generator)
 
 
 def test_members_share_rows_and_schema():

@@ -58,13 +58,15 @@ def integral(model, spec, n_points=20_001):
     """Integrate the density over its one or two variables; x = t / (1 - t^2) covers the line."""
     context = random_context(spec, 1)
     axes = []
-    for levels, spikes in zip(spec.n_levels, spec.spikes or ((),) * spec.n_variables, strict=True):
+    for levels, point_masses in zip(
+        spec.n_levels, spec.point_masses or ((),) * spec.n_variables, strict=True
+    ):
         if levels is None:
             t = torch.linspace(-1, 1, n_points + 2, dtype=torch.float64)[1:-1]
             x, weight = t / (1 - t**2), (1 + t**2) / (1 - t**2) ** 2 * (t[1] - t[0])
-            # A spike has a probability, which counts once.
-            spikes = torch.tensor(spikes, dtype=torch.float64)
-            axes.append((torch.cat([x, spikes]), torch.cat([weight, torch.ones_like(spikes)])))
+            # A point_mass has a probability, which counts once.
+            point_masses = torch.tensor(point_masses, dtype=torch.float64)
+            axes.append((torch.cat([x, point_masses]), torch.cat([weight, torch.ones_like(point_masses)])))
         else:
             axes.append((torch.arange(levels).double(), torch.ones(levels, dtype=torch.float64)))
     rows = torch.cartesian_prod(*(x for x, _ in axes)).view(-1, len(axes))
@@ -90,8 +92,8 @@ TWO = st.sampled_from(
 @settings(max_examples=25)
 def test_one_continuous_beside_one_discrete_variable_integrates_to_one(spec, kinds):
     levels = {"binary": 2, "categorical": 3, "ordinal": 4, "continuous": None}
-    spikes = tuple(spec.spikes[0] if kind == "continuous" else () for kind in kinds)
-    changed = {"kinds": kinds, "n_levels": tuple(levels[k] for k in kinds), "spikes": spikes}
+    point_masses = tuple(spec.point_masses[0] if kind == "continuous" else () for kind in kinds)
+    changed = {"kinds": kinds, "n_levels": tuple(levels[k] for k in kinds), "point_masses": point_masses}
     spec = Spec(**{**vars(spec), **changed})
     assert integral(build(spec, scale=0.5), spec) == pytest.approx(1, abs=2e-3)
 
@@ -100,7 +102,7 @@ def test_one_continuous_beside_one_discrete_variable_integrates_to_one(spec, kin
 @settings(max_examples=8)
 def test_two_continuous_variables_integrate_to_one(spec):
     """Bounded activations and no direct connections keep the scales wide enough for the grid."""
-    changed = {"kinds": ("continuous",) * 2, "n_levels": (None, None), "spikes": spec.spikes * 2}
+    changed = {"kinds": ("continuous",) * 2, "n_levels": (None, None), "point_masses": spec.point_masses * 2}
     spec = Spec(**{**vars(spec), **changed})
     assert integral(build(spec, scale=0.5), spec, n_points=401) == pytest.approx(1, abs=2e-3)
 
@@ -125,7 +127,7 @@ def strictly_before(order):
     return before
 
 
-UNENCODED = specs(("binary", "continuous"), max_variables=5, spikes=[()])
+UNENCODED = specs(("binary", "continuous"), max_variables=5, point_masses=[()])
 
 
 @given(UNENCODED)
@@ -134,7 +136,7 @@ def test_jacobian_equals_the_strict_order(spec):
     model = build(spec)
     for member in range(model.n_members):
         expected = strictly_before(model.conditioner.order(member).tolist())
-        if spec.family.startswith("made") and not spec.direct:
+        if spec.network.startswith("made") and not spec.direct:
             # Narrow layers may lose dependencies, never add one; which ones is known.
             kept = dependencies(
                 rank_of(model.conditioner.order(member)), model.conditioner.degrees_of(member), False
@@ -145,7 +147,13 @@ def test_jacobian_equals_the_strict_order(spec):
 
 
 @given(
-    specs(("binary", "continuous"), max_variables=5, families=["made", "made-any"], direct=True, spikes=[()])
+    specs(
+        ("binary", "continuous"),
+        max_variables=5,
+        networks=["made", "made-any"],
+        direct=True,
+        point_masses=[()],
+    )
 )
 @settings(max_examples=20)
 def test_direct_connections_keep_every_dependency_of_narrow_layers(spec):
@@ -176,7 +184,7 @@ def test_changing_a_value_moves_later_conditionals_only(spec):
                 columns = moved[:, model.conditionals.output_variable == other]
                 if not expected[other, d]:
                     assert not columns.any()
-                elif not spec.family.startswith("made") or spec.direct:
+                elif not spec.network.startswith("made") or spec.direct:
                     assert columns.any()
 
 
@@ -254,7 +262,7 @@ def test_the_compiled_sampler_follows_changed_weights():
 
 def test_a_walk_refuses_a_variable_out_of_turn():
     for family in ("nade", "made"):
-        conditioner = build(Spec(family=family, natural=True)).conditioner
+        conditioner = build(Spec(network=family, natural=True)).conditioner
         walk = conditioner.begin(2)
         with pytest.raises(ValueError, match="variable 1 is not the next one"):
             conditioner.params(walk, 1)
@@ -263,12 +271,12 @@ def test_a_walk_refuses_a_variable_out_of_turn():
 # ---------------------------------------------------------------- 4: sampler and density agree
 
 SAMPLED = [
-    Spec(family="nade", seed=1),
-    Spec(family="nade", n_orderings=3, seed=2),
+    Spec(network="nade", seed=1),
+    Spec(network="nade", n_orderings=3, seed=2),
     Spec(hidden=(5, 5), residual=True, seed=3),
     Spec(hidden=(3, 2), direct=True, n_orderings=2, n_masks=4, drawn_degrees=True, seed=4),
     Spec(kinds=("categorical", "ordinal", "binary"), n_levels=(3, 4, 2), n_context=1, seed=5),
-    Spec(family="nade", kinds=("ordinal", "categorical"), n_levels=(5, 4), n_orderings=2, seed=6),
+    Spec(network="nade", kinds=("ordinal", "categorical"), n_levels=(5, 4), n_orderings=2, seed=6),
     Spec(kinds=("binary",) * 5, n_levels=(2,) * 5, hidden=(6,), n_masks=3, drawn_degrees=True, seed=7),
 ]
 

@@ -66,7 +66,7 @@ def subsets(names):
 def closed(model):
     """Let a fitted model keep no probability for levels never seen: all that can be is in the table."""
     schema = model.schema_
-    known = tuple(replace(variable, reserved=0.0) for variable in schema.variables)
+    known = tuple(replace(each, reserved=0.0) if each.reserved else each for each in schema.variables)
     for member in getattr(model, "members_", [model]):
         member._set_schema(replace(schema, variables=known), member.context_schema_)
     model._set_schema(replace(schema, variables=known), model.context_schema_)

@@ -34,7 +34,7 @@ class FakeEstimator:
 
     def score_samples(self, X):
         codes = self.schema_.encode(X).astype(float)
-        return -0.5 * (codes**2).mean(axis=1) + self.schema_.log_det
+        return -0.5 * (codes**2).mean(axis=1) + self.schema_.log_abs_det_jacobian(codes)
 
 
 class Page(HTMLParser):

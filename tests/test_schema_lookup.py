@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from chainrule.errors import DataError
-from chainrule.schema import Schema, Variable
+from chainrule.schema import Categorical, Schema
 
 PEOPLE = pl.DataFrame(
     {
@@ -126,7 +126,7 @@ def test_texts_that_spell_a_level(schema, name, value, code):
 
 
 def test_a_text_level_comes_before_the_number_that_it_spells():
-    schema = Schema((Variable("v", "categorical", levels=(7, "7", 2**60 + 1)),), "pandas")
+    schema = Schema((Categorical("v", levels=(7, "7", 2**60 + 1)),), "pandas")
     assert schema.encode_values({"v": "7"}) == {0: 1}
     assert schema.encode_values({"v": 7}) == {0: 0}
     assert schema.encode_values({"v": "7.0"}) == {0: 0}

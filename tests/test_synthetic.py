@@ -36,7 +36,7 @@ from chainrule.metrics.neighbours import TrainingRows
 from chainrule.report.html import render_report
 from chainrule.report.style import drawing
 from chainrule.report.synthetic_plots import marginal_panels
-from chainrule.schema import Schema, Variable
+from chainrule.schema import Binary, Categorical, Continuous, Ordinal, Schema
 
 SUFFIXES = ("csv", "tsv", "parquet")
 
@@ -156,7 +156,7 @@ def test_distances_are_those_of_the_textbook(rng):
 
 
 def test_marginals_leave_missing_cells_out():
-    variables = (Variable("colour", "categorical", levels=("a", "b", "c")), Variable("height", "continuous"))
+    variables = (Categorical("colour", levels=("a", "b", "c")), Continuous("height"))
     real = np.array([[0, 1.0], [np.nan, 2.0], [1, np.nan]])
     drawn = np.array([[1, 1.0], [0, 2.0]])
     colour, height = marginal_distances(variables, real, drawn)
@@ -170,10 +170,10 @@ def test_marginals_leave_missing_cells_out():
 # ---------------------------------------------------------------- pairs of columns
 
 FOUR_KINDS = (
-    Variable("flag", "binary", levels=("no", "yes")),
-    Variable("colour", "categorical", levels=tuple("abcdef")),
-    Variable("count", "ordinal", low=0, high=9),
-    Variable("height", "continuous"),
+    Binary("flag", levels=("no", "yes")),
+    Categorical("colour", levels=tuple("abcdef")),
+    Ordinal("count", low=0, high=9),
+    Continuous("height"),
 )
 
 
@@ -221,7 +221,7 @@ def test_constant_and_empty_columns_are_associated_with_nothing():
 
 def test_a_column_of_names_goes_together_with_nothing(rng):
     n = 200
-    variables = (Variable("name", "categorical", levels=tuple(range(n))), Variable("height", "continuous"))
+    variables = (Categorical("name", levels=tuple(range(n))), Continuous("height"))
     codes = np.stack([np.arange(n), rng.normal(size=n)], axis=1)
     assert associations(variables, codes, frequent_levels(variables, codes))[0, 1] < 0.3
 

@@ -476,7 +476,7 @@ def test_progress_shows_epoch_and_nats_on_standard_error(capsys):
 
 
 def test_a_validation_estimate_repeats_and_comes_close_to_the_mean_of_all_orders():
-    spec = Spec(family="orderless", kinds=("binary",) * 4, n_levels=(2,) * 4, hidden=(6,), seed=4)
+    spec = Spec(network="orderless", kinds=("binary",) * 4, n_levels=(2,) * 4, hidden=(6,), seed=4)
     model = build(spec, dtype=torch.float32)
     rows = Rows(random_rows(spec, 50, dtype=torch.float32))
     estimate = validation_nll(model, rows)

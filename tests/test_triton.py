@@ -154,7 +154,8 @@ def assert_samples_equal_step_by_step(model, n, context, uniforms=None):
     if uniforms is None:
         shape = (n, model.conditionals.n_variables, model.conditionals.n_uniforms)
         uniforms = torch.rand(shape, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
-    discrete = [kind != "continuous" for kind in model.conditionals.kinds]
+    row = range(model.conditionals.n_variables)
+    discrete = [model.conditionals.of_variable(d).compiled_family != "mixture" for d in row]
     for member in range(model.n_members):
         expected = model.cpu().sample_step_by_step(member, uniforms, context)
         there = None if context is None else context.to(DEVICE)
@@ -170,8 +171,8 @@ def assert_samples_equal_step_by_step(model, n, context, uniforms=None):
         max_levels=4,
         activations=tuple(ACTIVATIONS),
         max_members=2,
-        families=("nade", "made", "made-any"),
-        spikes=[()],
+        networks=("nade", "made", "made-any"),
+        point_masses=[()],
     )
 )
 @settings(max_examples=30)
@@ -187,13 +188,13 @@ MIXED = {"kinds": (*KINDS, "binary"), "n_levels": (2, 3, 5, None, 2), "n_context
 @pytest.mark.parametrize("family", ["nade", "made"])
 def test_scales_of_any_size_are_those_of_the_conditional(family, mixture):
     """Wide weights make raw scales from far below zero to far above the threshold of softplus."""
-    spec = Spec(family=family, hidden=(6,), mixture=mixture, **MIXED)
+    spec = Spec(network=family, hidden=(6,), mixture=mixture, **MIXED)
     assert_samples_equal_step_by_step(build(spec, scale=30), 12, random_context(spec, 12))
 
 
 @pytest.mark.parametrize("uniform", [0.0, 1.0])
 def test_the_lowest_and_the_highest_uniform_number_choose_levels_that_exist(uniform):
-    model = build(Spec(family="nade", kinds=("categorical",) * 3, n_levels=(3, 4, 5), hidden=(4,)))
+    model = build(Spec(network="nade", kinds=("categorical",) * 3, n_levels=(3, 4, 5), hidden=(4,)))
     assert_samples_equal_step_by_step(model, 2, None, torch.full((2, 3, 1), uniform, dtype=torch.float64))
 
 
@@ -201,21 +202,21 @@ def test_the_lowest_and_the_highest_uniform_number_choose_levels_that_exist(unif
 @pytest.mark.parametrize("family", ["nade", "made"])
 def test_rows_that_share_a_program_are_drawn_alike(family, n_rows, monkeypatch):
     monkeypatch.setattr(sampling_triton, "_rows_per_program", lambda n: n_rows)
-    spec = Spec(family=family, hidden=(6, 6), residual=True, direct=True, **MIXED)
+    spec = Spec(network=family, hidden=(6, 6), residual=True, direct=True, **MIXED)
     assert_samples_equal_step_by_step(build(spec), 7, random_context(spec, 7))
 
 
 @pytest.mark.parametrize(
     "spec",
     [
-        Spec(family="nade", hidden=(300,)),
+        Spec(network="nade", hidden=(300,)),
         Spec(hidden=(300,)),
         Spec(hidden=(140, 150), direct=True),
         Spec(hidden=(140, 140, 140), residual=True),
         Spec(kinds=("binary",) * 140, n_levels=(2,) * 140, hidden=(3,), direct=True),
         Spec(kinds=("categorical",) * 2, n_levels=(70, 3), hidden=(4,), direct=True),
     ],
-    ids=lambda spec: f"{spec.family}-{spec.n_variables}-{spec.hidden}",
+    ids=lambda spec: f"{spec.network}-{spec.n_variables}-{spec.hidden}",
 )
 def test_more_units_variables_or_levels_than_a_block_holds(spec, monkeypatch):
     monkeypatch.setattr(sampling_triton, "_MOST_UNITS", 128)
@@ -247,7 +248,7 @@ def test_the_front_door_takes_the_kernel_on_a_gpu(activation):
 @pytest.mark.parametrize("family", ["nade", "made"])
 @torch.no_grad()
 def test_a_model_on_a_gpu_samples_in_one_walk(family, monkeypatch):
-    model = build(Spec(family=family, hidden=(6,), **MIXED)).to(DEVICE)
+    model = build(Spec(network=family, hidden=(6,), **MIXED)).to(DEVICE)
     assert model.conditioner.is_sampled_compiled()
     monkeypatch.setattr(type(model), "sample_step_by_step", None)
     context = torch.zeros(5, 1, dtype=torch.float64, device=DEVICE)

@@ -113,6 +113,8 @@ class AutoregressiveModel(nn.Module):
         network = self.conditioner
         if not (isinstance(network, CompiledConditioner) and self.conditionals.is_drawn_compiled):
             return None
+        if not network.encoding.is_compiled:
+            return None
         return network if network.is_sampled_compiled() else None
 
     def _row_plan(self, order: Tensor) -> RowPlan:

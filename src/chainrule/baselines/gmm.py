@@ -13,10 +13,11 @@ from sklearn.decomposition import PCA
 from chainrule.baselines.gaussian_mixture import PrincipalMixture, fit_axes, fit_gaussians, rows_in_reach
 from chainrule.baselines.selection import best_of, candidates
 from chainrule.errors import KindError
-from chainrule.estimators.base import DensityEstimator
+from chainrule.estimators.base import CodedRows, DensityEstimator
 from chainrule.estimators.columns import split_without_unseen
 from chainrule.schema import UNSEEN, Schema
-from chainrule.schema.variables import quoted
+from chainrule.schema.values import quoted
+from chainrule.supports import Binary, Grid, Reals, Support
 
 __all__ = ["GMM"]
 
@@ -88,7 +89,8 @@ class GMM(DensityEstimator):
     ('exact', (4, 2))
     """
 
-    supported_kinds: ClassVar[frozenset[str]] = frozenset({"binary", "ordinal", "continuous"})
+    supported: ClassVar[tuple[type[Support], ...]] = (Binary, Grid, Reals)
+    sees_bins = False
 
     mixture_: PrincipalMixture
     _discrete: np.ndarray
@@ -121,22 +123,13 @@ class GMM(DensityEstimator):
         self.verbose = verbose
         self.random_state = random_state
 
-    def _fit_codes(
-        self,
-        codes: np.ndarray,
-        codes_val: np.ndarray | None,
-        *,
-        generator: np.random.Generator,
-        context: np.ndarray | None,
-        context_val: np.ndarray | None,
-    ) -> None:
+    def _fit_codes(self, train: CodedRows, valid: CodedRows | None, generator: np.random.Generator) -> None:
         self._find_columns()
         if not len(self._varying):
             raise KindError(
                 "GMM needs at least one column that is not constant; Independent models constants"
             )
-        codes = codes[:, self._varying]
-        codes_val = None if codes_val is None else codes_val[:, self._varying]
+        codes = train.codes[:, self._varying]
         noise = generator.random((len(codes), len(self._discrete)))
         self._units = np.ones(codes.shape[1])
         self._units = _units(self._continuous(codes, noise), self._levels)
@@ -145,17 +138,18 @@ class GMM(DensityEstimator):
         self._lattice = qmc.LatinHypercube(len(self._discrete), rng=generator).random(self.n_draws)
         self._multipliers = generator.integers(2**63, size=(2, codes.shape[1]), dtype=np.uint64) * 2 + 1
         y_val = None
-        if codes_val is not None:
+        if valid is not None:
+            codes_val = valid.codes[:, self._varying]
             y_val = self._continuous(codes_val, generator.random((len(codes_val), len(self._discrete))))
         axes, n_kept = fit_axes(y, y_val, self._kept(codes.shape[1]), _MAX_KEPT)
         self._keep(self._choose(axes, n_kept, y, y_val, generator))
 
     def _find_columns(self) -> None:
         """Note which columns vary (a constant one has probability 1) and which of those are discrete."""
-        n_levels = self.schema_.n_levels
-        self._varying = np.array([d for d, n in enumerate(n_levels) if n != 1], dtype=np.intp)
-        self._levels = [n_levels[d] for d in self._varying]
-        self._discrete = _discrete_columns(self._levels)
+        n_codes = np.array(self.schema_.n_codes)
+        self._varying = np.flatnonzero(n_codes != 1)
+        self._levels = n_codes[self._varying]
+        self._discrete = np.flatnonzero(np.isfinite(self._levels))
 
     def _choose(
         self, axes: PCA, n_kept: int, y: np.ndarray, y_val: np.ndarray | None, generator: np.random.Generator
@@ -209,10 +203,12 @@ class GMM(DensityEstimator):
     def _check_kinds(self, schema: Schema) -> None:
         super()._check_kinds(schema)
         for variable in schema.variables:
-            if variable.spikes:
+            support = variable.support
+            if isinstance(support, Reals) and support.point_masses:
+                values = variable.numbers(np.array(support.point_masses)).tolist()
                 raise KindError(
                     f"GMM has no point masses, such as those of column {variable.name!r} at "
-                    f"{quoted(variable.spikes)}; Mixture has them, or declare the column continuous: "
+                    f"{quoted(values)}; Mixture has them, or declare the column continuous: "
                     f"kinds={{{variable.name!r}: 'continuous'}}"
                 )
 
@@ -241,8 +237,8 @@ class GMM(DensityEstimator):
         return "others"
 
     def _column_scores(self, codes: np.ndarray, context: np.ndarray | None) -> np.ndarray:
-        scores = split_without_unseen(self._split_codes, codes, context, self.schema_.n_levels)
-        return scores + self.schema_.log_offsets(codes)
+        scores = split_without_unseen(self._split_codes, codes, context, self.schema_.n_codes)
+        return scores + self.schema_.log_abs_det_jacobian_of_cells(codes)
 
     def _split_codes(self, codes: np.ndarray, context: np.ndarray | None) -> np.ndarray:
         leading = self._mean_over_draws(self.mixture_.log_prob_of_leading, codes)
@@ -254,7 +250,7 @@ class GMM(DensityEstimator):
         without = self._mean_over_draws(lambda y: self.mixture_.given_others(y)[0], known)
         whole = self._score_codes(known, context) + np.log(self._units).sum()
         scores = self._of_all_columns(whole[:, None] - without - np.log(self._units))
-        return np.where(codes == known, scores, 0.0) + self.schema_.log_offsets(codes)
+        return np.where(codes == known, scores, 0.0) + self.schema_.log_abs_det_jacobian_of_cells(codes)
 
     def _of_all_columns(self, scores: np.ndarray) -> np.ndarray:
         """Return scores (n, n_varying) of all columns, (n, D): 0 of the constant ones."""
@@ -283,13 +279,13 @@ class GMM(DensityEstimator):
         self, codes: np.ndarray, context: np.ndarray | None, d: int
     ) -> tuple[np.ndarray, np.ndarray]:
         variable = self.schema_.variables[d]
-        if variable.kind != "continuous":
+        if variable.is_discrete:
             return super()._expected_values(codes, context, d)
         column = self._varying.tolist().index(d)
         without, means = np.stack([self.mixture_.given_others(y) for y in self._draws(codes)], axis=1)
         shares = np.exp(without - logsumexp(without, axis=0))[..., column]
         mean = (shares * means[..., column]).sum(axis=0) * self._units[column]
-        return mean * variable.scale + variable.location, np.full(len(codes), np.nan)
+        return variable.numbers(mean), np.full(len(codes), np.nan)
 
     def _moves(self, codes: np.ndarray) -> np.ndarray:
         """Return how far each row's lattice is moved, (n, n_discrete) in [0, 1).
@@ -305,7 +301,7 @@ class GMM(DensityEstimator):
 
     def _sample_codes(self, n: int, generator: np.random.Generator, context: np.ndarray | None) -> np.ndarray:
         codes = self.mixture_.sample(n, generator) * self._units
-        highest = np.array([n_levels - 1 for n_levels in self._levels if n_levels is not None])
+        highest = self._levels[self._discrete] - 1
         codes[:, self._discrete] = np.clip(np.floor(codes[:, self._discrete]), 0, highest)
         drawn = np.zeros((n, self.n_features_in_), dtype=np.float32)
         drawn[:, self._varying] = codes
@@ -322,11 +318,7 @@ class GMM(DensityEstimator):
         self._keep(PrincipalMixture.from_arrays(len(self._varying), arrays))
 
 
-def _discrete_columns(n_levels: Sequence[int | None]) -> np.ndarray:
-    return np.array([d for d, n in enumerate(n_levels) if n is not None], dtype=np.intp)
-
-
-def _units(y: np.ndarray, n_levels: Sequence[int | None]) -> np.ndarray:
+def _units(y: np.ndarray, n_levels: np.ndarray) -> np.ndarray:
     """Return the unit of each variable: shared by columns that are measured alike, such as pixels."""
     spread: np.ndarray = y.std(axis=0)
     if len(set(n_levels)) == 1:

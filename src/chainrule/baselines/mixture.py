@@ -11,8 +11,8 @@ import numpy as np
 from chainrule.baselines.parts import Parts
 from chainrule.baselines.product_mixture import ProductMixture, fit_by_em, independent_product
 from chainrule.baselines.selection import best_of, candidates
-from chainrule.estimators.base import DensityEstimator
-from chainrule.estimators.bins import Bins
+from chainrule.estimators.base import CodedRows, DensityEstimator
+from chainrule.supports import Binary, Grid, Levels, Reals, Support
 
 __all__ = ["Independent", "Mixture", "MixtureOfBernoullis"]
 
@@ -27,8 +27,9 @@ _SMOOTHINGS = (0.5, 5.0, 50.0)
 class _ProductEstimator(DensityEstimator):
     """What the independent model and the mixtures of products share: a `ProductMixture` of bins and parts."""
 
+    supported: ClassVar[tuple[type[Support], ...]] = (Binary, Levels, Grid, Reals)
+
     mixture_: ProductMixture
-    bins_: Bins
     parts_: Parts
 
     @property
@@ -36,31 +37,26 @@ class _ProductEstimator(DensityEstimator):
         """Whether rows may have missing values, in `fit` and in `score_samples`: yes."""
         return True
 
-    def _set_bins(self, bins: Bins) -> None:
-        self.bins_ = bins
-        self.parts_ = Parts.of_schema(self.schema_, bins.n_levels)
-
-    def _modelled(self, codes: np.ndarray) -> np.ndarray:
-        """Return what the mixture models of rows of codes."""
-        return self.parts_.split(self.bins_.split(codes))
+    def _set_parts(self) -> None:
+        self.parts_ = Parts(self.schema_.supports)
 
     def _keep(self, mixture: ProductMixture) -> None:
         self.mixture_ = mixture
         self.n_components_ = mixture.n_components
-        self.n_parameters_ = mixture.n_parameters + self.bins_.n_parameters
+        self.n_parameters_ = mixture.n_parameters + self.schema_.n_parameters
 
     def _score_codes(self, codes: np.ndarray, context: np.ndarray | None) -> np.ndarray:
-        log_prob: np.ndarray = self.mixture_.log_prob(self._modelled(codes))
-        return log_prob + self.bins_.log_prob_of_rows(codes)
+        log_prob: np.ndarray = self.mixture_.log_prob(self.parts_.split(codes))
+        return log_prob
 
     def _sample_codes(self, n: int, generator: np.random.Generator, context: np.ndarray | None) -> np.ndarray:
-        return self.bins_.draw(self.parts_.join(self.mixture_.sample(n, generator)), generator)
+        return self.parts_.join(self.mixture_.sample(n, generator))
 
     def _get_state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        return {"n_components": self.n_components_}, self.mixture_.to_arrays() | self.bins_.to_arrays()
+        return {"n_components": self.n_components_}, self.mixture_.to_arrays()
 
     def _set_state(self, facts: Mapping[str, Any], arrays: dict[str, np.ndarray]) -> None:
-        self._set_bins(Bins.from_arrays(self.schema_, arrays))
+        self._set_parts()
         self._keep(ProductMixture.from_arrays(self.parts_.layout, arrays))
 
 
@@ -68,8 +64,8 @@ class Independent(_ProductEstimator):
     """All variables independent: the model that knows the columns but no dependency.
 
     Discrete columns get the frequencies of their levels, half a row added to each, and ordinal ones of more
-    than 256 levels a smoothed histogram (`Bins`); continuous columns get a Gaussian, and a frequency for each
-    point mass. Missing values are left out: the score of a row is that of what is there.
+    than 256 levels a smoothed histogram (`LevelBins`); continuous columns get a Gaussian, and a frequency for
+    each point mass. Missing values are left out: the score of a row is that of what is there.
 
     Parameters
     ----------
@@ -109,26 +105,18 @@ class Independent(_ProductEstimator):
         self.contamination = contamination
         self.random_state = random_state
 
-    def _fit_codes(
-        self,
-        codes: np.ndarray,
-        codes_val: np.ndarray | None,
-        *,
-        generator: np.random.Generator,
-        context: np.ndarray | None,
-        context_val: np.ndarray | None,
-    ) -> None:
-        self._set_bins(Bins.fit(self.schema_, codes))
-        self._keep(independent_product(self.parts_.layout, self._modelled(codes)))
+    def _fit_codes(self, train: CodedRows, valid: CodedRows | None, generator: np.random.Generator) -> None:
+        self._set_parts()
+        self._keep(independent_product(self.parts_.layout, self.parts_.split(train.codes)))
 
 
 class Mixture(_ProductEstimator):
     """Mixture of products over columns of any kind, fitted by expectation maximisation.
 
     Within a component the columns are independent: level frequencies for discrete columns, frequencies of
-    runs of levels for ordinal ones of more than 256 levels (`Bins`), a Gaussian for each continuous one, and
-    frequencies of its point masses. Missing values are marginalised, exactly: the score of a row is that of
-    what is there.
+    runs of levels for ordinal ones of more than 256 levels (`LevelBins`), a Gaussian for each continuous
+    one, and frequencies of its point masses. Missing values are marginalised, exactly: the score of a row is
+    that of what is there.
 
     Parameters
     ----------
@@ -195,22 +183,14 @@ class Mixture(_ProductEstimator):
         self.verbose = verbose
         self.random_state = random_state
 
-    def _fit_codes(
-        self,
-        codes: np.ndarray,
-        codes_val: np.ndarray | None,
-        *,
-        generator: np.random.Generator,
-        context: np.ndarray | None,
-        context_val: np.ndarray | None,
-    ) -> None:
+    def _fit_codes(self, train: CodedRows, valid: CodedRows | None, generator: np.random.Generator) -> None:
         if self.smoothing is not None and not self.smoothing > 0:
             raise ValueError(f"smoothing must be above 0, got {self.smoothing!r}")
         if self.max_iter < 1:
             raise ValueError(f"max_iter must be at least 1, got {self.max_iter!r}")
-        self._set_bins(Bins.fit(self.schema_, codes))
-        codes = self._modelled(codes)
-        codes_val = None if codes_val is None else self._modelled(codes_val)
+        self._set_parts()
+        codes = self.parts_.split(train.codes)
+        codes_val = None if valid is None else self.parts_.split(valid.codes)
         independent = independent_product(self.parts_.layout, codes)
         most = min(len(codes) / _ROWS_PER_COMPONENT, _MAX_WORK / codes.size)
 
@@ -266,4 +246,4 @@ class MixtureOfBernoullis(Mixture):
     (3, 3)
     """
 
-    supported_kinds: ClassVar[frozenset[str]] = frozenset({"binary"})
+    supported: ClassVar[tuple[type[Support], ...]] = (Binary,)

@@ -6,17 +6,14 @@ is none, which is missing otherwise. The other columns are a part each.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from chainrule.baselines.product_mixture import Layout
-
-if TYPE_CHECKING:
-    from chainrule.schema import Schema
+from chainrule.supports import Binary, Grid, Levels, Reals, Support
 
 __all__ = ["Parts"]
 
@@ -25,59 +22,59 @@ __all__ = ["Parts"]
 class Parts:
     """The way from codes (n, D) to parts (n, P), and back.
 
-    Attributes
+    Parameters
     ----------
-    n_levels : tuple of (int or None), length D
-    spikes : mapping of int to ndarray
-        Codes of the point masses, by the columns' numbers.
+    supports : sequence of Support, length D
     """
 
-    n_levels: tuple[int | None, ...]
-    spikes: Mapping[int, np.ndarray]
+    supports: Sequence[Support]
 
-    @classmethod
-    def of_schema(cls, schema: Schema, n_levels: Sequence[int | None]) -> Parts:
-        """Return the parts of columns that have so many levels."""
-        spikes = {
-            d: np.array(variable.spike_codes, dtype=np.float32)
-            for d, variable in enumerate(schema.variables)
-            if variable.spikes
+    @cached_property
+    def point_masses(self) -> dict[int, np.ndarray]:
+        """Codes of the point masses, by the columns' numbers."""
+        return {
+            d: np.array(support.point_masses, dtype=np.float32)
+            for d, support in enumerate(self.supports)
+            if isinstance(support, Reals) and support.point_masses
         }
-        return cls(tuple(n_levels), spikes)
 
     @cached_property
     def layout(self) -> Layout:
         """The kinds of the parts."""
         n_levels: list[int | None] = []
-        for d, count in enumerate(self.n_levels):
-            n_levels += [1 + len(self.spikes[d]), None] if d in self.spikes else [count]
+        for d, support in enumerate(self.supports):
+            if d in self.point_masses:
+                n_levels.append(1 + len(self.point_masses[d]))
+            n_levels.append(support.n_codes if isinstance(support, Binary | Levels | Grid) else None)
         return Layout(tuple(n_levels))
 
     def split(self, codes: np.ndarray) -> np.ndarray:
         """Return the parts of codes; what is missing in the one is in the other."""
-        if not self.spikes:
+        if not self.point_masses:
             return codes
         columns: list[np.ndarray] = []
         for d, column in enumerate(codes.T):
-            columns += _which_and_number(column, self.spikes[d]) if d in self.spikes else [column]
+            columns += _which_and_number(column, self.point_masses[d]) if d in self.point_masses else [column]
         return np.column_stack(columns)
 
     def join(self, parts: np.ndarray) -> np.ndarray:
         """Return the codes of parts of which none is missing."""
-        if not self.spikes:
+        if not self.point_masses:
             return parts
-        codes, at = np.empty((len(parts), len(self.n_levels)), dtype=np.float32), 0
-        for d in range(len(self.n_levels)):
+        codes, at = np.empty((len(parts), len(self.supports)), dtype=np.float32), 0
+        for d in range(len(self.supports)):
             codes[:, d] = parts[:, at]
-            if d in self.spikes:
+            if d in self.point_masses:
                 which, at = parts[:, at].astype(np.intp), at + 1
-                codes[:, d] = np.where(which == 0, parts[:, at], self.spikes[d][np.maximum(which - 1, 0)])
+                codes[:, d] = np.where(
+                    which == 0, parts[:, at], self.point_masses[d][np.maximum(which - 1, 0)]
+                )
             at += 1
         return codes
 
 
-def _which_and_number(column: np.ndarray, spikes: np.ndarray) -> list[np.ndarray]:
-    """Return 1 + the number of the spike that each code is, or 0, and the code where it is none."""
-    is_spike = column[:, None] == spikes
-    which = is_spike @ np.arange(1, 1 + len(spikes), dtype=np.float32)
-    return [np.where(np.isnan(column), np.nan, which), np.where(is_spike.any(axis=1), np.nan, column)]
+def _which_and_number(column: np.ndarray, codes: np.ndarray) -> list[np.ndarray]:
+    """Return 1 + the number of the point mass that each code is, or 0, and the code where it is none."""
+    is_mass = column[:, None] == codes
+    which = is_mass @ np.arange(1, 1 + len(codes), dtype=np.float32)
+    return [np.where(np.isnan(column), np.nan, which), np.where(is_mass.any(axis=1), np.nan, column)]

@@ -22,8 +22,6 @@ __all__ = [
     "parse_sizes",
 ]
 
-KINDS = ("binary", "categorical", "ordinal", "continuous")
-
 DataArgument = Annotated[
     str, typer.Argument(metavar="DATA", help="A named data set, or the path of a file or folder.")
 ]
@@ -38,8 +36,8 @@ KindOption = Annotated[
     typer.Option(
         "--kind",
         metavar="COLUMN=KIND",
-        help=f"Say what kind a column is: {', '.join(KINDS)}. Columns of an array are x1, x2, ...; "
-        "KIND alone holds for all columns. May be repeated.",
+        help="Say what kind a column is, such as age=ordinal; a KIND that there is not is answered by a list "
+        "of all. Columns of an array are x1, x2, ...; KIND alone holds for all columns. May be repeated.",
     ),
 ]
 ImageSizeOption = Annotated[
@@ -63,11 +61,13 @@ def parse_kinds(texts: Sequence[str] | None) -> str | dict[str, str] | None:
     """Return the kind of all columns, or the kinds of single columns by name."""
     if not texts:
         return None
+    from chainrule.schema import COLUMN_TYPES  # brings NumPy, which help does without
+
     by_column = {}
     for text in texts:
         column, _, kind = text.rpartition("=")
-        if kind not in KINDS:
-            raise DataError(f"--kind {text}: expected COLUMN=KIND with a kind of {', '.join(KINDS)}")
+        if kind not in COLUMN_TYPES:
+            raise DataError(f"--kind {text}: expected COLUMN=KIND with a kind of {', '.join(COLUMN_TYPES)}")
         by_column[column] = kind
     if "" not in by_column:
         return by_column

@@ -70,5 +70,7 @@ def missing_words(schema: Schema) -> tuple[str, ...]:
     """Return the words that stand for a missing value in text files: those that are no levels."""
     from chainrule.datasets import MISSING_WORDS
 
-    levels = {level for variable in schema.variables for level in variable.levels}
+    levels = {
+        level for variable in schema.variables if not variable.is_numeric for level in variable.levels or ()
+    }
     return tuple(word for word in MISSING_WORDS if word not in levels)

@@ -1,27 +1,94 @@
-"""One-dimensional conditional families, and their grouping over a row."""
+"""One-dimensional conditional families, one file each, and their grouping over a row.
+
+`FAMILIES` is the one list of them; of those that can model a support, the first is the default.
+"""
+
+from __future__ import annotations
+
+from typing import TypeVar
 
 from chainrule.conditionals.base import Conditional
 from chainrule.conditionals.discrete import Bernoulli, Categorical
 from chainrule.conditionals.discretized import DiscretizedLogistics
+from chainrule.conditionals.features import ENCODINGS, InputFeatures
 from chainrule.conditionals.mixtures import (
     LocationScaleMixture,
     MixtureOfGaussians,
     MixtureOfLaplaces,
     MixtureOfLogistics,
 )
-from chainrule.conditionals.row import MIXTURES, Conditionals
-from chainrule.conditionals.spiked import SpikedMixture
+from chainrule.conditionals.point_masses import PointMasses
+from chainrule.conditionals.row import Conditionals
+from chainrule.supports import Reals, Support
 
 __all__ = [
-    "MIXTURES",
+    "ENCODINGS",
+    "FAMILIES",
     "Bernoulli",
     "Categorical",
     "Conditional",
     "Conditionals",
     "DiscretizedLogistics",
+    "InputFeatures",
     "LocationScaleMixture",
     "MixtureOfGaussians",
     "MixtureOfLaplaces",
     "MixtureOfLogistics",
-    "SpikedMixture",
+    "PointMasses",
+    "families_of",
+    "make_family",
+    "register_family",
 ]
+
+FAMILIES: dict[str, type[Conditional]] = {
+    family.name: family
+    for family in (
+        Bernoulli,
+        DiscretizedLogistics,
+        Categorical,
+        MixtureOfGaussians,
+        MixtureOfLogistics,
+        MixtureOfLaplaces,
+    )
+}
+
+Family = TypeVar("Family", bound=type[Conditional])
+
+
+def register_family(family: Family) -> Family:
+    """Add a family to the list, behind those that are there; usable as a decorator."""
+    FAMILIES[family.name] = family
+    return family
+
+
+def families_of(support: Support) -> tuple[str, ...]:
+    """Return the names of the families that can model a support, the default first.
+
+    >>> families_of(Reals())
+    ('gaussian', 'logistic', 'laplace')
+    """
+    return tuple(name for name, family in FAMILIES.items() if isinstance(support, family.supports))
+
+
+def make_family(name: str, support: Support, n_components: int) -> Conditional:
+    """Return the family of one variable.
+
+    Parameters
+    ----------
+    name : str
+        Of `FAMILIES`.
+    support : Support
+    n_components : int
+        Of mixtures.
+
+    Raises
+    ------
+    ValueError
+        If there is no such family, or a mixture is to have no component.
+    """
+    if name not in FAMILIES:
+        raise ValueError(f"there is no family {name!r}; there are {', '.join(FAMILIES)}")
+    family = FAMILIES[name].from_support(support, n_components)
+    if isinstance(support, Reals) and support.point_masses:
+        return PointMasses.beside(family, support.point_masses)
+    return family

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Hashable, Sequence
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
+
+from chainrule.conditionals.features import InputFeatures
+from chainrule.supports import Support
 
 __all__ = ["Conditional", "choose_index"]
 
@@ -13,19 +18,41 @@ __all__ = ["Conditional", "choose_index"]
 class Conditional(nn.Module, ABC):
     """A one-dimensional family p(x | params), evaluated for any number of variables at once.
 
-    It learns nothing: what distinguishes two variables arrives in `params`. It is a module only so that its
-    constants move with the model to another device.
+    It learns nothing: what distinguishes two variables arrives in `params`, or is one of its constants. It is
+    a module only so that these move with the model to another device.
+
+    A new family is a subclass in a file of its own and an entry in `FAMILIES`. It must define the abstract
+    methods. Families whose constants are equal are evaluated together; one whose constants differ from
+    variable to variable says in `group_key`, `group` and `slots` how that is done for it, too. Draws come
+    from the step-by-step sampler unless the class itself names a `compiled_family`.
 
     Attributes
     ----------
     n_parameters : int
         P, how many numbers describe one distribution.
-    n_uniforms : int
+    n_uniforms : int, default=1
         U, how many uniform numbers one draw uses up.
     """
 
+    name: ClassVar[str]
+    """What `FAMILIES` and saved models call the family."""
+    supports: ClassVar[tuple[type[Support], ...]] = ()
+    """The supports that the family can model."""
+    compiled_family: ClassVar[str | None] = None
+    """How compiled samplers call the family. Not inherited: a subclass may draw in another way."""
+
     n_parameters: int
     n_uniforms: int = 1
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "compiled_family" not in vars(cls):
+            cls.compiled_family = None
+
+    @classmethod
+    @abstractmethod
+    def from_support(cls, support: Any, n_components: int) -> Self:
+        """Return the family of one variable with this support, of so many components where it has some."""
 
     @abstractmethod
     def log_prob(self, x: Tensor, params: Tensor) -> Tensor:
@@ -50,6 +77,40 @@ class Conditional(nn.Module, ABC):
     @abstractmethod
     def marginal_params(self, x: Tensor) -> Tensor:
         """Return params (G, P) that fit each column of the codes x (n, G) alone: where training starts."""
+
+    def input_features(self, encoding: str) -> InputFeatures:
+        """Return how a conditioner sees the codes: as they are, unless a family says otherwise."""
+        return InputFeatures()
+
+    # ------------------------------------------------------------ several variables at once
+
+    def group_key(self) -> Hashable:
+        """Return what is equal for families that are evaluated together: class and constants."""
+        plain = {k: v for k, v in vars(self).items() if isinstance(v, bool | int | float | str | tuple)}
+        buffers = tuple((name, tuple(b.flatten().tolist())) for name, b in self.named_buffers())
+        return (type(self), tuple(sorted(plain.items(), key=str)), buffers)
+
+    @classmethod
+    def group(cls, families: Sequence[Self]) -> Self:
+        """Return one family for the variables (G,) of several that share a `group_key`."""
+        return families[0]
+
+    def slots(self, n_parameters: int) -> list[int]:
+        """Return where this variable's own params stand among those of its group, (P,).
+
+        The others are -inf: logits of what this variable lacks.
+        """
+        return list(range(n_parameters))
+
+    # ------------------------------------------------------------ compiled samplers
+
+    def compiled_constants(self) -> tuple[int, float]:
+        """Return the number of levels, and what is added to softplus(raw) to make a scale; see `RowPlan`."""
+        return 0, 0.0
+
+    def compiled_draws(self, uniforms: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return what a compiled sampler draws with, (...) each, from uniforms (..., U); see `Draws`."""
+        return uniforms[..., 0], None
 
 
 def choose_index(weights: Tensor, uniforms: Tensor) -> Tensor:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Sequence
+from typing import Self
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from chainrule.conditionals.base import Conditional, choose_index
+from chainrule.conditionals.features import InputFeatures
+from chainrule.supports import Binary, Grid, Levels
 
 __all__ = ["Bernoulli", "Categorical"]
 
@@ -14,7 +19,15 @@ __all__ = ["Bernoulli", "Categorical"]
 class Bernoulli(Conditional):
     """x in {0, 1} with P(x = 1) = sigmoid(logit)."""
 
+    name = "bernoulli"
+    supports = (Binary,)
+    compiled_family = "bernoulli"
     n_parameters = 1
+
+    @classmethod
+    def from_support(cls, support: Binary, n_components: int) -> Self:
+        """Return the family of one variable."""
+        return cls()
 
     def log_prob(self, x: Tensor, params: Tensor) -> Tensor:
         """Return the log-probability of x."""
@@ -43,13 +56,51 @@ class Bernoulli(Conditional):
         frequency = (x.sum(0, dtype=torch.float64) + 0.5) / (len(x) + 1)
         return frequency.logit()[:, None].to(x.dtype)
 
+    def compiled_constants(self) -> tuple[int, float]:
+        """Return the number of levels; there is no scale."""
+        return 2, 0.0
+
+    def compiled_draws(self, uniforms: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return the logit of the uniform, which is held against the param."""
+        return uniforms[..., 0].logit(), None
+
 
 class Categorical(Conditional):
     """x in {0, ..., K-1} with probabilities softmax(logits); a logit of -inf rules a category out."""
 
+    name = "categorical"
+    supports = (Levels, Grid)
+    compiled_family = "categorical"
+
     def __init__(self, n_categories: int) -> None:
         super().__init__()
         self.n_parameters = n_categories
+
+    @classmethod
+    def from_support(cls, support: Levels | Grid, n_components: int) -> Self:
+        """Return the family of one variable."""
+        return cls(support.n_codes)
+
+    def input_features(self, encoding: str) -> InputFeatures:
+        """Return an indicator for each category, or the code."""
+        return InputFeatures.of_levels(self.n_parameters, encoding)
+
+    def group_key(self) -> Hashable:
+        """Return the class: variables of any numbers of categories are evaluated together."""
+        return type(self)
+
+    @classmethod
+    def group(cls, families: Sequence[Self]) -> Self:
+        """Return the family with the most categories."""
+        return cls(max(family.n_parameters for family in families))
+
+    def slots(self, n_parameters: int) -> list[int]:
+        """Return the leading slots; categories that a variable lacks follow."""
+        return list(range(self.n_parameters))
+
+    def compiled_constants(self) -> tuple[int, float]:
+        """Return the number of categories; there is no scale."""
+        return self.n_parameters, 0.0
 
     def log_prob(self, x: Tensor, params: Tensor) -> Tensor:
         """Return the log-probability of category x."""

@@ -6,22 +6,27 @@ own the tails beyond them.
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Sequence
+from typing import Self
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from chainrule.conditionals.base import Conditional, choose_index
+from chainrule.conditionals.features import InputFeatures
 from chainrule.conditionals.mixtures import (
     evenly_spread_components,
     mixture_width,
     open_interval,
     split_mixture,
 )
+from chainrule.supports import Grid
 
 __all__ = ["DiscretizedLogistics"]
 
 # A scale of this part of a half bin already puts all mass into one level.
-_NARROWEST = 0.05
+NARROWEST = 0.05
 
 
 class DiscretizedLogistics(Conditional):
@@ -35,6 +40,9 @@ class DiscretizedLogistics(Conditional):
         K of each variable, int64 of shape (G,), or (1,) for all alike.
     """
 
+    name = "discretized-logistics"
+    supports = (Grid,)
+    compiled_family = "discretized"
     n_uniforms = 2
     n_levels: Tensor
 
@@ -44,13 +52,39 @@ class DiscretizedLogistics(Conditional):
         self.n_parameters = mixture_width(n_components)
         self.register_buffer("n_levels", n_levels, persistent=False)
 
+    @classmethod
+    def from_support(cls, support: Grid, n_components: int) -> Self:
+        """Return the family of one variable."""
+        return cls(n_components, torch.tensor([support.n_codes]))
+
+    def input_features(self, encoding: str) -> InputFeatures:
+        """Return the level on [-1, 1], unless the encoding is raw."""
+        return InputFeatures.of_grid(int(self.n_levels), encoding)
+
+    def group_key(self) -> Hashable:
+        """Return the number of components: variables of any numbers of levels are evaluated together."""
+        return type(self), self.n_components
+
+    @classmethod
+    def group(cls, families: Sequence[Self]) -> Self:
+        """Return the family with each variable's number of levels."""
+        return cls(families[0].n_components, torch.cat([family.n_levels for family in families]))
+
+    def compiled_constants(self) -> tuple[int, float]:
+        """Return the number of levels and the smallest scale."""
+        return int(self.n_levels), float(self.min_scale(torch.float64))
+
+    def compiled_draws(self, uniforms: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return the uniform that chooses a component, and a quantile of the standard logistic."""
+        return uniforms[..., 0], self.standard_quantile(open_interval(uniforms[..., 1]))
+
     def half_bin(self, dtype: torch.dtype) -> Tensor:
         """Return half the width of a level on [-1, 1], shape (G,)."""
         return 1 / (self.n_levels - 1).clamp(min=1).to(dtype)
 
-    def least_scale(self, dtype: torch.dtype) -> Tensor:
+    def min_scale(self, dtype: torch.dtype) -> Tensor:
         """Return what is added to softplus(raw), shape (G,): next to nothing against a bin."""
-        return _NARROWEST * self.half_bin(dtype)
+        return NARROWEST * self.half_bin(dtype)
 
     @staticmethod
     def standard_quantile(u: Tensor) -> Tensor:
@@ -60,7 +94,7 @@ class DiscretizedLogistics(Conditional):
     def components(self, params: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return logits, locations and scales, each (..., M), on [-1, 1]."""
         logits, locations, raw_scales = split_mixture(params, self.n_components)
-        return logits, locations, F.softplus(raw_scales) + self.least_scale(params.dtype)[:, None]
+        return logits, locations, F.softplus(raw_scales) + self.min_scale(params.dtype)[:, None]
 
     def log_prob(self, x: Tensor, params: Tensor) -> Tensor:
         """Return the log-probability of level x.

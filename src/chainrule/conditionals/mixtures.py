@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from typing import Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from chainrule.conditionals.base import Conditional, choose_index, softplus_inverse
+from chainrule.supports import Reals
 
 __all__ = ["LocationScaleMixture", "MixtureOfGaussians", "MixtureOfLaplaces", "MixtureOfLogistics"]
 
@@ -30,13 +32,21 @@ class LocationScaleMixture(Conditional):
         drive the likelihood to infinity.
     """
 
+    supports = (Reals,)
     n_uniforms = 2
 
     def __init__(self, n_components: int, min_scale: float = 1e-3) -> None:
         super().__init__()
+        if n_components < 1:
+            raise ValueError(f"n_components must be at least 1, got {n_components}")
         self.n_components = n_components
         self.min_scale = min_scale
         self.n_parameters = mixture_width(n_components)
+
+    @classmethod
+    def from_support(cls, support: Reals, n_components: int) -> Self:
+        """Return the family of one variable without point masses."""
+        return cls(n_components)
 
     @staticmethod
     @abstractmethod
@@ -53,9 +63,13 @@ class LocationScaleMixture(Conditional):
     def standard_quantile(u: Tensor) -> Tensor:
         """Return the inverse of `standard_cdf`."""
 
-    def least_scale(self, dtype: torch.dtype) -> Tensor:
-        """Return what is added to softplus(raw), a scalar."""
-        return torch.tensor(self.min_scale, dtype=dtype)
+    def compiled_constants(self) -> tuple[int, float]:
+        """Return the smallest scale; there are no levels."""
+        return 0, self.min_scale
+
+    def compiled_draws(self, uniforms: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return the uniform that chooses a component, and a quantile of the standard density."""
+        return uniforms[..., 0], self.standard_quantile(open_interval(uniforms[..., 1]))
 
     def components(self, params: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return logits, locations and scales, each (..., M)."""
@@ -101,6 +115,9 @@ class LocationScaleMixture(Conditional):
 class MixtureOfGaussians(LocationScaleMixture):
     """Components N(location, scale^2)."""
 
+    name = "gaussian"
+    compiled_family = "mixture"
+
     @staticmethod
     def standard_log_density(z: Tensor) -> Tensor:
         """Return log N(z; 0, 1)."""
@@ -120,6 +137,9 @@ class MixtureOfGaussians(LocationScaleMixture):
 class MixtureOfLogistics(LocationScaleMixture):
     """Components with density sech^2(z / 2) / 4."""
 
+    name = "logistic"
+    compiled_family = "mixture"
+
     @staticmethod
     def standard_log_density(z: Tensor) -> Tensor:
         """Return log sigmoid(z) + log sigmoid(-z)."""
@@ -138,6 +158,9 @@ class MixtureOfLogistics(LocationScaleMixture):
 
 class MixtureOfLaplaces(LocationScaleMixture):
     """Components with density exp(-|z|) / 2."""
+
+    name = "laplace"
+    compiled_family = "mixture"
 
     @staticmethod
     def standard_log_density(z: Tensor) -> Tensor:

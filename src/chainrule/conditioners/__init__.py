@@ -4,14 +4,13 @@ from chainrule.conditioners.any_order import AnyOrderConditioner
 from chainrule.conditioners.any_order_made import AnyOrderMADEConditioner
 from chainrule.conditioners.base import ACTIVATIONS, Conditioner
 from chainrule.conditioners.compiled import CompiledConditioner
-from chainrule.conditioners.encoding import ENCODINGS, InputEncoding
+from chainrule.conditioners.encoding import InputEncoding
 from chainrule.conditioners.made import MADEConditioner
 from chainrule.conditioners.nade import NADEConditioner
 from chainrule.conditioners.orderless import OrderlessConditioner
 
 __all__ = [
     "ACTIVATIONS",
-    "ENCODINGS",
     "AnyOrderConditioner",
     "AnyOrderMADEConditioner",
     "CompiledConditioner",

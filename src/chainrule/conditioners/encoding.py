@@ -9,62 +9,49 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from chainrule.conditionals.spiked import padded_spikes, spike_number
+from chainrule.conditionals.features import InputFeatures
+from chainrule.conditionals.point_masses import padded_codes, point_mass_number
 
-__all__ = ["ENCODINGS", "InputEncoding"]
-
-ENCODINGS = ("onehot", "scaled", "raw")
+__all__ = ["InputEncoding"]
 
 
 class InputEncoding(nn.Module):
     """The features (n, F) of codes (n, D): one per variable, or one per category.
 
-    Of a variable's features one is not zero: the value, or the indicator of its category or spike.
+    Of a variable's features one is not zero: the value, or the indicator of its category or point mass.
 
     Parameters
     ----------
-    kinds : sequence of str, length D
-    n_levels : sequence of int or None, length D
-    encoding : {"onehot", "scaled", "raw"}
-        Categorical variables as indicators, as codes on [-1, 1], or as bare codes. Ordinal variables are
-        scaled to [-1, 1] unless the encoding is raw; binary and continuous codes are features as they are.
-    spikes : sequence of sequences of float, length D, optional
-        Codes of continuous variables that have an indicator each, in whatever encoding.
+    features : sequence of InputFeatures, length D
     """
 
     feature_variable: Tensor
 
-    def __init__(
-        self,
-        kinds: Sequence[str],
-        n_levels: Sequence[int | None],
-        encoding: str = "onehot",
-        spikes: Sequence[Sequence[float]] | None = None,
-    ) -> None:
+    def __init__(self, features: Sequence[InputFeatures]) -> None:
         super().__init__()
-        if encoding not in ENCODINGS:
-            raise ValueError(f"encoding must be one of {', '.join(ENCODINGS)}, got {encoding!r}")
-        self.n_variables = len(kinds)
-        onehot = [kind == "categorical" and encoding == "onehot" for kind in kinds]
-        spikes = spikes or [()] * len(kinds)
-        widths = [(n_levels[d] or 1) if onehot[d] else 1 + len(spikes[d]) for d in range(len(kinds))]
-        self.starts = [0, *torch.tensor(widths).cumsum(0).tolist()]
+        self.n_variables = len(features)
+        widths = torch.tensor([each.width for each in features])
+        self.starts = [0, *widths.cumsum(0).tolist()]
         self.n_features = self.starts[-1]
-        self.is_onehot = tuple(onehot)
-        scaled = torch.tensor(
-            [encoding != "raw" and kind in ("categorical", "ordinal") for kind in kinds], dtype=torch.bool
-        )
-        top = torch.tensor([(levels or 2) - 1 for levels in n_levels]).clamp(min=1)
+        self.is_onehot = tuple(each.n_indicators > 0 for each in features)
         self.register_buffer(
-            "feature_variable", torch.repeat_interleave(torch.arange(len(kinds)), torch.tensor(widths)), False
+            "feature_variable", torch.repeat_interleave(torch.arange(len(features)), widths), False
         )
-        self.register_buffer("_factor", torch.where(scaled, 2 / top, 1.0), False)
-        self.register_buffer("_shift", torch.where(scaled, -1.0, 0.0), False)
+        self.register_buffer("_factor", torch.tensor([each.factor for each in features]), False)
+        self.register_buffer("_shift", torch.tensor([each.shift for each in features]), False)
         self.register_buffer("_first", torch.tensor(self.starts[:-1]), False)
-        self.register_buffer("_onehot", torch.tensor(onehot, dtype=torch.bool), False)
-        self.register_buffer("_spikes", padded_spikes(spikes), False)
-        self._has_spikes = any(map(len, spikes))
-        self._identity = not (any(onehot) or self._has_spikes or bool(scaled.any()))
+        self.register_buffer("_onehot", torch.tensor(self.is_onehot, dtype=torch.bool), False)
+        self.register_buffer("_masses", padded_codes([each.point_masses for each in features]), False)
+        self._has_masses = any(each.point_masses for each in features)
+        self._transforms = {
+            d: each.transform for d, each in enumerate(features) if each.transform is not None
+        }
+        self._identity = all(each == InputFeatures() for each in features)
+
+    @property
+    def is_compiled(self) -> bool:
+        """Whether compiled samplers know how the features come about."""
+        return not (self._has_masses or self._transforms)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the features (n, F) of codes (n, D)."""
@@ -81,11 +68,16 @@ class InputEncoding(nn.Module):
         A first layer W (F, H) thus receives ``value * W[row]`` from each variable.
         """
         row = torch.where(self._buffer("_onehot"), self._buffer("_first") + x.long(), self._buffer("_first"))
-        value = x * self._buffer("_factor").to(x.dtype) + self._buffer("_shift").to(x.dtype)
+        number = x
+        if self._transforms:
+            number = x.clone()
+            for d, transform in self._transforms.items():
+                number[:, d] = transform(x[:, d])
+        value = number * self._buffer("_factor").to(x.dtype) + self._buffer("_shift").to(x.dtype)
         value = torch.where(self._buffer("_onehot"), 1.0, value)
-        if self._has_spikes:
-            spike = spike_number(x, self._buffer("_spikes"))
-            row, value = row + spike, torch.where(spike > 0, 1.0, value)
+        if self._has_masses:
+            mass = point_mass_number(x, self._buffer("_masses"))
+            row, value = row + mass, torch.where(mass > 0, 1.0, value)
         return row, value
 
     @cached_property
@@ -103,11 +95,13 @@ class InputEncoding(nn.Module):
         width = self.starts[d + 1] - self.starts[d]
         if self.is_onehot[d]:
             return nn.functional.one_hot(value.long(), width).to(value.dtype)
-        feature = (value * self._buffer("_factor")[d] + self._buffer("_shift")[d]).to(value.dtype)
+        transform = self._transforms.get(d)
+        number = value if transform is None else transform(value)
+        feature = (number * self._buffer("_factor")[d] + self._buffer("_shift")[d]).to(value.dtype)
         if width == 1:
             return feature[:, None]
-        spike = spike_number(value[:, None], self._buffer("_spikes")[d : d + 1]).squeeze(1)
-        indicators = nn.functional.one_hot(spike, width).to(value.dtype)
+        mass = point_mass_number(value[:, None], self._buffer("_masses")[d : d + 1]).squeeze(1)
+        indicators = nn.functional.one_hot(mass, width).to(value.dtype)
         indicators[:, 0] *= feature
         return indicators
 

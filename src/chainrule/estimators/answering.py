@@ -103,7 +103,7 @@ class AnsweringEstimator(DensityEstimator):
             there & is_asked,
             self._encode_fitted_context(context, len(codes)),
         )
-        scores = questioner.log_probs(question) + self.schema_.log_offset(codes, is_asked)
+        scores = questioner.log_probs(question) + self.schema_.log_abs_det_jacobian(codes, is_asked)
         mean: np.ndarray = np.logaddexp.reduce(scores, axis=0) - np.log(len(scores))
         return (mean, scores.std(axis=0, ddof=1)) if return_spread else mean
 
@@ -298,7 +298,7 @@ class AnsweringEstimator(DensityEstimator):
             asked[:, d] = there[:, d]
             answers = questioner.log_probs(Question(known, there & ~asked, asked, context))
             scores[:, d] = np.logaddexp.reduce(answers, axis=0) - np.log(len(answers))
-        return np.where(np.isnan(codes), np.nan, scores + self.schema_.log_offsets(codes))
+        return np.where(np.isnan(codes), np.nan, scores + self.schema_.log_abs_det_jacobian_of_cells(codes))
 
     def _expected_values(
         self, codes: np.ndarray, context: np.ndarray | None, d: int
@@ -310,7 +310,7 @@ class AnsweringEstimator(DensityEstimator):
             given[:, order[order.tolist().index(d) :]] = False
         given[:, d], asked[:, d] = False, True
         distribution = self._questioner(None).distribution(Question(codes, given, asked, context), d)
-        if self.schema_.kinds[d] in ("binary", "categorical"):
+        if not self.schema_.variables[d].is_numeric:
             return distribution.mode(), distribution.probabilities.max(axis=1)
         return distribution.mean(), np.full(len(codes), np.nan)
 
@@ -370,14 +370,9 @@ def _is_flat(known: Any) -> bool:
 def _fill(distribution: ConditionalDistribution, how: str) -> np.ndarray:
     """Return the codes of the most probable or the expected values."""
     variable = distribution.variable
-    if how == "mean" and variable.kind == "continuous":
-        codes: np.ndarray = (distribution.mean() - variable.location) / variable.scale
-        return codes
-    if how == "mean" and variable.kind == "ordinal":
-        return np.rint(distribution.mean()) - variable.low
-    if variable.kind == "continuous":
-        codes = (distribution.mode() - variable.location) / variable.scale
-        return codes
-    if variable.kind == "ordinal":
-        return distribution.mode() - variable.low
-    return distribution.probabilities.argmax(1)
+    if not variable.is_numeric:
+        return distribution.probabilities.argmax(1)
+    if how == "mode":
+        return variable.codes_of_numbers(distribution.mode())
+    mean = distribution.mean()
+    return variable.codes_of_numbers(np.rint(mean) if variable.is_discrete else mean)

@@ -16,33 +16,27 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from chainrule.conditionals import MIXTURES, Conditionals
+from chainrule.conditionals import ENCODINGS, Conditionals, families_of, make_family
 from chainrule.conditioners import (
     ACTIVATIONS,
-    ENCODINGS,
     Conditioner,
     InputEncoding,
 )
 from chainrule.errors import DataError, ParameterError
 from chainrule.estimators.answering import AnsweringEstimator
-from chainrule.estimators.bins import Bins
+from chainrule.estimators.base import CodedRows
 from chainrule.estimators.columns import mean_of_members, split_without_unseen
 from chainrule.estimators.questions import Questioner
 from chainrule.model import AutoregressiveModel
 from chainrule.orders import given_order, natural_order, random_orders
 from chainrule.progress import FitProgress
-from chainrule.schema import Schema
+from chainrule.supports import Reals
 from chainrule.training import Epoch, History, Rows, Trainer, TrainingOptions, evaluation_batch
 
 __all__ = ["COUNT", "AutoregressiveEstimator"]
 
 # What constructor arguments that count something may be.
 COUNT = Interval(Integral, 1, None, closed="left")
-# An ordinal column of up to so many levels or bins, with so many training rows for each, gets a probability
-# for each of them, and an input: the narrow components of a mixture that heavy single levels need are easily
-# lost in a fit, and one input for all levels hides which of them goes with which category.
-_MOST_FREE_LEVELS = 128
-_ROWS_PER_LEVEL = 100
 # Numbers from which the margins are estimated, at which training starts.
 _MARGIN_NUMBERS = 2**23
 
@@ -54,7 +48,6 @@ class AutoregressiveEstimator(AnsweringEstimator):
     _encodes_missing: ClassVar[bool] = False
 
     model_: AutoregressiveModel
-    bins_: Bins
     families_: tuple[str, ...]
     history_: History
     batch_nll_: list[float]
@@ -87,7 +80,7 @@ class AutoregressiveEstimator(AnsweringEstimator):
         "n_orderings": [COUNT],
         "resample_every": [COUNT],
         "n_components": [COUNT],
-        "mixture": [StrOptions(set(MIXTURES))],
+        "mixture": [str],
         "encoding": [StrOptions(set(ENCODINGS))],
         "kinds": [None, str, Mapping],
         "learning_rate": [Interval(Real, 0, None, closed="neither")],
@@ -151,7 +144,9 @@ class AutoregressiveEstimator(AnsweringEstimator):
                 f"member must be a whole number below {n_members}, the number of orders and masks of this "
                 f"model, got {member!r}"
             )
-        codes = self.schema_.encode(X, estimator=type(self).__name__, missing=self.supports_missing)
+        codes = self.schema_.coarse(
+            self.schema_.encode(X, estimator=type(self).__name__, missing=self.supports_missing)
+        )
         if not self._encodes_missing and np.isnan(codes).any():
             raise DataError(
                 f"encode of {type(self).__name__} takes whole rows: impute the missing values first, or fit "
@@ -164,6 +159,15 @@ class AutoregressiveEstimator(AnsweringEstimator):
                 for rows in self._rows(codes, context_codes).batches(evaluation_batch(self.model_))
             ]
         return np.concatenate(parts)
+
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        densities = families_of(Reals())  # not a constraint of the class: families can be added
+        if self.mixture not in densities:
+            raise ParameterError(
+                f"The 'mixture' parameter of {type(self).__name__} must be a str among {set(densities)}. "
+                f"Got {self.mixture!r} instead."
+            )
 
     @abstractmethod
     def _conditioner(
@@ -195,11 +199,11 @@ class AutoregressiveEstimator(AnsweringEstimator):
 
     def _build(self, generator: torch.Generator) -> AutoregressiveModel:
         """Return an untrained model for the columns of `schema_` and `context_schema_`."""
-        schema = self.schema_
-        n_levels, spikes = self.bins_.n_levels, _spikes(schema)
-        conditionals = Conditionals(self.families_, n_levels, self.n_components, self.mixture, spikes)
-        encoding = InputEncoding(self.families_, n_levels, self.encoding, spikes)
-        orders = self._orders(schema.n_variables, generator)
+        supports = zip(self.families_, self.schema_.supports, strict=True)
+        families = [make_family(name, support, self.n_components) for name, support in supports]
+        conditionals = Conditionals(families)
+        encoding = InputEncoding([family.input_features(self.encoding) for family in families])
+        orders = self._orders(self.schema_.n_variables, generator)
         context = self._context_encoding()
         n_context = 0 if context is None else context.n_features
         return AutoregressiveModel(
@@ -218,8 +222,9 @@ class AutoregressiveEstimator(AnsweringEstimator):
     def _context_encoding(self) -> InputEncoding | None:
         if self.context_schema_ is None:
             return None
-        schema = self.context_schema_
-        return InputEncoding(schema.kinds, schema.n_levels, spikes=_spikes(schema))
+        variables = self.context_schema_.variables
+        families = [make_family(each.families(0)[0], each.support, 1) for each in variables]
+        return InputEncoding([family.input_features("onehot") for family in families])
 
     def _device(self) -> torch.device:
         """Return the device to compute on: the one asked for, else a CUDA device if there is one."""
@@ -230,8 +235,8 @@ class AutoregressiveEstimator(AnsweringEstimator):
         return torch.device(self.device)
 
     def _rows(self, codes: np.ndarray, context: np.ndarray | None) -> Rows:
-        """Return rows where the model is, of wide ordinal columns their bins."""
-        codes = np.ascontiguousarray(self.bins_.split(codes), dtype=np.float32)
+        """Return rows, of codes as models see them, where the model is."""
+        codes = np.ascontiguousarray(codes, dtype=np.float32)
         return Rows(torch.from_numpy(codes).to(self._device()), self._context_features(context))
 
     def _context_features(self, context: np.ndarray | None) -> Tensor | None:
@@ -241,27 +246,22 @@ class AutoregressiveEstimator(AnsweringEstimator):
         features = encoding(torch.from_numpy(np.ascontiguousarray(context, dtype=np.float32)))
         return features.to(self._device())
 
-    def _fit_codes(
-        self,
-        codes: np.ndarray,
-        codes_val: np.ndarray | None,
-        *,
-        generator: np.random.Generator,
-        context: np.ndarray | None,
-        context_val: np.ndarray | None,
-    ) -> None:
+    def _fit_codes(self, train: CodedRows, valid: CodedRows | None, generator: np.random.Generator) -> None:
         torch_generator = _torch_generator(generator)
-        self.bins_ = Bins.fit(self.schema_, codes)
-        self.families_ = _families(self.schema_, self.bins_, codes)
+        self.families_ = self._choose_families(train.codes)
         model = self._build(torch_generator)
-        train = self._rows(codes, context)
-        valid = None if codes_val is None else self._rows(codes_val, context_val)
-        sample = _with_holes_filled(self.bins_.split(codes[: _margin_rows(codes.shape[1])]))
+        sample = _with_missing_filled(train.codes[: _margin_rows(train.codes.shape[1])])
         model.conditioner.set_output_bias(model.conditionals.marginal_params(torch.from_numpy(sample)))
         self.model_ = model.to(self._device())
         self.n_parameters_ = model.conditioner.n_free_parameters()
-        trainer = Trainer(self.model_, train, valid, self._options(), torch_generator)
-        units = _Units(*(self._nats_of_units(part) for part in (codes, codes_val)))
+        trainer = Trainer(
+            self.model_,
+            self._rows(train.codes, train.context),
+            None if valid is None else self._rows(valid.codes, valid.context),
+            self._options(),
+            torch_generator,
+        )
+        units = _Units(train.log_det, 0.0 if valid is None else valid.log_det)
         bar = FitProgress(type(self).__name__, self.max_epochs) if self.verbose else nullcontext(None)
         try:
             with bar as show:
@@ -271,11 +271,11 @@ class AutoregressiveEstimator(AnsweringEstimator):
             self.history_ = units.of_history(trainer.history)
             self.batch_nll_ = trainer.batch_nll
 
-    def _nats_of_units(self, codes: np.ndarray | None) -> float:
-        """Return by how much the mean log-likelihood of rows lies above that of their codes."""
-        if codes is None:
-            return 0.0
-        return float((self.schema_.log_offset(codes) + self.bins_.log_prob_of_rows(codes)).mean())
+    def _choose_families(self, codes: np.ndarray) -> tuple[str, ...]:
+        """Return the name of each variable's family: that of `mixture` where it can be, else the first."""
+        n_rows = (~np.isnan(codes)).sum(axis=0).tolist()
+        offered = [v.families(n) for v, n in zip(self.schema_.variables, n_rows, strict=True)]
+        return tuple(self.mixture if self.mixture in names else names[0] for names in offered)
 
     @torch.no_grad()
     def _score_codes(self, codes: np.ndarray, context: np.ndarray | None) -> np.ndarray:
@@ -285,7 +285,7 @@ class AutoregressiveEstimator(AnsweringEstimator):
             part = slice(start, start + size)
             rows = self._rows(codes[part], None if context is None else context[part])
             scores[part] = self.model_.log_prob(rows.codes, rows.context).cpu().numpy()
-        return scores + self.bins_.log_prob_of_rows(codes)
+        return scores
 
     def column_order(self) -> np.ndarray | None:
         """Return the order in which `score_columns` takes the columns, by their numbers from 0, (D,).
@@ -304,8 +304,9 @@ class AutoregressiveEstimator(AnsweringEstimator):
         known = codes
         if self.model_.conditioner.is_any_order:  # what it has never seen, it leaves out
             known = np.where(np.isfinite(codes), codes, np.nan)
-        scores = split_without_unseen(self._split_codes, known, context, self.schema_.n_levels, order)
-        scores = np.where(np.isnan(scores), 0.0, scores) + self.schema_.log_offsets(codes)
+        known = self.schema_.coarse(known)
+        scores = split_without_unseen(self._split_codes, known, context, self.schema_.n_codes, order)
+        scores = np.where(np.isnan(scores), 0.0, scores) + self.schema_.log_abs_det_jacobian_of_cells(codes)
         return np.where(np.isnan(codes), np.nan, scores)
 
     @torch.no_grad()
@@ -317,7 +318,7 @@ class AutoregressiveEstimator(AnsweringEstimator):
             part = slice(start, start + size)
             rows = self._rows(codes[part], None if context is None else context[part])
             scores[part] = mean_of_members(np.stack(self._log_conditionals(rows)))
-        return scores + self.bins_.log_prob_within(codes)
+        return scores
 
     def _log_conditionals(self, rows: Rows) -> list[np.ndarray]:
         """Return the terms of each member's log p(x), (n, D); of a model of any order those of one order."""
@@ -340,13 +341,13 @@ class AutoregressiveEstimator(AnsweringEstimator):
             count = min(size, n - start)
             features = None if context is None else self._context_features(context[start : start + count])
             parts.append(self.model_.sample(count, torch_generator, features).cpu().numpy())
-        return self.bins_.draw(np.concatenate(parts), generator)
+        return np.concatenate(parts)
 
     def _torch_generator(self, generator: np.random.Generator) -> torch.Generator:
         return _torch_generator(generator, self._device())
 
     def _questioner(self, n_orders: int | None) -> Questioner:
-        return Questioner(self.model_, self.schema_, self.bins_, self._rows, n_orders)
+        return Questioner(self.model_, self.schema_, self._rows, n_orders)
 
     def _get_state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         arrays = {name: t.cpu().numpy() for name, t in self.model_.state_dict().items()}
@@ -355,36 +356,18 @@ class AutoregressiveEstimator(AnsweringEstimator):
             "families": list(self.families_),
             "history": self.history_.to_dict(),
         }
-        return facts, arrays | self.bins_.to_arrays()
+        return facts, arrays
 
     def _set_state(self, facts: Mapping[str, Any], arrays: dict[str, np.ndarray]) -> None:
         if self.device is not None and not _is_available(self.device):
             self.device = None  # Saved on a machine with another device: go on with what is here.
         # The random draws of building are all overwritten by what was saved.
-        self.bins_ = Bins.from_arrays(self.schema_, arrays)
         self.families_ = tuple(facts["families"])
         model = self._build(torch.Generator())
-        weights = {name: array for name, array in arrays.items() if name not in self.bins_.to_arrays()}
-        model.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
+        model.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
         self.model_ = model.to(self._device()).eval()
         self.n_parameters_ = int(facts["n_parameters"])
         self.history_ = History(**facts["history"])
-
-
-def _families(schema: Schema, bins: Bins, codes: np.ndarray) -> tuple[str, ...]:
-    """Return the kind of each column, of ordinal ones that get a probability for each level "categorical"."""
-    rows = (~np.isnan(codes)).sum(axis=0)
-    return tuple(
-        "categorical"
-        if kind == "ordinal" and (count or 0) <= min(_MOST_FREE_LEVELS, n_rows // _ROWS_PER_LEVEL)
-        else kind
-        for kind, count, n_rows in zip(schema.kinds, bins.n_levels, rows, strict=True)
-    )
-
-
-def _spikes(schema: Schema) -> list[tuple[float, ...]]:
-    """Return the codes of each column's point masses."""
-    return [variable.spike_codes for variable in schema.variables]
 
 
 @dataclass(frozen=True)
@@ -428,7 +411,7 @@ def _is_available(device: str) -> bool:
     return True
 
 
-def _with_holes_filled(codes: np.ndarray) -> np.ndarray:
+def _with_missing_filled(codes: np.ndarray) -> np.ndarray:
     """Return codes (n, D) whose missing ones take the values that the column has, in turn."""
     filled = np.array(codes, dtype=np.float32, order="C")
     missing = np.isnan(filled)

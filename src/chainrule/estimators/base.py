@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -16,12 +17,11 @@ from chainrule.errors import DataError, KindError, ParameterError
 from chainrule.estimators.anomalies import CONTAMINATION, AnomalyMixin, offset_of, rows_for_offset
 from chainrule.estimators.columns import ColumnScores
 from chainrule.estimators.unseen import Scorer, score_summed_over_unseen, warn_of_unseen
-from chainrule.schema import UNSEEN, Schema
+from chainrule.schema import COLUMN_TYPES, UNSEEN, Schema
 from chainrule.storage import write_folder
+from chainrule.supports import Support
 
-__all__ = ["DensityEstimator", "make_generator"]
-
-ALL_KINDS = frozenset({"binary", "categorical", "ordinal", "continuous"})
+__all__ = ["CodedRows", "DensityEstimator", "make_generator"]
 
 
 def make_generator(random_state: Any) -> np.random.Generator:
@@ -31,6 +31,25 @@ def make_generator(random_state: Any) -> np.random.Generator:
     return np.random.default_rng(random_state)
 
 
+@dataclass(frozen=True)
+class CodedRows:
+    """Rows as models see them.
+
+    Attributes
+    ----------
+    codes : ndarray of shape (n, D), float32
+        As `Schema.coarse` gives them; NaN where a value is missing.
+    context : ndarray of shape (n, C) or None
+        Codes of the side information.
+    log_det : float
+        What the mean log-likelihood of the rows lies above that of their codes, in nats.
+    """
+
+    codes: np.ndarray
+    context: np.ndarray | None
+    log_det: float
+
+
 class DensityEstimator(DensityMixin, AnomalyMixin, ColumnScores, BaseEstimator, ABC):
     """Base of all estimators: a subclass sees only codes, the numbers inside a `Schema`.
 
@@ -38,7 +57,10 @@ class DensityEstimator(DensityMixin, AnomalyMixin, ColumnScores, BaseEstimator, 
     and implements the five hooks at the end of this class.
     """
 
-    supported_kinds: ClassVar[frozenset[str]] = ALL_KINDS
+    supported: ClassVar[tuple[type[Support], ...]] = (Support,)
+    """Supports of the columns that the model can have."""
+    sees_bins: ClassVar[bool] = True
+    """Whether integers of a very wide range are modelled in bins; see `LevelBins`."""
     supports_context: ClassVar[bool] = False
     _parameter_constraints: ClassVar[dict[str, Any]] = {"contamination": CONTAMINATION}
 
@@ -113,30 +135,31 @@ class DensityEstimator(DensityMixin, AnomalyMixin, ColumnScores, BaseEstimator, 
         generator = make_generator(self.random_state)
         schema = Schema.infer(X, self._declared_kinds(), missing=self.supports_missing)
         self._check_kinds(schema)
-        codes = schema.encode(X, missing=self.supports_missing)
         self._check_context_use(context, context_val, X_val)
         context_schema = None if context is None else Schema.infer(_as_columns(context))
-        context_codes = self._encode_context(context_schema, context, len(codes))
+        codes = schema.encode(X, missing=self.supports_missing)
+        beside = self._encode_context(context_schema, context, len(codes))
         if X_val is None:
             rows_train, rows_val = self._split(len(codes), generator)
             codes, codes_val = codes[rows_train], codes[rows_val]
-            if context_codes is not None:
-                context_codes, context_codes_val = context_codes[rows_train], context_codes[rows_val]
-            else:
-                context_codes_val = None
+            beside, beside_val = _take(beside, rows_train), _take(beside, rows_val)
         else:
             codes_val = schema.encode(X_val, missing=self.supports_missing, unseen=UNSEEN)
-            context_codes_val = self._encode_context(context_schema, context_val, len(codes_val))
+            beside_val = self._encode_context(context_schema, context_val, len(codes_val))
+        if self.sees_bins:
+            schema = schema.with_rows(codes)
         self._set_schema(schema, context_schema)
         known = (codes_val != UNSEEN).all(axis=1)  # rows with unseen levels would tell nothing to stop by
         self._fit_codes(
-            codes,
-            codes_val[known] if known.any() else None,
-            generator=generator,
-            context=context_codes,
-            context_val=None if context_codes_val is None else context_codes_val[known],
+            self._coded_rows(codes, beside),
+            self._coded_rows(codes_val[known], _take(beside_val, known)) if known.any() else None,
+            generator,
         )
-        self.offset_ = self._find_offset((codes, codes_val), (context_codes, context_codes_val))
+        self.offset_ = self._find_offset((codes, codes_val), (beside, beside_val))
+
+    def _coded_rows(self, codes: np.ndarray, context: np.ndarray | None) -> CodedRows:
+        log_det = float(self.schema_.log_abs_det_jacobian(codes).mean())
+        return CodedRows(self.schema_.coarse(codes), context, log_det)
 
     def score_samples(self, X: Any, context: Any = None) -> np.ndarray:
         """Return the log-likelihood of each row, float64 of shape (n,).
@@ -175,8 +198,11 @@ class DensityEstimator(DensityMixin, AnomalyMixin, ColumnScores, BaseEstimator, 
             raise DataError(f"context has {n_context} rows, expected 1 or n_samples = {n_samples}")
         if context_codes is not None:
             context_codes = np.repeat(context_codes, n_samples // n_context, axis=0)
-        codes = self._sample_codes(n_samples, make_generator(random_state), context_codes)
-        return self._decode_whole(codes)
+        return self._decode_whole(self._draw(n_samples, make_generator(random_state), context_codes))
+
+    def _draw(self, n: int, generator: np.random.Generator, context: np.ndarray | None) -> np.ndarray:
+        """Return n drawn rows of codes, (n, D)."""
+        return self.schema_.refine(self._sample_codes(n, generator, context), generator)
 
     def save(self, path: str | Path) -> None:
         """Save the fitted model into a folder: `model.safetensors` and `model.json`."""
@@ -249,7 +275,8 @@ class DensityEstimator(DensityMixin, AnomalyMixin, ColumnScores, BaseEstimator, 
 
     def _log_likelihoods(self, codes: np.ndarray, context: np.ndarray | None) -> np.ndarray:
         """Return nats per row of codes in the user's units, float64 (n,); levels may be `UNSEEN`."""
-        return self._score_seen(self._score_codes, codes, context) + self.schema_.log_offset(codes)
+        scores = self._score_seen(self._score_codes, self.schema_.coarse(codes), context)
+        return scores + self.schema_.log_abs_det_jacobian(codes)
 
     def _encode_to_score(self, X: Any) -> np.ndarray:
         """Return the codes of rows; levels that the training rows lack are `UNSEEN` and warned about."""
@@ -266,7 +293,7 @@ class DensityEstimator(DensityMixin, AnomalyMixin, ColumnScores, BaseEstimator, 
             return score(codes, context)
         if self.supports_missing:
             return score(np.where(unseen, np.nan, codes), context)
-        return score_summed_over_unseen(score, codes, context, self.schema_.n_levels)
+        return score_summed_over_unseen(score, codes, context, self.schema_.n_codes)
 
     def _find_offset(
         self,
@@ -275,7 +302,7 @@ class DensityEstimator(DensityMixin, AnomalyMixin, ColumnScores, BaseEstimator, 
     ) -> float:
         """Return the log-likelihood below which rows are anomalies, from training and validation rows."""
         rows = rows_for_offset(self.contamination, len(codes[0]), len(codes[1]), codes[0].shape[1])
-        scores = self._log_likelihoods(_take(codes, rows), _take(context, rows))
+        scores = self._log_likelihoods(_take_of_both(codes, rows), _take_of_both(context, rows))
         return offset_of(self.contamination, scores)
 
     def _declared_kinds(self) -> str | Mapping[Any, str] | None:
@@ -291,10 +318,13 @@ class DensityEstimator(DensityMixin, AnomalyMixin, ColumnScores, BaseEstimator, 
 
     def _check_kinds(self, schema: Schema) -> None:
         for variable in schema.variables:
-            if variable.n_levels != 1 and variable.kind not in self.supported_kinds:
+            if variable.n_codes != 1 and not issubclass(variable.support_type, self.supported):
+                kinds = [
+                    k for k, each in COLUMN_TYPES.items() if issubclass(each.support_type, self.supported)
+                ]
                 raise KindError(
                     f"{type(self).__name__} cannot model column {variable.name!r}, which is {variable.kind}; "
-                    f"it models {', '.join(sorted(self.supported_kinds))} columns"
+                    f"it models {', '.join(sorted(kinds))} columns"
                 )
 
     def _decode_whole(self, codes: np.ndarray, known: Any = None) -> Any:
@@ -355,24 +385,16 @@ class DensityEstimator(DensityMixin, AnomalyMixin, ColumnScores, BaseEstimator, 
         return "others" if self.supports_missing else "before"
 
     @abstractmethod
-    def _fit_codes(
-        self,
-        codes: np.ndarray,
-        codes_val: np.ndarray | None,
-        *,
-        generator: np.random.Generator,
-        context: np.ndarray | None,
-        context_val: np.ndarray | None,
-    ) -> None:
-        """Learn from float32 codes (n, D); set `n_parameters_` and what the other hooks need."""
+    def _fit_codes(self, train: CodedRows, valid: CodedRows | None, generator: np.random.Generator) -> None:
+        """Learn from rows; set `n_parameters_` and what the other hooks need."""
 
     @abstractmethod
     def _score_codes(self, codes: np.ndarray, context: np.ndarray | None) -> np.ndarray:
-        """Return nats per row of codes, float64 (n,)."""
+        """Return nats per row of codes as `Schema.coarse` gives them, float64 (n,)."""
 
     @abstractmethod
     def _sample_codes(self, n: int, generator: np.random.Generator, context: np.ndarray | None) -> np.ndarray:
-        """Return n drawn rows of codes, (n, D)."""
+        """Return n drawn rows of codes as `Schema.coarse` gives them, (n, D)."""
 
     @abstractmethod
     def _get_state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -383,7 +405,12 @@ class DensityEstimator(DensityMixin, AnomalyMixin, ColumnScores, BaseEstimator, 
         """Take back what `_get_state` returned."""
 
 
-def _take(parts: tuple[np.ndarray | None, np.ndarray | None], rows: np.ndarray) -> Any:
+def _take(array: np.ndarray | None, rows: np.ndarray) -> np.ndarray | None:
+    """Return some rows of an array; None of None."""
+    return None if array is None else array[rows]
+
+
+def _take_of_both(parts: tuple[np.ndarray | None, np.ndarray | None], rows: np.ndarray) -> Any:
     """Return rows, by their numbers from the first of two arrays on to the second; None of None."""
     first, second = parts
     if first is None or second is None:

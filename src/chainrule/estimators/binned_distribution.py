@@ -10,9 +10,8 @@ from torch import Tensor
 
 from chainrule.conditionals import Categorical, DiscretizedLogistics
 from chainrule.errors import DataError
-from chainrule.estimators.bins import LevelBins
 from chainrule.estimators.conditional_distribution import ConditionalDistribution
-from chainrule.schema import Variable
+from chainrule.schema import ColumnType, LevelBins
 
 __all__ = ["BinnedDistribution"]
 
@@ -33,7 +32,7 @@ class BinnedDistribution(ConditionalDistribution):
 
     def __init__(
         self,
-        variable: Variable,
+        variable: ColumnType,
         family: Categorical | DiscretizedLogistics,
         params: Tensor,
         bins: LevelBins,
@@ -84,18 +83,14 @@ class BinnedDistribution(ConditionalDistribution):
 
     def mean(self) -> np.ndarray:
         """Return the expected value of each row, (n,)."""
-        mean: np.ndarray = self.bin_probabilities @ self._bins.means + self.variable.low
-        return mean
+        mean: np.ndarray = self.bin_probabilities @ self._bins.means
+        return self.variable.numbers(mean)
 
     def mode(self) -> np.ndarray:
         """Return the most probable value of each row, (n,)."""
         best = self._bins.modes
         heights = self.bin_probabilities * np.exp(self._bins.log_prob_within(best))
-        mode: np.ndarray = best[heights.argmax(1)] + self.variable.low
-        return mode
-
-    def _levels(self) -> range:
-        return range(self.variable.low, self.variable.high + 1)
+        return self.variable.numbers(best[heights.argmax(1)])
 
     def _cdf(self, codes: Tensor) -> np.ndarray:
         levels = np.clip(np.floor(codes.numpy()), -1, len(self.levels or ()) - 1).astype(np.int64)
@@ -113,4 +108,4 @@ class BinnedDistribution(ConditionalDistribution):
             middle = ((low + high) / 2).floor()
             below = torch.from_numpy(self._cdf(middle) < q - 1e-12)
             low, high = torch.where(below, middle, low), torch.where(below, high, middle)
-        return high.numpy().astype(np.int64) + self.variable.low
+        return self.variable.numbers(high.numpy().astype(np.int64))

@@ -21,7 +21,7 @@ __all__ = ["ColumnScores", "mean_of_members", "split_without_unseen"]
 Split = Callable[[np.ndarray, np.ndarray | None], np.ndarray]
 
 # Values of a cell that are tried one by one; of more than these, so many are drawn.
-_MOST_TRIED = 500
+MAX_TRIED = 500
 
 
 class ColumnScores(ABC):
@@ -135,7 +135,7 @@ class ColumnScores(ABC):
         return np.where(np.isnan(codes), np.nan, scores)
 
     @abstractmethod
-    def _sample_codes(self, n: int, generator: np.random.Generator, context: np.ndarray | None) -> np.ndarray:
+    def _draw(self, n: int, generator: np.random.Generator, context: np.ndarray | None) -> np.ndarray:
         """Return n drawn rows of codes."""
 
     def _expected_values(
@@ -146,8 +146,9 @@ class ColumnScores(ABC):
         The most probable level; of numbers their mean, whose probability is NaN.
         """
         variable = self.schema_.variables[d]
-        if variable.n_levels is not None and variable.n_levels <= _MOST_TRIED:
-            tried, weights = np.arange(variable.n_levels, dtype=codes.dtype), np.zeros(variable.n_levels)
+        if variable.n_codes <= MAX_TRIED:
+            tried = np.arange(variable.n_codes, dtype=codes.dtype)
+            weights = np.zeros(len(tried))
         else:
             tried, weights = self._draws_of(d)
         filled = np.repeat(codes, len(tried), axis=0)
@@ -155,17 +156,14 @@ class ColumnScores(ABC):
         beside = None if context is None else np.repeat(context, len(tried), axis=0)
         scores = self._log_likelihoods(filled, beside).reshape(len(codes), len(tried)) - weights
         shares = np.exp(scores - logsumexp(scores, axis=1, keepdims=True))
-        if variable.kind in ("binary", "categorical"):
+        if not variable.is_numeric:
             best = shares.argmax(axis=1)
-            return np.array([variable.levels[code] for code in best], dtype=object), shares.max(axis=1)
-        numbers = (
-            tried * variable.scale + variable.location if variable.n_levels is None else tried + variable.low
-        )
-        return shares @ numbers, np.full(len(codes), np.nan)
+            return variable.decode(best).astype(object), shares.max(axis=1)
+        return shares @ variable.numbers(tried), np.full(len(codes), np.nan)
 
     def _draws_of(self, d: int) -> tuple[np.ndarray, np.ndarray]:
         """Return values of column d drawn from the model, and the log of how often each of them comes."""
-        drawn = self._sample_codes(_MOST_TRIED, np.random.default_rng(0), None)
+        drawn = self._draw(MAX_TRIED, np.random.default_rng(0), None)
         alone = np.full_like(drawn, np.nan)
         alone[:, d] = drawn[:, d]
         return drawn[:, d], self._log_likelihoods(alone, None)
@@ -175,7 +173,7 @@ def split_without_unseen(
     split: Split,
     codes: np.ndarray,
     context: np.ndarray | None,
-    n_levels: Sequence[int | None],
+    n_codes: Sequence[float],
     order: np.ndarray | None = None,
 ) -> np.ndarray:
     """Return what `split` gives of rows, (n, D), in which levels may be `UNSEEN`: these get 0.
@@ -190,11 +188,11 @@ def split_without_unseen(
         return scores
     codes, context = codes[strange], None if context is None else context[strange]
     order = np.arange(codes.shape[1]) if order is None else order
-    log_levels = np.log([n or 1 for n in n_levels])
+    log_levels = np.log(np.where(np.isfinite(n_codes), n_codes, 1.0))
     before = np.zeros(len(codes))
     for position, d in enumerate(order):
         leading, rest = order[: position + 1], order[position + 1 :]
-        now = score_summed_over_unseen(partial(_sum_of, split, leading), codes, context, n_levels)
+        now = score_summed_over_unseen(partial(_sum_of, split, leading), codes, context, n_codes)
         now -= unseen[strange][:, rest] @ log_levels[rest]  # of those that stand behind, the mean
         scores[strange, d], before = now - before, now
     return np.where(unseen, 0.0, scores)

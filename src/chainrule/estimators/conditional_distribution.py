@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
 from numbers import Real
 from typing import Any
 
@@ -11,10 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from chainrule.conditionals import Conditional, SpikedMixture
+from chainrule.conditionals import Conditional, PointMasses
 from chainrule.errors import DataError, KindError, ParameterError
-from chainrule.schema import Variable
-from chainrule.schema.coding import real_codes, real_values
+from chainrule.schema import ColumnType
 from chainrule.schema.lookup import encode_value
 
 __all__ = ["ConditionalDistribution"]
@@ -31,7 +29,7 @@ class ConditionalDistribution:
 
     Parameters
     ----------
-    variable : Variable
+    variable : ColumnType
         x_d.
     family : Conditional
         Of x_d alone.
@@ -53,12 +51,12 @@ class ConditionalDistribution:
     array([1])
     """
 
-    def __init__(self, variable: Variable, family: Conditional, params: Tensor) -> None:
+    def __init__(self, variable: ColumnType, family: Conditional, params: Tensor) -> None:
         self.variable = variable
         # A copy: moving it must not take the constants of the model's own family off their device.
         self._family = copy.deepcopy(family).cpu()
         self._params = params[:, :, None].double()
-        self.levels = self._levels()
+        self.levels = variable.levels
 
     def __len__(self) -> int:
         return self._params.shape[1]
@@ -82,7 +80,7 @@ class ConditionalDistribution:
         if self.levels is not None:
             each = self._probabilities_of_orders()
         else:
-            each = self._family.mean(self._params).squeeze(-1).numpy() * self.variable.scale
+            each = self.variable.numbers(self._family.mean(self._params).squeeze(-1).numpy())
         spread: np.ndarray = each.std(0, ddof=1) if len(each) > 1 else np.zeros(each.shape[1:])
         return spread
 
@@ -97,9 +95,8 @@ class ConditionalDistribution:
         x = torch.from_numpy(codes).expand(len(self._params), -1)[..., None]
         each = self._family.log_prob(x, self._params).squeeze(-1)
         mixed = torch.logsumexp(each, dim=0) - np.log(len(each))
-        has_density = self.levels is None and ~np.isin(codes, self.variable.spike_codes)
-        result: np.ndarray = mixed.numpy() - np.where(has_density, np.log(self._scale()), 0.0)
-        return result
+        log_prob: np.ndarray = mixed.numpy()
+        return log_prob if self.variable.is_discrete else log_prob + self.variable.log_abs_det_jacobian(codes)
 
     def mean(self) -> np.ndarray:
         """Return the expected value of each row, (n,), for ordinal and continuous variables.
@@ -111,7 +108,7 @@ class ConditionalDistribution:
         """
         self._need_numbers("mean")
         codes = self._family.mean(self._params).squeeze(-1).mean(0).numpy()
-        return self._values(codes)
+        return self.variable.numbers(codes)
 
     def mode(self) -> np.ndarray:
         """Return the most probable value of each row, (n,).
@@ -121,23 +118,23 @@ class ConditionalDistribution:
         """
         if self.levels is not None:
             return self._level_values()[self.probabilities.argmax(1)]
-        if isinstance(self._family, SpikedMixture):
-            return self._mode_with_spikes(self._family)
+        if isinstance(self._family, PointMasses):
+            return self._mode_with_point_masses(self._family)
         return self._best(self._family.mode(self._params))
 
     def _best(self, candidates: Tensor) -> np.ndarray:
         """Return the best of the orders' codes (K, n, 1), under all orders together, as values (n,)."""
-        values = self._values(candidates.squeeze(-1).numpy())
+        values = self.variable.numbers(candidates.squeeze(-1).numpy())
         heights = np.stack([self.log_prob(row) for row in values])
         best: np.ndarray = np.take_along_axis(values, heights.argmax(0)[None], 0)[0]
         return best
 
-    def _mode_with_spikes(self, family: SpikedMixture) -> np.ndarray:
-        elsewhere, on_spikes, mixture = family.parts(self._params)
-        masses = on_spikes.exp().mean(0)[:, 0].numpy()
-        spikes = np.array(self.variable.spikes)[masses.argmax(1)]
-        is_spike = masses.max(1) > elsewhere.exp().mean(0)[:, 0].numpy()
-        return np.where(is_spike, spikes, self._best(family.mixture.mode(mixture)))
+    def _mode_with_point_masses(self, family: PointMasses) -> np.ndarray:
+        elsewhere, on_masses, of_density = family.split(self._params)
+        masses = on_masses.exp().mean(0)[:, 0].numpy()
+        values = self.variable.numbers(family.codes[0].numpy())[masses.argmax(1)]
+        is_mass = masses.max(1) > elsewhere.exp().mean(0)[:, 0].numpy()
+        return np.where(is_mass, values, self._best(family.density.mode(of_density)))
 
     def cdf(self, values: Any) -> np.ndarray:
         """Return P(X <= value) of each row, (n,), for ordinal and continuous variables.
@@ -148,7 +145,7 @@ class ConditionalDistribution:
         """
         self._need_numbers("distribution function")
         numbers = self._numbers(values)
-        codes = real_codes(numbers, self.variable) if self.levels is None else numbers - self.variable.low
+        codes = self.variable.codes_of_numbers(numbers)
         return self._cdf(torch.from_numpy(self._one_per_row(codes)))
 
     def quantile(self, q: float) -> np.ndarray:
@@ -178,15 +175,10 @@ class ConditionalDistribution:
             below = torch.from_numpy(self._cdf(middle) < q)
             low, high = torch.where(below, middle, low), torch.where(below, high, middle)
         codes = high.numpy()
-        for spike in self.variable.spike_codes:
-            codes = np.where(np.abs(codes - spike) < _CLOSE, spike, codes)
-        return self._values(codes)
-
-    def _levels(self) -> Sequence[Any] | None:
-        variable = self.variable
-        if variable.kind == "continuous":
-            return None
-        return variable.levels or tuple(range(variable.low, variable.high + 1))
+        if isinstance(self._family, PointMasses):
+            for mass in self._family.codes[0].tolist():
+                codes = np.where(np.abs(codes - mass) < _CLOSE, mass, codes)
+        return self.variable.numbers(codes)
 
     def _cdf(self, codes: Tensor) -> np.ndarray:
         each = self._family.cdf(codes.expand(len(self._params), -1)[..., None], self._params)
@@ -209,20 +201,11 @@ class ConditionalDistribution:
         return result
 
     def _need_numbers(self, what: str) -> None:
-        if self.variable.kind not in ("ordinal", "continuous"):
+        if not self.variable.is_numeric:
             raise KindError(
                 f"column {self.variable.name!r} is {self.variable.kind} and has no {what}; "
                 "ask for mode or probabilities"
             )
-
-    def _location(self) -> float:
-        return self.variable.location if self.levels is None else self.variable.low
-
-    def _scale(self) -> float:
-        return self.variable.scale if self.levels is None else 1.0
-
-    def _values(self, codes: np.ndarray) -> np.ndarray:
-        return real_values(codes, self.variable) if self.levels is None else codes + self._location()
 
     def _level_values(self) -> np.ndarray:
         """Return the levels as an array: of objects if they are of several types."""
@@ -232,11 +215,11 @@ class ConditionalDistribution:
 
     def _codes(self, values: Any) -> np.ndarray:
         """Return the code of one value per row."""
-        if self.levels is None:
-            codes = real_codes(self._numbers(values), self.variable)
-        else:
+        if self.variable.is_discrete:
             each = self._one_per_row(_as_array(values))
             codes = np.array([encode_value(value, self.variable) for value in each])
+        else:
+            codes = self.variable.codes_of_numbers(self._numbers(values))
         return self._one_per_row(codes)
 
     def _numbers(self, values: Any) -> np.ndarray:

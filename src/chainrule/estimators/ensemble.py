@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from chainrule.errors import QueryError
 from chainrule.estimators.answering import AnsweringEstimator
 from chainrule.estimators.autoregressive import COUNT, AutoregressiveEstimator
-from chainrule.estimators.base import DensityEstimator, make_generator
+from chainrule.estimators.base import CodedRows, DensityEstimator, make_generator
 from chainrule.estimators.columns import mean_of_members
 from chainrule.estimators.loading import find_class
 from chainrule.estimators.made import MADE
@@ -126,8 +126,7 @@ class Ensemble(AnsweringEstimator):
         check_is_fitted(self, "schema_")
         codes = self._encode_to_score(X)
         context_codes = self._encode_fitted_context(context, len(codes))
-        scores = [self._score_seen(member._score_codes, codes, context_codes) for member in self.members_]
-        return np.stack(scores) + self.schema_.log_offset(codes)
+        return np.stack([member._log_likelihoods(codes, context_codes) for member in self.members_])
 
     @property
     def is_any_order(self) -> bool:
@@ -172,27 +171,13 @@ class Ensemble(AnsweringEstimator):
         member.set_params(**changes)
         return member
 
-    def _fit_codes(
-        self,
-        codes: np.ndarray,
-        codes_val: np.ndarray | None,
-        *,
-        generator: np.random.Generator,
-        context: np.ndarray | None,
-        context_val: np.ndarray | None,
-    ) -> None:
+    def _fit_codes(self, train: CodedRows, valid: CodedRows | None, generator: np.random.Generator) -> None:
         members: list[DensityEstimator] = []
         try:
             for number, seed in enumerate(generator.integers(_SEEDS, size=self.n_members).tolist()):
                 members.append(self._new_member(number, seed))
                 members[-1]._set_schema(self.schema_, self.context_schema_)
-                members[-1]._fit_codes(
-                    codes,
-                    codes_val,
-                    generator=make_generator(seed),
-                    context=context,
-                    context_val=context_val,
-                )
+                members[-1]._fit_codes(train, valid, make_generator(seed))
         finally:
             # A fit that is interrupted keeps the members that it has, the last one with its best weights.
             fitted = [member for member in members if hasattr(member, "n_parameters_")]

@@ -16,7 +16,6 @@ from chainrule.conditionals import Categorical, DiscretizedLogistics
 from chainrule.conditioners import AnyOrderConditioner
 from chainrule.errors import ParameterError, QueryError
 from chainrule.estimators.binned_distribution import BinnedDistribution
-from chainrule.estimators.bins import Bins
 from chainrule.estimators.conditional_distribution import ConditionalDistribution
 from chainrule.model import AutoregressiveModel, LateVariableError
 from chainrule.orders import random_orders
@@ -67,7 +66,6 @@ class Distributions(ABC):
 
     model: AutoregressiveModel
     schema: Schema
-    bins: Bins
 
     @abstractmethod
     def outputs(self, question: Question) -> Tensor:
@@ -95,10 +93,11 @@ class Distributions(ABC):
 
     def _distribution(self, d: int, params: Tensor) -> ConditionalDistribution:
         family = self.model.conditionals.of_variable(d)
-        if d in self.bins.of:
-            assert isinstance(family, Categorical | DiscretizedLogistics)  # those of ordinal variables
-            return BinnedDistribution(self.schema.variables[d], family, params, self.bins.of[d])
-        return ConditionalDistribution(self.schema.variables[d], family, params)
+        variable = self.schema.variables[d]
+        if variable.bins is None:
+            return ConditionalDistribution(variable, family, params)
+        assert isinstance(family, Categorical | DiscretizedLogistics)  # those of bins
+        return BinnedDistribution(variable, family, params, variable.bins)
 
 
 class Questioner(Distributions):
@@ -108,10 +107,8 @@ class Questioner(Distributions):
     ----------
     model : AutoregressiveModel
     schema : Schema
-    bins : Bins
-        Of the wide ordinal columns.
     to_rows : callable
-        From codes (n, D) and context codes to `Rows` where the model is.
+        From codes (n, D) as models see them and context codes to `Rows` where the model is.
     n_orders : int or None
         None: the orders of the model.
     """
@@ -120,13 +117,11 @@ class Questioner(Distributions):
         self,
         model: AutoregressiveModel,
         schema: Schema,
-        bins: Bins,
         to_rows: Callable[[np.ndarray, np.ndarray | None], Rows],
         n_orders: int | None,
     ) -> None:
         self.model = model
         self.schema = schema
-        self.bins = bins
         self.to_rows = to_rows
         self.orders = self._orders(n_orders)
 
@@ -164,7 +159,7 @@ class Questioner(Distributions):
                     answer = self.model.log_prob_given(rows.codes, given, asked, order, rows.context)
                 scores[k, done : done + len(part)] = answer.cpu()
                 done += len(part)
-        return scores + self.bins.log_prob_of_rows(question.codes, question.asked)
+        return scores
 
     @torch.no_grad()
     def complete(self, question: Question, generator: torch.Generator) -> np.ndarray:
@@ -185,17 +180,11 @@ class Questioner(Distributions):
                 with self._named_variables():
                     drawn = self.model.complete(rows.codes, given, self.orders[k], uniforms, rows.context)
                 completed[index] = drawn.cpu()
-        return self._with_levels(completed, question, generator)
-
-    def _with_levels(
-        self, completed: np.ndarray, question: Question, generator: torch.Generator
-    ) -> np.ndarray:
-        """Return completed rows with levels, given or drawn, in place of bins."""
-        if not self.bins.of:
-            return completed
-        seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
-        drawn = self.bins.draw(completed, np.random.default_rng(seed))
-        return np.where(question.given, question.codes, drawn)
+        seed = (
+            int(torch.randint(2**62, (), generator=generator, device=device)) if self.schema.is_refined else 0
+        )
+        refined = self.schema.refine(completed, np.random.default_rng(seed))
+        return np.where(question.given, question.codes, refined)
 
     @torch.no_grad()
     def outputs(self, question: Question) -> Tensor:
@@ -211,7 +200,7 @@ class Questioner(Distributions):
         return torch.stack(answers).cpu()
 
     def _tensors(self, question: Question) -> tuple[Rows, Tensor, Tensor]:
-        rows = self.to_rows(question.codes, question.context)
+        rows = self.to_rows(self.schema.coarse(question.codes), question.context)
         device = rows.codes.device
         return rows, torch.from_numpy(question.given).to(device), torch.from_numpy(question.asked).to(device)
 
@@ -239,7 +228,7 @@ class MemberQuestioners(Distributions):
 
     def __init__(self, members: Sequence[Questioner]) -> None:
         self.members = members
-        self.model, self.schema, self.bins = members[0].model, members[0].schema, members[0].bins
+        self.model, self.schema = members[0].model, members[0].schema
 
     @property
     def n_answers(self) -> int:

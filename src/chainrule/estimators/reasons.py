@@ -104,7 +104,7 @@ def _reason(
     estimator: DensityEstimator, d: int, surprise: float, usual: float, expected: tuple[Any, float | None]
 ) -> Reason:
     variable = estimator.schema_.variables[d]
-    probability = None if variable.kind == "continuous" else float(np.exp(-surprise))
+    probability = None if not variable.is_discrete else float(np.exp(-surprise))
     value, expected_probability = expected
     return Reason(variable.name, surprise, usual, value, probability, expected_probability)
 

@@ -33,7 +33,7 @@ def warn_of_unseen(codes: np.ndarray, schema: Schema) -> None:
 
 
 def score_summed_over_unseen(
-    score: Scorer, codes: np.ndarray, context: np.ndarray | None, n_levels: Sequence[int | None]
+    score: Scorer, codes: np.ndarray, context: np.ndarray | None, n_codes: Sequence[float]
 ) -> np.ndarray:
     """Return log p of what is seen of each row, (n,): the sum over all levels that the unseen could have.
 
@@ -47,7 +47,8 @@ def score_summed_over_unseen(
     codes : ndarray of shape (n, D)
         With the code `UNSEEN` in some places.
     context : ndarray of shape (n, C) or None
-    n_levels : sequence of int or None, length D
+    n_codes : sequence of float, length D
+        Number of codes of each variable.
 
     Examples
     --------
@@ -61,7 +62,7 @@ def score_summed_over_unseen(
     for pattern in np.unique(unseen, axis=0):
         rows = np.flatnonzero((unseen == pattern).all(axis=1))
         columns = np.flatnonzero(pattern)
-        levels, log_weight = _combinations([n_levels[d] or 1 for d in columns.tolist()])
+        levels, log_weight = _combinations([int(n_codes[d]) for d in columns.tolist()])
         step = max(1, _ROWS_AT_ONCE // len(levels))
         for start in range(0, len(rows), step):
             chosen = rows[start : start + step]

@@ -21,6 +21,7 @@ from chainrule.report.html import write_report
 from chainrule.report.rows import take_rows
 from chainrule.schema import Schema
 from chainrule.storage import write_json
+from chainrule.supports import Binary, Grid, Reals
 
 __all__ = ["MODELS", "compare", "default_models"]
 
@@ -146,10 +147,10 @@ def default_models(schema: Schema, has_missing: bool = False) -> list[str]:
     >>> default_models(Schema.infer(np.eye(3)), has_missing=True)
     ['independent', 'mixture-of-bernoullis', 'orderless-nade', 'made-any']
     """
-    kinds = set(schema.kinds)
-    if kinds == {"binary"}:
+    supports = schema.supports
+    if all(isinstance(support, Binary) for support in supports):
         mixture = "mixture-of-bernoullis"
-    elif kinds <= {"continuous", "ordinal"} and not has_missing:
+    elif all(isinstance(support, Grid | Reals) for support in supports) and not has_missing:
         mixture = "gmm"
     else:
         mixture = "mixture"

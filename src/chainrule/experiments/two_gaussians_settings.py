@@ -269,7 +269,8 @@ def _loss_of_one_member(estimator: Any, rows: Floats) -> float:
     codes = torch.from_numpy(estimator.schema_.encode(rows))
     with torch.no_grad():
         scores = [float(model.log_prob_of_member(codes, k).mean()) for k in range(model.n_members)]
-    return -float(np.mean(scores)) - estimator.schema_.log_det
+    origin = np.zeros((1, estimator.schema_.n_variables))
+    return -float(np.mean(scores)) - float(estimator.schema_.log_abs_det_jacobian(origin)[0])
 
 
 # ---------------------------------------------------------------- tables, figures, sentences

@@ -57,7 +57,7 @@ class RowPlan:
         Where the params stand among the outputs.
     n_levels : Array
         K of discrete variables.
-    least_scale : Array
+    min_scale : Array
         What is added to softplus(raw) to make a scale.
     feature, onehot, factor, shift : Array
         The first feature; whether the code chooses a feature, or else is one, as ``factor * x + shift``.
@@ -68,7 +68,7 @@ class RowPlan:
     start: Array
     width: Array
     n_levels: Array
-    least_scale: Array
+    min_scale: Array
     feature: Array
     onehot: Array
     factor: Array
@@ -77,7 +77,7 @@ class RowPlan:
     def arrays(self) -> tuple[Array, ...]:
         """Return the arrays in the order in which the compiled walks take them."""
         return (
-            self.order, self.family, self.start, self.width, self.n_levels, self.least_scale,
+            self.order, self.family, self.start, self.width, self.n_levels, self.min_scale,
             self.feature, self.onehot, self.factor, self.shift,
         )  # fmt: skip
 
@@ -236,7 +236,7 @@ def _draw(  # pragma: no cover
     b: int,
     width: int,
     levels: int,
-    least_scale: float,
+    min_scale: float,
     uniform: float,
     quantile: float,
 ) -> float:
@@ -246,7 +246,7 @@ def _draw(  # pragma: no cover
     # One component has a location and a scale, but no logit.
     m = width // 3 if width > 2 else 1
     k = _choose(params, b, m, uniform)
-    value = params[width - 2 * m + k, b] + (_softplus(params[width - m + k, b]) + least_scale) * quantile
+    value = params[width - 2 * m + k, b] + (_softplus(params[width - m + k, b]) + min_scale) * quantile
     if family == 2:
         return value
     half = 1.0 / max(levels - 1, 1)
@@ -260,7 +260,7 @@ def _draw_variable(  # pragma: no cover
     params: Array,
     width: int,
     levels: int,
-    least_scale: float,
+    min_scale: float,
     uniforms: Array,
     quantiles: Array,
     d: int,
@@ -280,7 +280,7 @@ def _draw_variable(  # pragma: no cover
     for b in range(high - low):
         quantile = quantiles[low + b, d] if has_quantiles else 0.0
         uniform = uniforms[low + b, d]
-        rows[low + b, d] = _draw(family, params, b, width, levels, least_scale, uniform, quantile)
+        rows[low + b, d] = _draw(family, params, b, width, levels, min_scale, uniform, quantile)
 
 
 @njit(**INLINE)
@@ -316,7 +316,7 @@ def _add_scaled(
 
 @njit(**_COMPILE)
 def _walk_made(  # pragma: no cover
-    order: Array, family: Array, start: Array, width: Array, n_levels: Array, least_scale: Array,
+    order: Array, family: Array, start: Array, width: Array, n_levels: Array, min_scale: Array,
     feature: Array, onehot: Array, factor: Array, shift: Array,
     first: Array, bias: Array, between: Array, complete: Array, output: Array,
     output_bias: Array, direct: Array, activation: int, residual: bool, first_start: Array,
@@ -365,7 +365,7 @@ def _walk_made(  # pragma: no cover
         # The first layer's units that are complete have no weight from later features.
         open_from = complete[0, r] // LANES * LANES
         _draw_variable(
-            family[d], sums, width[d], n_levels[d], least_scale[d], uniforms, quantiles, d, low, high, rows
+            family[d], sums, width[d], n_levels[d], min_scale[d], uniforms, quantiles, d, low, high, rows
         )
         is_onehot, first_feature, slope, offset = (
             onehot[d],
@@ -385,7 +385,7 @@ def _walk_made(  # pragma: no cover
 
 @njit(**_COMPILE)
 def _walk_nade(  # pragma: no cover
-    order: Array, family: Array, start: Array, width: Array, n_levels: Array, least_scale: Array,
+    order: Array, family: Array, start: Array, width: Array, n_levels: Array, min_scale: Array,
     feature: Array, onehot: Array, factor: Array, shift: Array,
     weight: Array, output: Array, output_bias: Array, activation: int, vector_activation: int,
     first_start: Array, output_start: Array, uniforms: Array, quantiles: Array, low: int, high: int,
@@ -412,7 +412,7 @@ def _walk_nade(  # pragma: no cover
                 sums[p, b] = output_bias[o] + output_start[(low + b) * own_output, o]
             _add_dots(output, o * size, h, 0, stride, size, padded, sums, p * padded)
         _draw_variable(
-            family[d], sums, width[d], n_levels[d], least_scale[d], uniforms, quantiles, d, low, high, rows
+            family[d], sums, width[d], n_levels[d], min_scale[d], uniforms, quantiles, d, low, high, rows
         )
         is_onehot, first_feature, slope, offset = (
             onehot[d],

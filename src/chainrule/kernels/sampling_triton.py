@@ -21,7 +21,7 @@ __all__ = ["sample_made", "sample_nade"]
 
 # Tables of integers (7, D) and numbers (3, D), in the order in which the kernels read them.
 _INTEGERS = ("order", "family", "start", "width", "n_levels", "onehot", "feature")
-_NUMBERS = ("least_scale", "factor", "shift")
+_NUMBERS = ("min_scale", "factor", "shift")
 # Fewer units than a program has threads would leave threads idle.
 _LEAST_UNITS = 128
 _MOST_UNITS = 512
@@ -29,7 +29,7 @@ _MOST_UNITS = 512
 
 @triton.jit
 def _drawn(
-    family: tl.tensor, params: tl.tensor, width: tl.tensor, levels: tl.tensor, least_scale: tl.tensor,
+    family: tl.tensor, params: tl.tensor, width: tl.tensor, levels: tl.tensor, min_scale: tl.tensor,
     uniform: tl.tensor, quantile: tl.tensor, FAMILY: tl.constexpr, PARAMS: tl.constexpr,
 ) -> tl.tensor:  # fmt: skip
     """Return one value per row from params (rows, PARAMS); FAMILY is the highest code that occurs."""
@@ -54,7 +54,7 @@ def _drawn(
                         tl.where(k == width - 2 * choices + chosen[:, None], params, 0.0), axis=1
                     )
                     raw_scale = tl.sum(tl.where(k == width - choices + chosen[:, None], params, 0.0), axis=1)
-                    value = location + (softplus(raw_scale) + least_scale) * quantile
+                    value = location + (softplus(raw_scale) + min_scale) * quantile
                     top = levels.to(params.dtype) - 1.0
                     level = tl.floor((value + 1.0) * tl.maximum(top, 1.0) * 0.5 + 0.5)
                     level = tl.where(level < 0.0, 0.0, tl.where(level > top, top, level))
@@ -94,8 +94,8 @@ def _walk_nade(
             total = tl.sum(h * v[None, :], axis=1)
             total += tl.load(output_start + b * output_stride + o, mask=is_row, other=0.0)
             params = tl.where((k == p)[None, :], total[:, None], params)
-        least_scale = tl.load(numbers + d)
-        x = _drawn(family, params, n_params, levels, least_scale, uniform, quantile, FAMILY, PARAMS)
+        min_scale = tl.load(numbers + d)
+        x = _drawn(family, params, n_params, levels, min_scale, uniform, quantile, FAMILY, PARAMS)
         tl.store(rows + b * n_variables + d, x, mask=is_row)
         scaled = x * tl.load(numbers + n_variables + d) + tl.load(numbers + 2 * n_variables + d)
         value = tl.where(onehot > 0, 1.0, scaled)
@@ -213,8 +213,8 @@ def _walk_made(
             total = tl.sum(products, axis=1)
             total += tl.load(output_start + b * output_stride + o, mask=is_row, other=0.0)
             params = tl.where((k == p)[None, :], total[:, None], params)
-        least_scale = tl.load(numbers + d)
-        x = _drawn(family, params, n_params, levels, least_scale, uniform, quantile, FAMILY, PARAMS)
+        min_scale = tl.load(numbers + d)
+        x = _drawn(family, params, n_params, levels, min_scale, uniform, quantile, FAMILY, PARAMS)
         tl.store(rows + to_variables + d, x, mask=is_row)
         scaled = x * tl.load(numbers + n_variables + d) + tl.load(numbers + 2 * n_variables + d)
         value = tl.where(onehot > 0, 1.0, scaled)

@@ -18,7 +18,7 @@ from scipy.stats import rankdata
 from chainrule.metrics.marginals import is_number
 
 if TYPE_CHECKING:
-    from chainrule.schema import Variable
+    from chainrule.schema import ColumnType
 
 __all__ = ["associations", "correlation", "correlation_ratio", "cramers_v", "frequent_levels"]
 
@@ -29,7 +29,7 @@ _MAX_LEVELS = 30
 
 
 def associations(
-    variables: Sequence[Variable], codes: NDArray[np.floating], levels: Sequence[Levels | None]
+    variables: Sequence[ColumnType], codes: NDArray[np.floating], levels: Sequence[Levels | None]
 ) -> Floats:
     """Return the association of each pair of columns, (D, D), from the rows that have both.
 
@@ -38,7 +38,7 @@ def associations(
 
     Parameters
     ----------
-    variables : sequence of Variable
+    variables : sequence of ColumnType
     codes : ndarray (n, D)
         NaN where a cell is missing.
     levels : sequence
@@ -65,7 +65,9 @@ def associations(
     return matrix
 
 
-def frequent_levels(variables: Sequence[Variable], codes: NDArray[np.floating]) -> tuple[Levels | None, ...]:
+def frequent_levels(
+    variables: Sequence[ColumnType], codes: NDArray[np.floating]
+) -> tuple[Levels | None, ...]:
     """Return the most frequent levels of each column of levels; None for a column of numbers.
 
     All others will count as one: a column of names would go together with everything.

@@ -15,7 +15,7 @@ from chainrule.metrics.marginals import is_number
 from chainrule.metrics.statistics import Summary
 
 if TYPE_CHECKING:
-    from chainrule.schema import Variable
+    from chainrule.schema import ColumnType
 
 __all__ = ["Auc", "area_under_curve", "choose_target", "tstr_auc"]
 
@@ -94,10 +94,10 @@ def _one_against_rest(positive: NDArray[np.bool_], scores: NDArray[np.floating])
     return Auc(value, (won - value) / np.where(positive, share, 1 - share))
 
 
-def choose_target(variables: Sequence[Variable], train: Codes, test: Codes) -> int | None:
+def choose_target(variables: Sequence[ColumnType], train: Codes, test: Codes) -> int | None:
     """Return the last column of two to ten levels, two of them with enough rows; None: there is none."""
     for d in range(len(variables) - 1, -1, -1):
-        if is_number(variables[d]) or len(variables[d].levels) > _MAX_CLASSES:
+        if is_number(variables[d]) or variables[d].n_codes > _MAX_CLASSES:
             continue
         often = _counts(train[:, d]) >= _MIN_TRAIN_ROWS
         often &= _counts(test[:, d]) >= _MIN_TEST_ROWS
@@ -111,7 +111,7 @@ def _counts(values: Codes) -> NDArray[np.int64]:
 
 
 def tstr_auc(
-    rows: Codes, test: Codes, variables: Sequence[Variable], target: int, random_state: int = 0
+    rows: Codes, test: Codes, variables: Sequence[ColumnType], target: int, random_state: int = 0
 ) -> Auc:
     """Train a gradient-boosted classifier of one column on `rows`, and return its area on `test`.
 
@@ -121,7 +121,7 @@ def tstr_auc(
     ----------
     rows, test : ndarray (n, D), (m, D)
         Codes.
-    variables : sequence of Variable
+    variables : sequence of ColumnType
     target : int
         The column to predict from all others; columns of more than 254 levels are not used.
     random_state : int
@@ -130,9 +130,9 @@ def tstr_auc(
 
     rows, test = (codes[~np.isnan(codes[:, target])] for codes in (rows, test))
     truth = test[:, target].astype(np.int64)
-    scores = np.zeros((len(test), len(variables[target].levels)))
+    scores = np.zeros((len(test), int(variables[target].n_codes)))
     classes = np.unique(rows[:, target]).astype(int)
-    used = [d for d, v in enumerate(variables) if d != target and (is_number(v) or len(v.levels) < _MAX_BINS)]
+    used = [d for d, v in enumerate(variables) if d != target and (is_number(v) or v.n_codes < _MAX_BINS)]
     if len(classes) > 1 and used:
         classifier = HistGradientBoostingClassifier(
             categorical_features=[not is_number(variables[d]) for d in used],

@@ -219,7 +219,7 @@ class FidelityEvaluator:
         number = self.schema.names.index(target) if target in self.schema.names else target
         if not isinstance(number, int) or not 0 <= number < len(variables):
             raise DataError(f"there is no column {target!r} to predict")
-        if not variables[number].levels:
+        if variables[number].is_numeric:
             raise DataError(
                 f"column {variables[number].name!r} is {variables[number].kind}: a classifier needs a "
                 "binary or categorical column to predict"

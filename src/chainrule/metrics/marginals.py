@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from chainrule.schema import Variable
+    from chainrule.schema import ColumnType
 
 __all__ = [
     "Marginal",
@@ -47,23 +47,23 @@ class Marginal:
     wasserstein: float | None = None
 
 
-def marginal_distances(variables: Sequence[Variable], real: Values, drawn: Values) -> tuple[Marginal, ...]:
+def marginal_distances(variables: Sequence[ColumnType], real: Values, drawn: Values) -> tuple[Marginal, ...]:
     """Return the distance of each column, from codes (n, D) and (m, D); NaN is left out."""
     return tuple(
         _marginal(variable, _there(real[:, d]), _there(drawn[:, d])) for d, variable in enumerate(variables)
     )
 
 
-def _marginal(variable: Variable, real: Values, drawn: Values) -> Marginal:
+def _marginal(variable: ColumnType, real: Values, drawn: Values) -> Marginal:
     if is_number(variable):
         distance, moved = kolmogorov_smirnov(real, drawn), wasserstein(real, drawn)
         return Marginal(variable.name, "Kolmogorov-Smirnov", distance, moved)
     return Marginal(variable.name, "total variation", total_variation(real, drawn))
 
 
-def is_number(variable: Variable) -> bool:
+def is_number(variable: ColumnType) -> bool:
     """Return whether values of a column have distances, and are not only levels."""
-    return variable.kind in ("ordinal", "continuous")
+    return variable.is_numeric
 
 
 def total_variation(real: Values, drawn: Values) -> float:

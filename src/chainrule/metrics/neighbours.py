@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from chainrule.metrics.marginals import is_number
 
 if TYPE_CHECKING:
-    from chainrule.schema import Variable
+    from chainrule.schema import ColumnType
 
 __all__ = ["TrainingRows"]
 
@@ -25,12 +25,12 @@ class TrainingRows:
 
     Parameters
     ----------
-    variables : sequence of Variable
+    variables : sequence of ColumnType
     codes : ndarray (n, D)
         NaN where a cell is missing.
     """
 
-    def __init__(self, variables: Sequence[Variable], codes: Codes) -> None:
+    def __init__(self, variables: Sequence[ColumnType], codes: Codes) -> None:
         self._numeric = [is_number(variable) for variable in variables]
         self._sorted = [
             np.sort(codes[:, d][~np.isnan(codes[:, d])]) if numeric else None

@@ -6,13 +6,11 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import torch
 
 from chainrule.conditioners import OrderlessConditioner
 from chainrule.estimators.autoregressive import AutoregressiveEstimator
 from chainrule.estimators.ensemble import Ensemble
 from chainrule.estimators.questions import Question, Questioner
-from chainrule.training import Rows
 
 __all__ = ["answers_any_question", "questioner", "scoring_cost", "walk_cost", "whole_rows"]
 
@@ -31,13 +29,7 @@ def answers_any_question(estimator: Any) -> bool:
 
 def questioner(estimator: AutoregressiveEstimator, n_orders: int | None = None) -> Questioner:
     """Return what puts questions to the model of a fitted estimator, in codes."""
-    device = next(estimator.model_.parameters()).device
-
-    def to_rows(codes: np.ndarray, context: np.ndarray | None) -> Rows:
-        codes = np.ascontiguousarray(estimator.bins_.split(codes), dtype=np.float32)
-        return Rows(torch.from_numpy(codes).to(device), None)
-
-    return Questioner(estimator.model_, estimator.schema_, estimator.bins_, to_rows, n_orders)
+    return estimator._questioner(n_orders)
 
 
 def whole_rows(codes: np.ndarray) -> Question:

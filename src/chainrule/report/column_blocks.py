@@ -9,10 +9,11 @@ import numpy as np
 from chainrule.report.blocks import Block, Group
 from chainrule.report.numbers import listed, number
 from chainrule.report.rows import TextTable
+from chainrule.supports import Reals
 
 if TYPE_CHECKING:
     from chainrule.report.comparison import Comparison, ModelResult
-    from chainrule.schema import Variable
+    from chainrule.schema import ColumnType
 
 __all__ = ["column_blocks"]
 
@@ -37,9 +38,9 @@ def column_blocks(comparison: Comparison) -> list[Block]:
     names = ["column", *(result.model for result in split)]
     names += [f"{split[0].model} above {split[-1].model}"] if len(split) > 1 else []
     parts = {
-        "Log-probability, nats": [d for d, each in enumerate(variables) if each.kind != "continuous"],
+        "Log-probability, nats": [d for d, each in enumerate(variables) if each.is_discrete],
         "Log-density in the column's own unit, nats": [
-            d for d, each in enumerate(variables) if each.kind == "continuous"
+            d for d, each in enumerate(variables) if not each.is_discrete
         ],
     }
     groups = [
@@ -56,8 +57,10 @@ def _group(title: str, names: list[str], lines: list[tuple[str, np.ndarray]]) ->
     return Group(title, TextTable(names, cells, [False] + [True] * (len(names) - 1), 0))
 
 
-def _label(variable: Variable) -> str:
-    return f"{variable.name} (with point masses)" if variable.spikes else variable.name
+def _label(variable: ColumnType) -> str:
+    support = variable.support
+    has_masses = isinstance(support, Reals) and bool(support.point_masses)
+    return f"{variable.name} (with point masses)" if has_masses else variable.name
 
 
 def _text(comparison: Comparison, split: list[ModelResult]) -> str:

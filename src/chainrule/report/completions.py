@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from chainrule.report.style import INK, MUTED, REAL, Picture, figure, ticks, vec
 if TYPE_CHECKING:
     from chainrule.estimators.autoregressive import AutoregressiveEstimator
     from chainrule.estimators.conditional_distribution import ConditionalDistribution
-    from chainrule.schema import Variable
+    from chainrule.schema import ColumnType
 
 __all__ = ["conditional_bars", "image_completions", "told_columns"]
 
@@ -165,7 +165,7 @@ def conditional_bars(
     for across, d in enumerate(columns):
         distribution = estimator.conditional(rows, d)
         own = background[:, d][~np.isnan(background[:, d])]
-        draw = {"continuous": _densities, "ordinal": _ordinal_bars}.get(schema.kinds[d], _level_bars)
+        draw = _picture_of(schema.variables[d])
         draw(axes[:, across], schema.variables[d], distribution, codes[:, d], own, colour)
         axes[0, across].set_title(_short(schema.names[d], 24))
     for down, number in enumerate(numbers):
@@ -175,7 +175,7 @@ def conditional_bars(
 
 def _level_bars(
     axes: np.ndarray,
-    variable: Variable,
+    variable: ColumnType,
     distribution: ConditionalDistribution,
     truth: np.ndarray,
     background: np.ndarray,
@@ -183,10 +183,11 @@ def _level_bars(
 ) -> None:
     """Draw the probabilities of levels as bars, one below the other."""
     probabilities = distribution.probabilities
-    shares = np.bincount(background.astype(int), minlength=len(variable.levels)) / max(len(background), 1)
+    levels = list(variable.levels or ())
+    shares = np.bincount(background.astype(int), minlength=len(levels)) / max(len(background), 1)
     shown = _levels_to_show(probabilities, truth)
-    names = [_short(str(variable.levels[level]), 14) for level in shown]
-    n_others = len(variable.levels) - len(shown)
+    names = [_short(str(levels[level]), 14) for level in shown]
+    n_others = len(levels) - len(shown)
     if n_others:
         names.append(f"{n_others} others")
     for axis, mine, true in zip(axes, probabilities, truth, strict=True):
@@ -225,17 +226,23 @@ def _dot(axis: Any, across: float, up: float) -> None:
     axis.plot(across, up, "o", color=INK, markersize=6, clip_on=False, zorder=6)
 
 
+def _picture_of(variable: ColumnType) -> Callable[..., None]:
+    """Return what draws distributions of a variable."""
+    if not variable.is_numeric:
+        return _level_bars
+    return _ordinal_bars if variable.is_discrete else _densities
+
+
 def _ordinal_bars(
     axes: np.ndarray,
-    variable: Variable,
+    variable: ColumnType,
     distribution: ConditionalDistribution,
     truth: np.ndarray,
     background: np.ndarray,
     colour: str,
 ) -> None:
     """Draw the probabilities of whole numbers as bars side by side."""
-    true = truth + variable.low
-    seen = background + variable.low
+    true, seen = variable.numbers(truth), variable.numbers(background)
     ends = [
         distribution.quantile(0.005),
         distribution.quantile(0.995),
@@ -250,7 +257,8 @@ def _ordinal_bars(
         heights = np.diff([distribution.cdf(edge) for edge in edges], axis=0).T / width
     else:
         edges = np.arange(low, high + 2) - 0.5
-        heights = distribution.probabilities[:, low - variable.low : high + 1 - variable.low]
+        first, last = variable.codes_of_numbers(np.array([low, high])).astype(int)
+        heights = distribution.probabilities[:, first : last + 1]
     for mine, axis, value in zip(heights, axes, true, strict=True):
         axis.stairs(mine, edges, fill=True, color=colour, alpha=0.75)
         counts, _ = np.histogram(seen, coarse)
@@ -260,15 +268,14 @@ def _ordinal_bars(
 
 def _densities(
     axes: np.ndarray,
-    variable: Variable,
+    variable: ColumnType,
     distribution: ConditionalDistribution,
     truth: np.ndarray,
     background: np.ndarray,
     colour: str,
 ) -> None:
     """Draw densities as curves, with the middle 90 % filled."""
-    true = truth * variable.scale + variable.location
-    seen = background * variable.scale + variable.location
+    true, seen = variable.numbers(truth), variable.numbers(background)
     levels = [0.005, 0.02, 0.05, *np.linspace(0.1, 0.9, 17), 0.95, 0.98, 0.995]
     quantiles = np.stack([distribution.quantile(float(q)) for q in levels])
     limits = np.nanquantile(seen, [0.005, 0.995])

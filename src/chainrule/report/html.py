@@ -22,6 +22,7 @@ from chainrule.report.rows import TextTable, pixel_shades, take_rows, text_table
 from chainrule.report.style import INK, Picture, drawing, model_colours
 from chainrule.report.synthetic_blocks import synthetic_blocks
 from chainrule.report.words import conclusion
+from chainrule.supports import Binary
 
 if TYPE_CHECKING:
     from chainrule.report.comparison import Comparison
@@ -208,7 +209,7 @@ def _plane_samples(comparison: Comparison, schema: Schema, colours: Mapping[str,
 
 
 def _pair_plots(comparison: Comparison, schema: Schema, colours: Mapping[str, str]) -> list[Block]:
-    continuous = [column for column, kind in enumerate(schema.kinds) if kind == "continuous"]
+    continuous = [column for column, variable in enumerate(schema.variables) if not variable.is_discrete]
     if len(continuous) < 2:
         return []
     columns = continuous[:_MAX_PAIR_COLUMNS]
@@ -315,7 +316,7 @@ def _first(rows: Any, count: int) -> Any:
 
 def _are_bits(schema: Schema) -> bool:
     """Return whether rows are read better as a pattern of bits than as a table."""
-    return schema.n_variables > 12 and set(schema.kinds) == {"binary"}
+    return schema.n_variables > 12 and all(isinstance(each, Binary) for each in schema.supports)
 
 
 def _hidden(table: TextTable) -> str:

@@ -147,7 +147,7 @@ def _order_scores(estimator: Any, rows: Any) -> np.ndarray | None:
     n_orders, n_rows = size
     codes = estimator.schema_.encode(_spread(rows, n_rows), missing=True, unseen=np.nan)
     scores = questioner(estimator, n_orders).log_probs(whole_rows(codes))
-    result: np.ndarray = scores + estimator.schema_.log_offset(codes)
+    result: np.ndarray = scores + estimator.schema_.log_abs_det_jacobian(codes)
     return result
 
 

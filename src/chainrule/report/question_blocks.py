@@ -108,7 +108,7 @@ def _table_blocks(
         "distribution. Dot: the value that the row really has. Grey: the share of each value among all test "
         "rows. Shown are the columns that depend most on the others."
     )
-    if any(leader.schema_.kinds[d] == "continuous" for d in columns):
+    if not all(leader.schema_.variables[d].is_discrete for d in columns):
         text += " Of a density the middle 90 % is filled."
     return [Block("One column given all others", text, pictures, "wide")]
 

@@ -58,19 +58,14 @@ def plot_values(schema: Schema, rows: Any) -> np.ndarray:
 
 def code_values(schema: Schema, codes: np.ndarray) -> np.ndarray:
     """Return codes (n, D) as the numbers of `plot_values`."""
-    values = codes.astype(np.float64)
-    for column, variable in enumerate(schema.variables):
-        if variable.kind == "continuous":
-            values[:, column] = values[:, column] * variable.scale + variable.location
-        elif variable.kind == "ordinal":
-            values[:, column] += variable.low
-    return values
+    columns = zip(schema.variables, codes.astype(np.float64).T, strict=True)
+    return np.column_stack([variable.numbers(column) for variable, column in columns])
 
 
 def pixel_shades(schema: Schema, codes: np.ndarray, reference: np.ndarray) -> np.ndarray:
     """Return codes (n, D) as shades from 0 to 1; continuous ones by the range of the reference codes."""
     if schema.is_discrete:
-        top = np.array([max((count or 2) - 1, 1) for count in schema.n_levels])
+        top = np.maximum(np.array(schema.n_codes) - 1, 1)
         return codes / top
     low, high = np.nanquantile(code_values(schema, reference), [0.005, 0.995])
     return (code_values(schema, codes) - low) / max(float(high - low), 1e-12)
@@ -85,8 +80,8 @@ def one_hot(
     for column in columns:
         variable = schema.variables[column]
         values = codes[:, [column]]
-        if variable.kind == "categorical":
-            values = np.where(np.isnan(values), np.nan, values == np.arange(len(variable.levels)))
+        if variable.n_indicators > 1:
+            values = np.where(np.isnan(values), np.nan, values == np.arange(variable.n_indicators))
         parts.append(values)
     origins = np.repeat(columns, [part.shape[1] for part in parts])
     return np.concatenate(parts, axis=1), origins

@@ -92,7 +92,7 @@ def bit_rows(codes: np.ndarray, colour: str, alt: str, labels: Sequence[str] = (
 
 def is_fine_grid(schema: Schema) -> bool:
     """Return whether points would fall on so fine a grid of levels that counts show more than points."""
-    return all((count or 0) > 30 for count in schema.n_levels)
+    return schema.is_discrete and all(count > 30 for count in schema.n_codes)
 
 
 def plane_scatters(
@@ -217,7 +217,7 @@ def correlated_columns(schema: Schema) -> list[int]:
     """Return the first columns, leaving out categorical ones of many levels, that make a readable picture."""
     columns, total = [], 0
     for column, variable in enumerate(schema.variables):
-        width = len(variable.levels) if variable.kind == "categorical" else 1
+        width = variable.n_indicators
         if width > _MAX_LEVELS:
             continue
         total += width
@@ -253,11 +253,11 @@ def _plane_histograms(schema: Schema, truth: np.ndarray, drawn: Mapping[str, np.
     # As many real rows as drawn ones: more would look smoother for that reason alone.
     truth = truth[np.linspace(0, len(truth) - 1, fewest).astype(int)]
     n_blocks = int(np.clip(math.sqrt(fewest) * 0.9, 20, 60))
-    origins = [variable.low for variable in schema.variables]
-    edges = [
-        np.linspace(origin - 0.5, origin + (count or 1) - 0.5, min(n_blocks, count or 1) + 1)
-        for origin, count in zip(origins, schema.n_levels, strict=True)
-    ]
+    edges = []
+    for variable in schema.variables:
+        first, last = variable.numbers(np.array([0, variable.n_codes - 1]))
+        n_edges = min(n_blocks, int(variable.n_codes)) + 1
+        edges.append(np.linspace(first - 0.5, last + 0.5, n_edges))
     sets = {"Real test rows": truth} | {name: values for name, values in drawn.items()}
     shares = {
         name: np.histogram2d(values[:, 0], values[:, 1], bins=edges)[0] / len(values)
@@ -282,14 +282,14 @@ def _plane_grid(
     codes: list[np.ndarray] = []
     limits: list[tuple[float, float]] = []
     for axis, variable in enumerate(schema.variables):
-        count = variable.n_levels
-        if count is None:
+        if variable.levels is None:
             limits.append(_limits(truth[:, axis]))
             values.append(np.linspace(*limits[-1], _CONTINUOUS_GRID))
-            codes.append((values[-1] - variable.location) / variable.scale)
+            codes.append(variable.codes_of_numbers(values[-1]))
         else:
+            count = len(variable.levels)
             codes.append(np.unique(np.linspace(0, count - 1, min(count, _MAX_GRID)).round()))
-            values.append(codes[-1] + variable.low)
+            values.append(variable.numbers(codes[-1]))
             limits.append((values[-1][0] - 0.5, values[-1][-1] + 0.5))
     across, up = np.meshgrid(*codes)
     grid = np.stack([across.ravel(), up.ravel()], axis=1).astype(np.float32)
@@ -302,7 +302,7 @@ def _plane_axes(axes: Any, schema: Schema, limits: Sequence[tuple[float, float]]
     axes.set_xlabel(_short(first.name))
     axes.set_ylabel(_short(second.name))
     for axis, variable in ((axes.xaxis, first), (axes.yaxis, second)):
-        if variable.levels and len(variable.levels) <= 8:
+        if not variable.is_numeric and variable.levels and len(variable.levels) <= 8:
             axis.set_ticks(range(len(variable.levels)), [_short(str(level)) for level in variable.levels])
         else:
             axis.set_major_locator(ticks(5))
@@ -341,8 +341,8 @@ def _correlation_matrix(values: np.ndarray) -> np.ndarray:
 def _jittered(values: np.ndarray, schema: Schema, spread: np.random.Generator) -> np.ndarray:
     """Points of few levels would hide each other: they are moved a little, in the picture only."""
     moved = values.copy()
-    for axis, count in enumerate(schema.n_levels):
-        if count is not None and count <= 60:
+    for axis, count in enumerate(schema.n_codes):
+        if count <= 60:
             moved[:, axis] += spread.uniform(-0.3, 0.3, len(values))
     return moved
 

@@ -44,7 +44,7 @@ def synthetic_blocks(comparison: Comparison, colours: Mapping[str, str]) -> list
     text = "Grey: real test rows; coloured: drawn rows. The number is the distance of the two distributions."
     if n_shown < schema.n_variables:
         text += f" The {n_shown} columns furthest apart, of {schema.n_variables}."
-    if any(not variable.levels for variable in schema.variables):
+    if any(variable.is_numeric for variable in schema.variables):
         text += " Where one bar holds more than half of the rows, heights are square roots."
     pairs = (
         "Each cell is a pair of columns: blue to orange from −1 to 1 for two numbers (correlation of their "

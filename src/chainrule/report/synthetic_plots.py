@@ -16,7 +16,7 @@ from chainrule.report.style import INK, MUTED, REAL, Picture, figure, ticks, vec
 
 if TYPE_CHECKING:
     from chainrule.metrics import Fidelity, FidelityReport
-    from chainrule.schema import Schema, Variable
+    from chainrule.schema import ColumnType, Schema
 
 __all__ = ["association_maps", "classifier_areas", "marginal_panels", "nearest_rows"]
 
@@ -44,7 +44,7 @@ def marginal_panels(
     canvas, axes = figure(2.6 * n_across, 1.75 * n_down, nrows=n_down, ncols=n_across, squeeze=False)
     canvas.set_layout_engine("constrained", w_pad=0.1, h_pad=0.08)
     for axis, d in zip(axes.flat, columns, strict=False):
-        draw = _bars if schema.variables[d].levels else _histogram
+        draw = _histogram if schema.variables[d].is_numeric else _bars
         draw(axis, schema.variables[d], _there(real[:, d]), _there(ours[:, d]), colour)
         axis.set_title(_short(schema.names[d], 20), fontsize=9)
         axis.set_title(
@@ -66,15 +66,16 @@ def panel_columns(drawn: Fidelity) -> list[int]:
     return sorted(int(d) for d in np.argsort(-distances, kind="stable")[:_N_PANELS])
 
 
-def _bars(axis: Any, variable: Variable, real: np.ndarray, drawn: np.ndarray, colour: str) -> None:
+def _bars(axis: Any, variable: ColumnType, real: np.ndarray, drawn: np.ndarray, colour: str) -> None:
     """Draw the shares of the most frequent levels: grey bars for real rows, coloured lines for drawn ones."""
-    n_levels = len(variable.levels)
+    levels = list(variable.levels or ())
+    n_levels = len(levels)
     shares = [
         np.bincount(values.astype(int), minlength=n_levels) / max(len(values), 1) for values in (real, drawn)
     ]
     shown = np.argsort(-(shares[0] + shares[1]), kind="stable")
     shown = shown if n_levels <= _MAX_BARS else shown[: _MAX_BARS - 1]
-    names = [_short(str(variable.levels[level]), 14) for level in shown]
+    names = [_short(str(levels[level]), 14) for level in shown]
     heights = [
         [*share[shown], *([1 - share[shown].sum()] if n_levels > len(shown) else [])] for share in shares
     ]
@@ -93,7 +94,7 @@ def _bars(axis: Any, variable: Variable, real: np.ndarray, drawn: np.ndarray, co
     axis.xaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
 
 
-def _histogram(axis: Any, variable: Variable, real: np.ndarray, drawn: np.ndarray, colour: str) -> None:
+def _histogram(axis: Any, variable: ColumnType, real: np.ndarray, drawn: np.ndarray, colour: str) -> None:
     edges = _edges(variable, real, drawn)
     heights = [
         np.histogram(values.clip(edges[0], edges[-1]), edges)[0] / max(len(values), 1)
@@ -115,7 +116,7 @@ def _histogram(axis: Any, variable: Variable, real: np.ndarray, drawn: np.ndarra
         axis.xaxis.set_major_formatter(AutoDateFormatter(axis.xaxis.get_major_locator()))
 
 
-def _edges(variable: Variable, real: np.ndarray, drawn: np.ndarray) -> np.ndarray:
+def _edges(variable: ColumnType, real: np.ndarray, drawn: np.ndarray) -> np.ndarray:
     """Return the edges of bins: more for more rows, and wide enough to show where drawn values go too far."""
     values = real if len(real) else drawn
     if not len(values):
@@ -126,7 +127,7 @@ def _edges(variable: Variable, real: np.ndarray, drawn: np.ndarray) -> np.ndarra
         margin = 0.25 * (high - low)
         low, high = max(min(low, far_low), low - margin), min(max(high, far_high), high + margin)
     n_bins = int(np.clip(2 * math.sqrt(min(len(real), len(drawn))), 8, _MAX_BINS))
-    if variable.kind == "ordinal":
+    if variable.is_discrete:
         width = max(1, math.ceil((high - low + 1) / n_bins))
         return np.arange(math.floor(low), math.ceil(high) + width + 1, width) - 0.5
     if low == high:

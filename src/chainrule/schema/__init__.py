@@ -1,9 +1,30 @@
-"""Variables and their kinds: from a user's table to numeric codes and back."""
+"""Column types: from a user's table to numeric codes and back."""
 
 from __future__ import annotations
 
-from chainrule.schema.coding import UNSEEN
 from chainrule.schema.core import Schema, columns_that_name_rows
-from chainrule.schema.variables import KINDS, Kind, Variable
+from chainrule.schema.types import (
+    COLUMN_TYPES,
+    UNSEEN,
+    Binary,
+    Categorical,
+    ColumnType,
+    Continuous,
+    LevelBins,
+    Ordinal,
+    register_column_type,
+)
 
-__all__ = ["KINDS", "UNSEEN", "Kind", "Schema", "Variable", "columns_that_name_rows"]
+__all__ = [
+    "COLUMN_TYPES",
+    "UNSEEN",
+    "Binary",
+    "Categorical",
+    "ColumnType",
+    "Continuous",
+    "LevelBins",
+    "Ordinal",
+    "Schema",
+    "columns_that_name_rows",
+    "register_column_type",
+]

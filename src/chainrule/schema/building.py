@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 
 from chainrule.errors import StorageError
 from chainrule.schema.dates import dates_of, objects_of, time_zone
-from chainrule.schema.variables import Variable
+from chainrule.schema.types import ColumnType
 
 __all__ = ["build_frame", "build_object_array"]
 
 Values = Sequence[NDArray[Any]]
 
 
-def build_object_array(variables: Sequence[Variable], values: Values, dtype: str) -> NDArray[Any]:
+def build_object_array(variables: Sequence[ColumnType], values: Values, dtype: str) -> NDArray[Any]:
     """Return an array (n, D) of Python objects or of text."""
     array = np.empty((len(values[0]), len(values)), dtype=object)
     for d, (variable, column) in enumerate(zip(variables, values, strict=True)):
@@ -26,7 +26,7 @@ def build_object_array(variables: Sequence[Variable], values: Values, dtype: str
     return array.astype(np.dtype(dtype))
 
 
-def build_frame(container: str, variables: Sequence[Variable], values: Values, integer_names: bool) -> Any:
+def build_frame(container: str, variables: Sequence[ColumnType], values: Values, integer_names: bool) -> Any:
     """Return a DataFrame of the container's library with the variables' names and dtypes."""
     try:
         return _BUILDERS[container](variables, values, integer_names)
@@ -36,7 +36,7 @@ def build_frame(container: str, variables: Sequence[Variable], values: Values, i
         ) from error
 
 
-def _build_pandas(variables: Sequence[Variable], values: Values, integer_names: bool) -> Any:
+def _build_pandas(variables: Sequence[ColumnType], values: Values, integer_names: bool) -> Any:
     import pandas as pd
 
     columns: Mapping[int, Any] = {
@@ -49,7 +49,7 @@ def _build_pandas(variables: Sequence[Variable], values: Values, integer_names: 
     return frame
 
 
-def _pandas_column(variable: Variable, values: NDArray[Any]) -> Any:
+def _pandas_column(variable: ColumnType, values: NDArray[Any]) -> Any:
     import pandas as pd
 
     if variable.unit:
@@ -57,13 +57,15 @@ def _pandas_column(variable: Variable, values: NDArray[Any]) -> Any:
     if not variable.dtype.startswith("category"):
         listed = values.tolist() if values.dtype == object else values
         return pd.Series(listed, dtype=_pandas_dtype(variable.dtype, values))
-    position = {level: code for code, level in enumerate(variable.levels)} | {None: -1}
+    position = {level: code for code, level in enumerate(variable.levels or ())} | {None: -1}
     codes = [position[value] for value in values.tolist()]
     ordered = variable.dtype.endswith("[ordered]")
-    return pd.Series(pd.Categorical.from_codes(codes, categories=list(variable.levels), ordered=ordered))
+    return pd.Series(
+        pd.Categorical.from_codes(codes, categories=list(variable.levels or ()), ordered=ordered)
+    )
 
 
-def _pandas_dates(variable: Variable, dates: NDArray[np.datetime64]) -> Any:
+def _pandas_dates(variable: ColumnType, dates: NDArray[np.datetime64]) -> Any:
     import pandas as pd
 
     if variable.dtype == "object" or variable.dtype.startswith("date32"):
@@ -82,7 +84,7 @@ def _pandas_dtype(dtype: str, values: NDArray[Any]) -> str:
     return "object" if dtype == "bool" else "float64"
 
 
-def _build_polars(variables: Sequence[Variable], values: Values, integer_names: bool) -> Any:
+def _build_polars(variables: Sequence[ColumnType], values: Values, integer_names: bool) -> Any:
     import polars as pl
 
     columns = []
@@ -93,12 +95,14 @@ def _build_polars(variables: Sequence[Variable], values: Values, integer_names: 
         if variable.dtype == "Object":  # nothing can be cast to it
             columns.append(pl.Series(variable.name, column.tolist(), dtype=pl.Object))
             continue
-        dtype = pl.Enum(list(variable.levels)) if variable.dtype == "Enum" else getattr(pl, variable.dtype)
+        dtype = (
+            pl.Enum(list(variable.levels or ())) if variable.dtype == "Enum" else getattr(pl, variable.dtype)
+        )
         columns.append(pl.Series(variable.name, column.tolist()).cast(dtype))
     return pl.DataFrame(columns)
 
 
-def _polars_dates(variable: Variable, dates: NDArray[np.datetime64]) -> Any:
+def _polars_dates(variable: ColumnType, dates: NDArray[np.datetime64]) -> Any:
     import polars as pl
 
     series = pl.Series(variable.name, dates.astype("datetime64[us]"))
@@ -111,7 +115,7 @@ def _polars_dates(variable: Variable, dates: NDArray[np.datetime64]) -> Any:
     return series if zone is None else series.dt.replace_time_zone("UTC").dt.convert_time_zone(zone)
 
 
-def _build_pyarrow(variables: Sequence[Variable], values: Values, integer_names: bool) -> Any:
+def _build_pyarrow(variables: Sequence[ColumnType], values: Values, integer_names: bool) -> Any:
     import pyarrow as pa
 
     columns = [
@@ -133,7 +137,7 @@ def _pyarrow_column(dtype: str, values: NDArray[Any]) -> Any:
     return pa.array(values.tolist()).cast(dictionary.value_type).dictionary_encode().cast(dictionary)
 
 
-def _pyarrow_dates(variable: Variable, dates: NDArray[np.datetime64]) -> Any:
+def _pyarrow_dates(variable: ColumnType, dates: NDArray[np.datetime64]) -> Any:
     import pyarrow as pa
 
     if variable.dtype.startswith("timestamp"):
@@ -149,7 +153,7 @@ def _pyarrow_type(name: str) -> Any:
     return pa.type_for_alias(name)
 
 
-_BUILDERS: dict[str, Callable[[Sequence[Variable], Values, bool], Any]] = {
+_BUILDERS: dict[str, Callable[[Sequence[ColumnType], Values, bool], Any]] = {
     "pandas": _build_pandas,
     "polars": _build_polars,
     "pyarrow": _build_pyarrow,

@@ -4,27 +4,26 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from chainrule.errors import DataError, StorageError
 from chainrule.schema.building import build_frame, build_object_array
-from chainrule.schema.coding import (
-    UNSEEN,
-    check_codes,
-    decode_column,
-    decode_matrix,
-    encode_table,
-    is_integer_dtype,
-)
-from chainrule.schema.inference import infer_variables, names_rows
+from chainrule.schema.coding import check_codes, decode_matrix, encode_table
+from chainrule.schema.inference import infer_columns, names_rows
 from chainrule.schema.lookup import column_numbers, encode_value
+from chainrule.schema.packing import pack_columns, unpack_columns
 from chainrule.schema.tables import Container, Table, read_table
-from chainrule.schema.variables import Kind, Variable, pack_variables, quoted, unpack_variables
+from chainrule.schema.types import ColumnType
+from chainrule.schema.types.base import is_integer_dtype
+from chainrule.schema.values import quoted
+
+if TYPE_CHECKING:
+    from chainrule.supports import Support
 
 __all__ = ["Schema", "columns_that_name_rows"]
 
@@ -50,7 +49,7 @@ class Schema:
 
     Parameters
     ----------
-    variables : tuple of Variable
+    variables : tuple of ColumnType
         One per column, in the order of the columns.
     container : {"numpy", "pandas", "polars", "pyarrow"}
         What the rows came in, and what `decode` gives back.
@@ -69,7 +68,7 @@ class Schema:
     True
     """
 
-    variables: tuple[Variable, ...]
+    variables: tuple[ColumnType, ...]
     container: Container
     dtype: str | None = None
     integer_names: bool = False
@@ -112,10 +111,14 @@ class Schema:
             what to do.
         """
         table = read_table(X, missing)
-        variables = infer_variables(table, kinds)
-        return cls(variables, table.container, table.dtype, table.integer_names)
+        return cls(infer_columns(table, kinds), table.container, table.dtype, table.integer_names)
 
-    # ------------------------------------------------------------ facts
+    def with_rows(self, codes: NDArray[Any]) -> Schema:
+        """Return the schema with what column types learn of training rows alone, from their codes (n, D)."""
+        learned = (each.with_rows(codes[:, d]) for d, each in enumerate(self.variables))
+        return replace(self, variables=tuple(learned))
+
+    # ------------------------------------------------------------ metadata
 
     @property
     def n_variables(self) -> int:
@@ -128,67 +131,29 @@ class Schema:
         return tuple(variable.name for variable in self.variables)
 
     @cached_property
-    def kinds(self) -> tuple[Kind, ...]:
+    def kinds(self) -> tuple[str, ...]:
         """The variables' kinds."""
         return tuple(variable.kind for variable in self.variables)
 
-    @cached_property
-    def n_levels(self) -> tuple[int | None, ...]:
-        """Number of codes of each variable; None for a continuous one."""
-        return tuple(variable.n_levels for variable in self.variables)
+    @property
+    def n_parameters(self) -> int:
+        """Number of frequencies that column types hold."""
+        return sum(variable.n_parameters for variable in self.variables)
 
     @cached_property
-    def log_det(self) -> float:
-        """What to add to a log-density of codes, in nats, for the density in the user's units.
-
-        That of a row in which no value is missing or a spike; see `log_offsets`.
-        """
-        scales = [variable.scale for variable in self.variables if variable.kind == "continuous"]
-        return -float(np.log(scales).sum()) if scales else 0.0
-
-    def log_offsets(self, codes: NDArray[Any]) -> NDArray[np.float64]:
-        """Return what to add to the log-probability of each code for that of the value, nats, (n, D).
-
-        For a real number, the log-determinant of standardising, unless it is a spike, which has a
-        probability and no density. For a level, the log of the share that is not reserved for levels never
-        seen; for one of these, the log of the reserved share. Nothing for a missing value.
-
-        Parameters
-        ----------
-        codes : ndarray of shape (n, D)
-            Missing values are NaN, levels never seen `UNSEEN`.
-        """
-        offsets = np.tile(self._offsets_of_seen, (len(codes), 1))
-        for d, variable in enumerate(self.variables):
-            if variable.spikes:
-                offsets[np.isin(codes[:, d], variable.spike_codes), d] = 0.0
-            if variable.reserved:
-                offsets[codes[:, d] == UNSEEN, d] = np.log(variable.reserved)
-        offsets[np.isnan(codes)] = 0.0
-        return offsets
-
-    def log_offset(self, codes: NDArray[Any], asked: NDArray[np.bool_] | None = None) -> NDArray[np.float64]:
-        """Return the sum of `log_offsets` over the columns of each row, or those asked for, (n,)."""
-        if not self._offsets_of_seen.any():
-            return np.zeros(len(codes))
-        offsets = self.log_offsets(codes)
-        total: NDArray[np.float64] = offsets.sum(axis=1, where=True if asked is None else asked)
-        return total
+    def supports(self) -> tuple[Support, ...]:
+        """The codes that models see, of each variable."""
+        return tuple(variable.support for variable in self.variables)
 
     @cached_property
-    def _offsets_of_seen(self) -> NDArray[np.float64]:
-        """What `log_offsets` are where nothing is missing, unseen, or a spike, (D,)."""
-        return np.array(
-            [
-                -np.log(variable.scale) if variable.kind == "continuous" else np.log1p(-variable.reserved)
-                for variable in self.variables
-            ]
-        )
+    def n_codes(self) -> tuple[float, ...]:
+        """Number of codes of each variable; infinite where there is no end."""
+        return tuple(variable.n_codes for variable in self.variables)
 
     @property
     def is_discrete(self) -> bool:
-        """Whether no variable is continuous, so that the model gives probabilities."""
-        return "continuous" not in self.kinds
+        """Whether no variable has a density, so that the model gives probabilities."""
+        return all(variable.is_discrete for variable in self.variables)
 
     @property
     def named(self) -> bool:
@@ -234,6 +199,79 @@ class Schema:
         """
         table = read_table(X, missing)
         return encode_table(self._aligned(table, estimator), self.variables, unseen)
+
+    def coarse(self, codes: NDArray[Any]) -> NDArray[Any]:
+        """Return codes (n, D) as models see them: of integers of a very wide range, the numbers of bins."""
+        if not self._refined:
+            return codes
+        seen = codes.copy()
+        for d in self._refined:
+            seen[:, d] = self.variables[d].coarse(codes[:, d])
+        return seen
+
+    def refine(self, codes: NDArray[Any], generator: np.random.Generator) -> NDArray[Any]:
+        """Return codes (n, D) for codes as models see them, drawing what models do not see."""
+        if not self._refined:
+            return codes
+        refined = codes.copy()
+        for d in self._refined:
+            refined[:, d] = self.variables[d].refine(codes[:, d], generator)
+        return refined
+
+    @property
+    def is_refined(self) -> bool:
+        """Whether models see less than the codes of some column."""
+        return bool(self._refined)
+
+    @cached_property
+    def _refined(self) -> tuple[int, ...]:
+        """Numbers of the columns of which models see less than the codes."""
+        return tuple(d for d, each in enumerate(self.variables) if each.is_refined)
+
+    def log_abs_det_jacobian(
+        self, codes: NDArray[Any], query: NDArray[np.bool_] | None = None
+    ) -> NDArray[np.float64]:
+        """Return what to add to the log-probability of rows of codes for that of the rows, nats, (n,).
+
+        So the log-likelihood of rows X is ``model.log_prob(schema.coarse(codes)) +
+        schema.log_abs_det_jacobian(codes)`` with ``codes = schema.encode(X)``.
+
+        Parameters
+        ----------
+        codes : ndarray of shape (n, D)
+            Missing values are NaN, levels never seen `UNSEEN`.
+        query : ndarray of bool, shape (n, D), optional
+            Whose probability it is; by default that of all.
+        """
+        if not self._varying and not self._seen_log_dets.any():
+            return np.zeros(len(codes))
+        cells = self.log_abs_det_jacobian_of_cells(codes)
+        total: NDArray[np.float64] = cells.sum(axis=1, where=True if query is None else query)
+        return total
+
+    def log_abs_det_jacobian_of_cells(self, codes: NDArray[Any]) -> NDArray[np.float64]:
+        """Return the terms of `log_abs_det_jacobian`, (n, D); 0 for a missing value.
+
+        For a real number, the log-determinant of standardising, unless it is a point mass, which has a
+        probability and no density. For a level, the log of the share that is not reserved for levels never
+        seen; for one of these, the log of the reserved share. For an integer in a bin, its log-probability
+        there.
+        """
+        cells = np.tile(self._seen_log_dets, (len(codes), 1))
+        for d in self._varying:
+            cells[:, d] = self.variables[d].log_abs_det_jacobian(codes[:, d])
+        cells[np.isnan(codes)] = 0.0
+        return cells
+
+    @cached_property
+    def _seen_log_dets(self) -> NDArray[np.float64]:
+        """The terms of `log_abs_det_jacobian` that are the same for all codes but `UNSEEN`, (D,)."""
+        return np.array([variable.seen_log_det or 0.0 for variable in self.variables])
+
+    @cached_property
+    def _varying(self) -> tuple[int, ...]:
+        """Numbers of the columns whose terms depend on the code."""
+        return tuple(d for d, each in enumerate(self.variables) if each.seen_log_det is None or each.reserved)
 
     def _aligned(self, table: Table, estimator: str) -> Table:
         """Return the table with its columns in the order of the variables."""
@@ -290,7 +328,7 @@ class Schema:
                 matrix = decode_matrix(codes, self.variables, dtype)
                 self._restore([matrix[:, d] for d in range(self.n_variables)], known)
                 return matrix
-        values = [decode_column(codes[:, d], variable) for d, variable in enumerate(self.variables)]
+        values = [variable.decode_column(codes[:, d]) for d, variable in enumerate(self.variables)]
         self._restore(values, known)
         if self.container == "numpy":
             return build_object_array(self.variables, values, str(self.dtype))
@@ -301,7 +339,7 @@ class Schema:
         real = [
             d
             for d, variable in enumerate(self.variables)
-            if variable.kind == "continuous" and not is_integer_dtype(variable.dtype)
+            if not variable.is_discrete and not is_integer_dtype(variable.dtype)
         ]
         if isinstance(known, Mapping):
             numbers = dict(zip(self.column_numbers(list(known)), known.values(), strict=True))
@@ -383,21 +421,22 @@ class Schema:
             "container": self.container,
             "dtype": self.dtype,
             "integer_names": self.integer_names,
-            "variables": pack_variables(self.variables, with_names=self.container != "numpy"),
+            "variables": pack_columns(self.variables, with_names=self.container != "numpy"),
         }
 
     @classmethod
-    def from_dict(cls, facts: Mapping[str, Any]) -> Schema:
+    def from_dict(cls, metadata: Mapping[str, Any]) -> Schema:
         """Undo `to_dict`.
 
         Raises
         ------
         StorageError
-            If the facts are not those of a schema.
+            If the metadata is not that of a schema.
         """
         try:
-            variables = unpack_variables(facts["variables"])
-            container, dtype, integer_names = facts["container"], facts["dtype"], facts["integer_names"]
+            variables = unpack_columns(metadata["variables"])
+            container, dtype = metadata["container"], metadata["dtype"]
+            integer_names = metadata["integer_names"]
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise StorageError(f"the stored schema is damaged ({type(error).__name__}: {error})") from error
         if container not in get_args(Container) or not variables:

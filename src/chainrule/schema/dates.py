@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from chainrule.errors import DataError
-from chainrule.schema.variables import Unit
+from chainrule.schema.values import Unit
+
+if TYPE_CHECKING:
+    from chainrule.schema.tables import Column
 
 __all__ = [
     "SECONDS_OF_DAY",
     "dates_of",
     "days_or_seconds",
     "days_or_seconds_of_objects",
+    "in_unit_of",
     "is_date_type",
     "number_of_date",
     "objects_of",
@@ -60,6 +65,23 @@ def _seconds(value: Any, name: str) -> float:
             f"column {name!r} holds Python objects with time zones: convert it to a column of a date type"
         )
     return float((value - _EPOCH).total_seconds())
+
+
+def in_unit_of(unit: Unit, column: Column) -> Column:
+    """Return a column of dates as numbers that count `unit`; refuse dates where there are to be none.
+
+    Raises
+    ------
+    DataError
+        If only one of the two has to do with dates.
+    """
+    if column.unit == unit:
+        return column
+    if not (column.unit and unit):
+        holds, takes = ("dates" if each else "no dates" for each in (column.unit, unit))
+        raise DataError(f"column {column.name!r} holds {holds}, but the training rows have {takes} in it")
+    values = column.values * SECONDS_OF_DAY if unit == "seconds" else column.values / SECONDS_OF_DAY
+    return replace(column, values=values, unit=unit)
 
 
 def number_of_date(value: Any, unit: Unit) -> float | None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from chainrule.errors import DataError, ValueTypeError
 from chainrule.schema.dates import days_or_seconds, days_or_seconds_of_objects, is_date_type
-from chainrule.schema.variables import Unit, plain_level
+from chainrule.schema.values import Unit, plain_level
 
 __all__ = ["Column", "Container", "Family", "Table", "is_missing", "read_table"]
 

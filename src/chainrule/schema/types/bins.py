@@ -13,20 +13,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from chainrule.schema import Schema
+__all__ = ["LevelBins"]
 
-__all__ = ["Bins", "LevelBins"]
-
-# An ordinal of more levels than this is put into bins.
-_MOST_LEVELS = 256
-_MOST_BINS = 64
+MAX_BINS = 64
 # Bins of fewer rows are not made.
-_FEWEST_ROWS = 30
+MIN_ROWS = 30
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,10 +132,28 @@ class LevelBins:
             drawn[is_seen] = self.levels[chosen]
         return drawn
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the bins in JSON-safe form."""
+        arrays = {name: getattr(self, name).tolist() for name in ("starts", "levels", "counts")}
+        return arrays | {"discount": self.discount}
+
+    @classmethod
+    def from_dict(cls, facts: Mapping[str, Any]) -> LevelBins:
+        """Undo `to_dict`; ValueError where the numbers are no bins."""
+        starts, levels, counts = (
+            np.asarray(facts[name], dtype=np.int64) for name in ("starts", "levels", "counts")
+        )
+        rises = (
+            starts.ndim == levels.ndim == 1 and (np.diff(starts) > 0).all() and (np.diff(levels) > 0).all()
+        )
+        if not rises or len(starts) < 2 or starts[0] != 0 or levels.shape != counts.shape:
+            raise ValueError("the stored bins of a column are damaged")
+        return cls(starts, levels, counts, float(facts["discount"]))
+
 
 def _starts(levels: np.ndarray, counts: np.ndarray, n_levels: int) -> np.ndarray:
     """Return where bins of about equally many rows start, levels that fill one having it for themselves."""
-    enough = max(counts.sum() / _MOST_BINS, _FEWEST_ROWS)
+    enough = max(counts.sum() / MAX_BINS, MIN_ROWS)
     starts, rows = [0], 0
     for i, (level, count) in enumerate(zip(levels.tolist(), counts.tolist(), strict=True)):
         if count >= enough:
@@ -152,95 +165,3 @@ def _starts(levels: np.ndarray, counts: np.ndarray, n_levels: int) -> np.ndarray
             starts.append((level + int(levels[i + 1])) // 2 + 1)
             rows = 0
     return np.unique([*starts, n_levels])
-
-
-@dataclass(frozen=True, eq=False)
-class Bins:
-    """The bins of a table's wide ordinal columns; other columns stay as they are.
-
-    Attributes
-    ----------
-    of : mapping of int to LevelBins
-        By the columns' numbers.
-    n_levels : tuple of (int or None), length D
-        Levels of the columns, in those of `of` their bins.
-    """
-
-    of: Mapping[int, LevelBins]
-    n_levels: tuple[int | None, ...]
-
-    @classmethod
-    def fit(cls, schema: Schema, codes: np.ndarray) -> Bins:
-        """Return the bins for training rows of codes (n, D)."""
-        return cls._of_schema(
-            schema,
-            {
-                d: LevelBins.fit(codes[:, d], variable.n_levels)
-                for d, variable in enumerate(schema.variables)
-                if variable.kind == "ordinal" and variable.n_levels and variable.n_levels > _MOST_LEVELS
-            },
-        )
-
-    @classmethod
-    def _of_schema(cls, schema: Schema, of: Mapping[int, LevelBins]) -> Bins:
-        return cls(of, tuple(of[d].n_bins if d in of else count for d, count in enumerate(schema.n_levels)))
-
-    @property
-    def n_parameters(self) -> int:
-        """How many frequencies the histograms hold."""
-        return sum(len(bins.levels) for bins in self.of.values())
-
-    def split(self, codes: np.ndarray) -> np.ndarray:
-        """Return codes (n, D) with the numbers of bins in place of levels; what is missing stays missing."""
-        if not self.of:
-            return codes
-        codes = codes.copy()
-        for d, bins in self.of.items():
-            there = ~np.isnan(codes[:, d])
-            codes[there, d] = bins.bin_of(codes[there, d])
-        return codes
-
-    def log_prob_within(self, codes: np.ndarray) -> np.ndarray:
-        """Return log P(level | its bin) of each cell, (n, D); 0 where there are no bins, or nothing."""
-        log_prob = np.zeros(codes.shape)
-        for d, bins in self.of.items():
-            there = ~np.isnan(codes[:, d])
-            log_prob[there, d] = bins.log_prob_within(codes[there, d])
-        return log_prob
-
-    def log_prob_of_rows(self, codes: np.ndarray, asked: np.ndarray | None = None) -> np.ndarray:
-        """Return the sum of `log_prob_within` over each row's cells, or those asked for (bool), (n,)."""
-        if not self.of:
-            return np.zeros(len(codes))
-        cells = self.log_prob_within(codes)
-        total: np.ndarray = (cells if asked is None else np.where(asked, cells, 0.0)).sum(axis=1)
-        return total
-
-    def draw(self, codes: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-        """Return codes (n, D) with drawn levels in place of the numbers of bins."""
-        if not self.of:
-            return codes
-        codes = codes.copy()
-        for d, bins in self.of.items():
-            codes[:, d] = bins.draw(codes[:, d].astype(np.intp), generator)
-        return codes
-
-    def to_arrays(self) -> dict[str, np.ndarray]:
-        """Return the bins as named arrays."""
-        arrays: dict[str, np.ndarray] = {}
-        for d, bins in self.of.items():
-            arrays |= {f"bins.{d}.{name}": getattr(bins, name) for name in ("starts", "levels", "counts")}
-            arrays[f"bins.{d}.discount"] = np.array([bins.discount])
-        return arrays
-
-    @classmethod
-    def from_arrays(cls, schema: Schema, arrays: Mapping[str, np.ndarray]) -> Bins:
-        """Return the bins that `to_arrays` described; models that were saved without bins have none."""
-        of = {}
-        for d in range(schema.n_variables):
-            if f"bins.{d}.starts" in arrays:
-                values: dict[str, Any] = {
-                    name: arrays[f"bins.{d}.{name}"] for name in ("starts", "levels", "counts")
-                }
-                of[d] = LevelBins(**values, discount=float(arrays[f"bins.{d}.discount"][0]))
-        return cls._of_schema(schema, of)

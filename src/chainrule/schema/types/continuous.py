@@ -1,0 +1,199 @@
+"""Continuous columns: real numbers, wide integers and times, with or without point masses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chainrule import supports
+from chainrule.errors import DataError
+from chainrule.schema.tables import Column
+from chainrule.schema.types.base import LARGEST_CODE, ColumnType, Floats, integer_limits
+from chainrule.schema.types.summary import ColumnSummary, require_numbers
+
+__all__ = ["Continuous"]
+
+
+@dataclass(frozen=True)
+class Continuous(ColumnType):
+    """A column of real numbers; the code is ``(value - location) / scale``.
+
+    Parameters
+    ----------
+    location, scale : float
+        Mean and standard deviation of the training rows.
+    point_masses : tuple of float
+        Values that have a probability each, besides the density of all others.
+
+    Examples
+    --------
+    >>> Continuous("rain", location=0.2, scale=0.5, point_masses=(0.0,)).describe()
+    'continuous with point mass at 0'
+    """
+
+    kind: ClassVar[str] = "continuous"
+    support_type: ClassVar[type[supports.Support]] = supports.Reals
+    is_discrete: ClassVar[bool] = False
+    levels: ClassVar[None] = None
+
+    location: float = 0.0
+    scale: float = 1.0
+    point_masses: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not (self.scale > 0 and np.isfinite([self.scale, self.location]).all()):
+            raise DataError(f"column {self.name!r}: location and scale must be finite and the scale positive")
+
+    # ------------------------------------------------------------ learning
+
+    @classmethod
+    def infer(cls, summary: ColumnSummary) -> Self | None:
+        """Take numbers that are nothing else; values that come again and again are point masses."""
+        if not summary.column.is_numeric:
+            return None
+        column = cls.declared(summary.column)
+        values = tuple(float(value) for value in summary.point_masses)
+        codes = replace(column, point_masses=values).point_mass_codes
+        # Single precision may not tell a value from the one before.
+        distinct = tuple(value for n, value in enumerate(values) if codes[n] not in codes[:n])
+        return replace(column, point_masses=distinct)
+
+    @classmethod
+    def declared(cls, column: Column) -> Self:
+        """Take numbers that are not all the same, without point masses."""
+        require_numbers(column, cls.kind)
+        if column.values.min() == column.values.max():
+            raise DataError(
+                f"column {column.name!r} was declared continuous but is constant ({column.values[0]:g}), "
+                "so it has no density: drop it, or leave out its kind"
+            )
+        with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused below
+            location = column.values.mean(axis=0, dtype=np.float64)
+            scale = column.values.std(axis=0, dtype=np.float64)
+        return cls.standardised(column.name, float(location), float(scale), column.dtype, column.unit)
+
+    @classmethod
+    def standardised(cls, name: str, location: float, scale: float, dtype: str, unit: Any = "") -> Self:
+        """Return the type of a column with this mean and standard deviation."""
+        if not (np.isfinite([location, scale]).all() and scale > 0 and np.isfinite(1 / scale)):
+            raise DataError(
+                f"column {name!r} cannot be standardised in float64 (mean {location:g}, standard deviation "
+                f"{scale:g}): bring it to a moderate scale"
+            )
+        return cls(name, dtype, unit, location=location, scale=scale)
+
+    # ------------------------------------------------------------ values and codes
+
+    @cached_property
+    def point_mass_codes(self) -> tuple[float, ...]:
+        """The codes of the point masses, each a number that float32 holds."""
+        return tuple(float(np.float32((value - self.location) / self.scale)) for value in self.point_masses)
+
+    def encode(self, column: Column, unseen: float | None) -> NDArray[Any]:
+        """Return the standardised numbers."""
+        return self.encode_block([self], self.numbers_of_rows(column), 0)[:, 0]
+
+    def decode(self, codes: NDArray[Any]) -> NDArray[Any]:
+        """Return the numbers, whole ones where the column's dtype is one of integers."""
+        return self.decode_block([self], codes.astype(np.float64)[:, None])[:, 0]
+
+    def encode_scalar(self, value: Any) -> float:
+        """Return the code of a finite number."""
+        number = self.number_of(value)
+        if number is None or not np.isfinite(number):
+            raise DataError(f"column {self.name!r} is continuous and takes finite numbers, not {value!r}")
+        code = (number - self.location) / self.scale
+        if abs(code) > LARGEST_CODE:
+            raise DataError(
+                f"column {self.name!r} cannot be {value}: too far from the training rows "
+                f"(mean {self.location:g}, sd {self.scale:g})"
+            )
+        return float(np.float32(code))
+
+    @property
+    def is_coded_in_blocks(self) -> bool:
+        """Always."""
+        return True
+
+    @classmethod
+    def encode_block(cls, columns: Sequence[Self], block: Floats, first_row: int) -> Floats:
+        """Return standardised numbers; refuse those that float32 cannot hold."""
+        with np.errstate(over="ignore"):
+            codes = (block - _locations(columns)) / _scales(columns)
+        bad = np.abs(codes) > LARGEST_CODE
+        if bad.any():
+            reason = "too far from the training rows (mean {column.location:g}, sd {column.scale:g})"
+            cls.refuse_block(columns, bad, block, first_row, reason)
+        for number, column in enumerate(columns):
+            if column.point_masses:
+                codes[:, number] = column.codes_of_numbers(block[:, number])
+        return np.asarray(codes)
+
+    @classmethod
+    def decode_block(cls, columns: Sequence[Self], block: Floats) -> Floats:
+        """Return the values of standardised numbers."""
+        values: Floats = block * _scales(columns) + _locations(columns)
+        for number, column in enumerate(columns):
+            if column.point_masses:
+                values[:, number] = column.numbers(block[:, number])
+            limits = integer_limits(column.dtype)
+            if limits is not None:
+                values[:, number] = np.clip(np.rint(values[:, number]), *limits)
+        return values
+
+    # ------------------------------------------------------------ what models see
+
+    @property
+    def support(self) -> supports.Support:
+        """The real numbers."""
+        return supports.Reals(self.point_mass_codes)
+
+    def log_abs_det_jacobian(self, codes: NDArray[Any]) -> Floats:
+        """Return minus the log of the scale, but nothing for point masses, which have a probability."""
+        log_det = np.full(len(codes), -np.log(self.scale))
+        if self.point_masses:
+            log_det[np.isin(codes, self.point_mass_codes)] = 0.0
+        return log_det
+
+    @property
+    def seen_log_det(self) -> float | None:
+        """Minus the log of the scale."""
+        return None if self.point_masses else -float(np.log(self.scale))
+
+    # ------------------------------------------------------------ values as numbers
+
+    def numbers(self, codes: NDArray[Any]) -> NDArray[Any]:
+        """Return the values of codes; those of point masses are exact."""
+        values: Floats = codes * self.scale + self.location
+        for value, code in zip(self.point_masses, self.point_mass_codes, strict=True):
+            values = np.where(codes.astype(np.float32) == np.float32(code), value, values)
+        return values
+
+    def codes_of_numbers(self, numbers: NDArray[Any]) -> NDArray[Any]:
+        """Return the codes of numbers; those of point masses are exact in float32."""
+        codes: Floats = (numbers - self.location) / self.scale
+        for value, code in zip(self.point_masses, self.point_mass_codes, strict=True):
+            near = codes.astype(np.float32) == np.float32(code)
+            # single precision may not tell them apart, but only the point mass itself is one
+            beside = np.nextafter(np.float32(code), np.float32(np.inf))
+            codes = np.where(numbers == value, code, np.where(near, beside, codes))
+        return codes
+
+    def describe(self) -> str:
+        """Return the point masses, and what dates count."""
+        shown = ", ".join(f"{value:g}" for value in self.point_masses)
+        masses = f" with point mass{'es' * (len(self.point_masses) > 1)} at {shown}" if shown else ""
+        return f"continuous{masses}{f', in {self.unit}' if self.unit else ''}"
+
+
+def _locations(columns: Sequence[Continuous]) -> Floats:
+    return np.array([column.location for column in columns])
+
+
+def _scales(columns: Sequence[Continuous]) -> Floats:
+    return np.array([column.scale for column in columns])

@@ -1,0 +1,134 @@
+"""What column types with named levels share: binary and categorical ones."""
+
+from __future__ import annotations
+
+from abc import ABC
+from dataclasses import dataclass
+from typing import Any, ClassVar, NoReturn, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chainrule.errors import DataError
+from chainrule.schema.dates import number_of_date
+from chainrule.schema.tables import Column
+from chainrule.schema.types.base import UNSEEN, ColumnType, Floats, number_or_none, spelt
+from chainrule.schema.values import did_you_mean, quoted
+
+__all__ = ["LeveledType"]
+
+MAX_LISTED = 10
+# A constant has probability 1, but for this.
+RESERVED_BY_CONSTANT = 1e-6
+
+
+@dataclass(frozen=True)
+class LeveledType(ColumnType, ABC):
+    """A column of named levels; the code of a value is its position among them.
+
+    Parameters
+    ----------
+    levels : tuple
+        The user's values.
+    reserved : float, default=0.0
+        The share of probability that is kept for levels never seen in training.
+    """
+
+    is_numeric: ClassVar[bool] = False
+
+    levels: tuple[Any, ...] = ()
+    reserved: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.reserved < 1:
+            raise DataError(
+                f"column {self.name!r}: the reserved share must be in [0, 1), got {self.reserved}"
+            )
+
+    @classmethod
+    def of_column(cls, column: Column, levels: tuple[Any, ...]) -> Self:
+        """Return a type that reserves a share for levels unless these are all there can be."""
+        n = len(column.values)
+        complete = bool(column.categories) or column.family == "boolean" or levels == (0, 1)
+        reserved = 0.0 if complete else 1 / (n + 1)
+        if len(levels) == 1 and not column.categories:
+            reserved = min(RESERVED_BY_CONSTANT, 1 / (n + 1))
+        return cls(column.name, column.dtype, column.unit, levels=levels, reserved=reserved)
+
+    # ------------------------------------------------------------ values and codes
+
+    def encode(self, column: Column, unseen: float | None) -> NDArray[Any]:
+        """Return the position of each value among the levels."""
+        codes = self._positions(column)
+        unknown = codes < 0
+        if not unknown.any():
+            return column.over_rows(codes)
+        if unseen is None or not self.reserved:
+            self._refuse_level(column, unknown)
+        return column.over_rows(np.where(unknown, unseen, codes))
+
+    def _positions(self, column: Column) -> NDArray[np.intp]:
+        """Return the position of each value among the levels, -1 where it is none of them."""
+        numeric_levels = not any(isinstance(level, str) for level in self.levels)
+        if numeric_levels and (column.is_numeric or column.family == "boolean"):
+            return _numeric_positions(column.values, np.asarray(self.levels))
+        position = {level: code for code, level in enumerate(self.levels)}
+        found = (position.get(value, -1) for value in column.values)
+        return np.fromiter(found, dtype=np.intp, count=len(column.values))
+
+    def _refuse_level(self, column: Column, unseen: NDArray[np.bool_]) -> NoReturn:
+        row = int(np.argmax(unseen))
+        value = column.values[row]
+        value = value.item() if isinstance(value, np.generic) else value
+        raise DataError(
+            f"column {self.name!r} holds {value!r} in row {column.row(row)}: an unseen level; "
+            f"known levels are {quoted(self.levels)}"
+        )
+
+    def decode(self, codes: NDArray[Any]) -> NDArray[Any]:
+        """Return the levels at the positions."""
+        levels = np.array([*self.levels, None], dtype=object)[:-1]
+        if not any(isinstance(level, str) for level in self.levels):
+            levels = np.asarray(self.levels)
+        return levels[codes.astype(np.intp)]
+
+    def encode_scalar(self, value: Any) -> float:
+        """Return the position of a level, or of the one that a text spells."""
+        date = number_of_date(value, self.unit) if self.unit else None
+        value = value if date is None else date
+        # a level that is the text itself comes before one that the text spells
+        for candidate in (value, spelt(value), self._in_single_precision(value)):
+            if isinstance(candidate, (str, bool, int, float)) and candidate in self.levels:
+                return float(self.levels.index(candidate))
+        hint = did_you_mean(value, [level for level in self.levels if isinstance(level, str)])
+        raise DataError(
+            f"column {self.name!r} has no level {value!r}; "
+            f"known levels are {quoted(self.levels, MAX_LISTED)}{hint}"
+        )
+
+    def _in_single_precision(self, value: Any) -> float | None:
+        """Return what a number becomes in a column of float32, in which 0.1 is not the 0.1 of Python."""
+        number = number_or_none(value)
+        is_single = self.dtype.lower().startswith(("float32", "float[pyarrow]"))
+        return float(np.float32(number)) if is_single and number is not None else None
+
+    # ------------------------------------------------------------ what models see
+
+    def log_abs_det_jacobian(self, codes: NDArray[Any]) -> Floats:
+        """Return the log of the share that is not reserved, or that is, for levels never seen."""
+        seen = np.full(len(codes), self.seen_log_det)
+        if self.reserved:
+            seen[codes == UNSEEN] = np.log(self.reserved)
+        return seen
+
+    @property
+    def seen_log_det(self) -> float:
+        """The log of the share that is not reserved for levels never seen."""
+        return float(np.log1p(-self.reserved))
+
+
+def _numeric_positions(values: NDArray[Any], levels: NDArray[Any]) -> NDArray[np.intp]:
+    order = np.argsort(levels, kind="stable")
+    slots = np.minimum(np.searchsorted(levels[order], values), len(levels) - 1)
+    codes = order[slots]
+    return np.where(levels[codes] == values, codes, -1)
