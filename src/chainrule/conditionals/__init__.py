@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TypeVar
 
 from chainrule.conditionals.base import Conditional
+from chainrule.conditionals.counts import NegativeBinomials
 from chainrule.conditionals.discrete import Bernoulli, Categorical
 from chainrule.conditionals.discretized import DiscretizedLogistics
 from chainrule.conditionals.features import ENCODINGS, InputFeatures
@@ -34,6 +35,7 @@ __all__ = [
     "MixtureOfGaussians",
     "MixtureOfLaplaces",
     "MixtureOfLogistics",
+    "NegativeBinomials",
     "PointMasses",
     "families_of",
     "make_family",
@@ -49,6 +51,7 @@ FAMILIES: dict[str, type[Conditional]] = {
         MixtureOfGaussians,
         MixtureOfLogistics,
         MixtureOfLaplaces,
+        NegativeBinomials,
     )
 }
 

@@ -168,6 +168,8 @@ class ConditionalDistribution:
             above = self.probabilities.cumsum(1) >= q - 1e-12
             above[:, -1] = True
             return self._level_values()[above.argmax(1)]
+        if self.variable.is_discrete:
+            return self._quantile_of_counts(q)
         low = torch.full((len(self),), -_FURTHEST, dtype=torch.float64)
         high = -low
         for _ in range(_BISECTIONS):
@@ -180,6 +182,17 @@ class ConditionalDistribution:
                 codes = np.where(np.abs(codes - mass) < _CLOSE, mass, codes)
         return self.variable.numbers(codes)
 
+    def _quantile_of_counts(self, q: float) -> np.ndarray:
+        """Return the least whole number up to which the probability is q, by bisection."""
+        low, high = torch.full((len(self),), -1.0, dtype=torch.float64), torch.ones(len(self)).double()
+        while (below := torch.from_numpy(self._cdf(high) < q - 1e-12)).any():
+            low, high = torch.where(below, high, low), torch.where(below, 2 * high, high)
+        while (high - low > 1).any():
+            middle = ((low + high) / 2).floor()
+            below = torch.from_numpy(self._cdf(middle) < q - 1e-12)
+            low, high = torch.where(below, middle, low), torch.where(below, high, middle)
+        return self.variable.numbers(high.numpy().astype(np.int64))
+
     def _cdf(self, codes: Tensor) -> np.ndarray:
         each = self._family.cdf(codes.expand(len(self._params), -1)[..., None], self._params)
         result: np.ndarray = each.squeeze(-1).mean(0).numpy()
@@ -188,7 +201,8 @@ class ConditionalDistribution:
     def _probabilities_of_orders(self) -> np.ndarray:
         if self.levels is None:
             raise KindError(
-                f"column {self.variable.name!r} is continuous and has no levels; ask for log_prob or quantile"
+                f"column {self.variable.name!r} is {self.variable.kind} and has no list of levels; "
+                "ask for log_prob or quantile"
             )
         n_orders, n = self._params.shape[:2]
         columns = [

@@ -117,7 +117,7 @@ def told_columns(estimator: AutoregressiveEstimator, rows: Any, n: int) -> list[
 def _told(distribution: ConditionalDistribution, values: np.ndarray) -> float:
     """Return about how many nats the others tell of a column: by how much its distribution changes by row."""
     if distribution.levels is not None:
-        if isinstance(distribution, BinnedDistribution):
+        if distribution.levels is None or isinstance(distribution, BinnedDistribution):
             probabilities = distribution.bin_probabilities
         else:
             probabilities = distribution.probabilities
@@ -252,7 +252,7 @@ def _ordinal_bars(
     low, high = int(np.nanmin(np.concatenate(ends))), int(np.nanmax(np.concatenate(ends)))
     width = max(1, math.ceil((high - low + 1) / _MAX_ORDINAL_BARS))
     coarse = np.arange(low, high + 1 + width, width) - 0.5
-    if isinstance(distribution, BinnedDistribution):
+    if distribution.levels is None or isinstance(distribution, BinnedDistribution):
         edges = coarse
         heights = np.diff([distribution.cdf(edge) for edge in edges], axis=0).T / width
     else:

@@ -284,7 +284,8 @@ def _plane_grid(
     for axis, variable in enumerate(schema.variables):
         if variable.levels is None:
             limits.append(_limits(truth[:, axis]))
-            values.append(np.linspace(*limits[-1], _CONTINUOUS_GRID))
+            grid = np.linspace(*limits[-1], _CONTINUOUS_GRID)
+            values.append(np.unique(grid.clip(0).round()) if variable.is_discrete else grid)
             codes.append(variable.codes_of_numbers(values[-1]))
         else:
             count = len(variable.levels)

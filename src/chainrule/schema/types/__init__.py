@@ -15,6 +15,7 @@ from chainrule.schema.types.binary import Binary
 from chainrule.schema.types.bins import LevelBins
 from chainrule.schema.types.categorical import Categorical
 from chainrule.schema.types.continuous import Continuous
+from chainrule.schema.types.count import Count
 from chainrule.schema.types.ordinal import Ordinal
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "Categorical",
     "ColumnType",
     "Continuous",
+    "Count",
     "LevelBins",
     "Ordinal",
     "column_from_dict",
@@ -31,7 +33,7 @@ __all__ = [
 ]
 
 COLUMN_TYPES: dict[str, type[ColumnType]] = {
-    column_type.kind: column_type for column_type in (Binary, Categorical, Ordinal, Continuous)
+    column_type.kind: column_type for column_type in (Binary, Categorical, Ordinal, Count, Continuous)
 }
 
 
