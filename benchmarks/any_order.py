@@ -22,6 +22,7 @@ from chainrule.datasets import Dataset, load_dataset
 from chainrule.errors import DataError
 from chainrule.report.asking import questioner, whole_rows
 from chainrule.report.order_curves import averages
+from chainrule.training import Callback, Epoch
 
 __all__ = ["AveragedOrders", "any_order", "compare_orders", "fitted"]
 
@@ -93,6 +94,11 @@ def compare_orders(
         )
 
 
+class _PrintEpochs(Callback):
+    def on_epoch(self, epoch: Epoch) -> None:
+        print(f"  epoch {epoch.number}: {epoch.valid:.2f} nats", flush=True)
+
+
 def fitted(dataset: Dataset, folder: Path, epochs: int) -> OrderlessNADE:
     """Return the model that the folder holds, or fit it and save it there."""
     if (folder / "model.json").exists():
@@ -111,8 +117,7 @@ def fitted(dataset: Dataset, folder: Path, epochs: int) -> OrderlessNADE:
         checkpoint=folder / "state.pt",
         random_state=0,
     )
-    model.on_epoch = lambda epoch: print(f"  epoch {epoch.number}: {epoch.valid:.2f} nats", flush=True)
-    model.fit(dataset.train, X_val=dataset.valid)
+    model.fit(dataset.train, X_val=dataset.valid, callbacks=[_PrintEpochs()])
     print(f"  {model.history_.epochs} epochs in {model.history_.seconds:.0f} s", flush=True)
     model.save(folder)
     return model

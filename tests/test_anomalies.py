@@ -11,6 +11,7 @@ from sklearn.exceptions import NotFittedError
 from chainrule import GMM, MADE, NADE, Ensemble, Independent, Mixture, OrderlessNADE, load
 from chainrule.errors import FitInterrupted, ParameterError
 from chainrule.estimators.anomalies import offset_of, rows_for_offset
+from chainrule.training import Callback
 
 TINY = {"hidden_sizes": (8,), "max_epochs": 2, "random_state": 0}
 ESTIMATORS = [
@@ -161,12 +162,12 @@ def test_context_goes_with_rows(X):
 def test_an_interrupted_fit_does_not_keep_the_offset_of_an_earlier_one(X):
     model = NADE(hidden_size=8, max_epochs=5, random_state=0).fit(X)
 
-    def stop(epoch):
-        raise KeyboardInterrupt
+    class Interrupt(Callback):
+        def on_epoch(self, epoch):
+            raise KeyboardInterrupt
 
-    model.on_epoch = stop
     with pytest.raises(FitInterrupted):
-        model.fit(X + 5)
+        model.fit(X + 5, callbacks=[Interrupt()])
     assert not hasattr(model, "offset_")
 
 

@@ -17,6 +17,7 @@ from chainrule.baselines.parts import Parts
 from chainrule.errors import DataError, KindError
 from chainrule.schema import LevelBins, Schema
 from chainrule.supports import Grid
+from chainrule.training import Callback
 
 K = 3000
 SMALL = {"max_epochs": 2, "random_state": 0}
@@ -294,8 +295,12 @@ def test_the_course_of_a_fit_is_in_the_units_of_the_data(model):
     train, valid = frame[:200], frame[200:]
     model.set_params(max_epochs=3, random_state=0)
     heard = []
-    model.on_epoch = heard.append
-    model.fit(train, X_val=valid)
+
+    class Hearing(Callback):
+        def on_epoch(self, epoch):
+            heard.append(epoch)
+
+    model.fit(train, X_val=valid, callbacks=[Hearing()])
     assert model.schema_.variables[0].point_masses and model.schema_.variables[1].bins is not None
     assert min(model.history_.valid) == pytest.approx(-model.score(valid), abs=1e-3)
     assert [epoch.valid for epoch in heard] == model.history_.valid

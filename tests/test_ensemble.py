@@ -312,15 +312,15 @@ def test_each_member_has_its_own_checkpoint(tmp_path):
 
 
 def test_an_interrupted_fit_keeps_the_members_that_it_has(monkeypatch, tmp_path):
-    run_epoch, calls = Trainer._run_epoch, []
+    train_epoch, calls = Trainer.train_epoch, []
 
     def interrupted(trainer):
         calls.append(trainer)
         if len(calls) == 4:
             raise KeyboardInterrupt
-        run_epoch(trainer)
+        return train_epoch(trainer)
 
-    monkeypatch.setattr(Trainer, "_run_epoch", interrupted)
+    monkeypatch.setattr(Trainer, "train_epoch", interrupted)
     model = Ensemble(NADE(4, **QUICK), 3, random_state=0)
     with pytest.raises(FitInterrupted):
         model.fit(bits())
@@ -337,7 +337,7 @@ def test_a_failed_refit_leaves_the_fitted_ensemble_alone(monkeypatch):
     def fail(trainer):
         raise FloatingPointError("the training NLL became nan")
 
-    monkeypatch.setattr(Trainer, "_run_epoch", fail)
+    monkeypatch.setattr(Trainer, "train_epoch", fail)
     with pytest.raises(FloatingPointError):
         model.fit(X[:, :3])
     np.testing.assert_array_equal(model.score_samples(X), scores)

@@ -10,7 +10,6 @@ import sys
 
 import numpy as np
 import pytest
-from sklearn.base import clone
 
 from chainrule import MADE, load
 from chainrule.cli import run
@@ -459,17 +458,6 @@ class TestCommand:
         said = capfd.readouterr().err
         assert said.count("\n") == 1
         assert f"the same command with --out {tmp_path / 'run'} goes on" in said
-
-
-def test_a_listener_hears_of_each_epoch_and_is_no_parameter(dataset, tmp_path):
-    model = MADE((4,), max_epochs=3, random_state=0)
-    heard = []
-    model.on_epoch = heard.append
-    model.fit(dataset.train, X_val=dataset.valid)
-    assert [epoch.valid for epoch in heard] == model.history_.valid
-    assert clone(model).on_epoch is None
-    model.save(tmp_path / "model")
-    assert load(tmp_path / "model").on_epoch is None
 
 
 def fit(seed, log_likelihood):

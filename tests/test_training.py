@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import inspect
 import io
 import itertools
 import math
 from hashlib import sha256
+from typing import get_type_hints
 
 import numpy as np
 import pytest
 import torch
+from sklearn.base import clone
 
-import chainrule.estimators.autoregressive as autoregressive
-from chainrule import MADE, NADE
+from chainrule import MADE, NADE, OrderlessNADE, load
+from chainrule.cli.fitting import fit as fit_command
 from chainrule.conditioners import Conditioner
-from chainrule.errors import FitInterrupted, StorageError
-from chainrule.progress import FitProgress
+from chainrule.errors import FitInterrupted, ParameterError, StorageError
+from chainrule.progress import ProgressBar
 from chainrule.training import (
+    Callback,
+    EarlyStopping,
     Epoch,
+    FitProgress,
     History,
     Rows,
     Trainer,
@@ -28,6 +34,8 @@ from chainrule.training import (
     mean_nll,
     validation_nll,
 )
+from chainrule.training.checkpoint import fit_identity
+from chainrule.training.options import TRAINING_OPTIONS, TrainingArguments
 from strategies import Spec, build, random_context, random_rows
 
 SPECS = {
@@ -55,7 +63,7 @@ def rows(spec, n, seed):
     return Rows(random_rows(spec, n, seed, **single), context)
 
 
-def trainer(name, valid=True, dropout=0.4, seed=0, **options):
+def trainer(name, valid=True, dropout=0.4, seed=0, callbacks=(), resample_every=1, **options):
     """Return a trainer of a small float32 model on random rows; `options` change those of the fit."""
     spec = SPECS[name]
     model = build(spec, dtype=torch.float32, scale=0.5, dropout=dropout)
@@ -66,15 +74,30 @@ def trainer(name, valid=True, dropout=0.4, seed=0, **options):
         rows(spec, 30, 2) if valid else None,
         TrainingOptions(**options),
         torch.Generator().manual_seed(seed),
+        resample_every=resample_every,
+        callbacks=callbacks,
     )
 
 
-def stop_at(epoch):
-    def on_epoch(done: Epoch):
-        if done.number == epoch:
-            raise KeyboardInterrupt
+class Listener(Callback):
+    """Calls a function at the end of each epoch."""
 
-    return on_epoch
+    def __init__(self, tell):
+        self.tell = tell
+
+    def on_epoch(self, epoch):
+        return self.tell(epoch)
+
+
+class InterruptAt(Callback):
+    """Is a Ctrl-C at the end of an epoch."""
+
+    def __init__(self, number):
+        self.number = number
+
+    def on_epoch(self, epoch):
+        if epoch.number == self.number:
+            raise KeyboardInterrupt
 
 
 def assert_same_fit(a, b):
@@ -98,9 +121,9 @@ def test_an_interrupted_fit_that_resumes_equals_one_that_was_not(name, epoch, tm
     whole.run()
     checkpoint = tmp_path / "checkpoint"
     with pytest.raises(FitInterrupted, match=f"stopped after {epoch} epochs"):
-        trainer(name).run(stop_at(epoch), checkpoint)
+        trainer(name, callbacks=[InterruptAt(epoch)]).run(checkpoint)
     resumed = trainer(name)
-    resumed.run(None, checkpoint)
+    resumed.run(checkpoint)
     assert_same_fit(resumed, whole)
     assert not resumed.history.interrupted
 
@@ -119,9 +142,9 @@ def test_a_fit_interrupted_in_the_middle_of_an_epoch_resumes_from_the_last_one(n
 
     monkeypatch.setattr(stopped, "train_step", failing_step)
     with pytest.raises(FitInterrupted, match="stopped after 2 epochs"):
-        stopped.run(None, tmp_path / "checkpoint")
+        stopped.run(tmp_path / "checkpoint")
     resumed = trainer(name)
-    resumed.run(None, tmp_path / "checkpoint")
+    resumed.run(tmp_path / "checkpoint")
     assert_same_fit(resumed, whole)
 
 
@@ -130,26 +153,26 @@ def test_a_fit_resumes_twice_and_without_validation_rows(tmp_path):
     whole.run()
     for epoch in (2, 4):
         with pytest.raises(FitInterrupted):
-            trainer("made", valid=False).run(stop_at(epoch), tmp_path / "checkpoint")
+            trainer("made", valid=False, callbacks=[InterruptAt(epoch)]).run(tmp_path / "checkpoint")
     resumed = trainer("made", valid=False)
-    resumed.run(None, tmp_path / "checkpoint")
+    resumed.run(tmp_path / "checkpoint")
     assert_same_fit(resumed, whole)
 
 
 def test_a_finished_fit_can_be_given_more_epochs(tmp_path):
     whole = trainer("made", max_epochs=6)
     whole.run()
-    trainer("made", max_epochs=3).run(None, tmp_path / "checkpoint")
+    trainer("made", max_epochs=3).run(tmp_path / "checkpoint")
     longer = trainer("made", max_epochs=6)
-    longer.run(None, tmp_path / "checkpoint")
+    longer.run(tmp_path / "checkpoint")
     assert_same_fit(longer, whole)
 
 
 def test_a_finished_fit_that_is_taken_up_again_changes_nothing(tmp_path):
     done = trainer("made")
-    done.run(None, tmp_path / "checkpoint")
+    done.run(tmp_path / "checkpoint")
     again = trainer("made")
-    again.run(None, tmp_path / "checkpoint")
+    again.run(tmp_path / "checkpoint")
     assert_same_fit(again, done)
 
 
@@ -162,9 +185,9 @@ def test_seeds_matter():
 
 
 def test_an_interrupted_fit_leaves_the_best_weights_so_far():
-    fit = trainer("nade", learning_rate=0.3, max_epochs=30, patience=30)
+    fit = trainer("nade", learning_rate=0.3, max_epochs=30, patience=30, callbacks=[InterruptAt(25)])
     with pytest.raises(FitInterrupted):
-        fit.run(stop_at(25))
+        fit.run()
     assert fit.history.interrupted
     assert fit.history.epochs == 25
     assert not fit.model.training
@@ -192,21 +215,14 @@ def test_an_interrupt_before_the_first_epoch_ends_leaves_a_usable_model(monkeypa
     ],
     ids=["NADE", "MADE", "ensemble"],
 )
-def test_an_interrupted_estimator_resumes_bit_by_bit(estimator, tmp_path, monkeypatch):
+def test_an_interrupted_estimator_resumes_bit_by_bit(estimator, tmp_path):
     X = np.random.default_rng(0).integers(0, 2, (100, 5))
     estimator.set_params(max_epochs=6, batch_size=20, random_state=3, checkpoint=None, verbose=False)
     whole = copy.deepcopy(estimator).fit(X)
 
-    class Stopping(FitProgress):
-        def __call__(self, epoch):
-            super().__call__(epoch)
-            if epoch.number == 4:
-                raise KeyboardInterrupt
-
-    monkeypatch.setattr(autoregressive, "FitProgress", Stopping)
     stopped = copy.deepcopy(estimator).set_params(checkpoint=tmp_path / "state", verbose=True)
     with pytest.raises(FitInterrupted):
-        stopped.fit(X)
+        stopped.fit(X, callbacks=[InterruptAt(4)])
     assert stopped.history_.interrupted
     assert np.isfinite(stopped.score(X))
     resumed = copy.deepcopy(estimator).set_params(checkpoint=tmp_path / "state").fit(X)
@@ -221,7 +237,7 @@ def test_an_interrupted_estimator_resumes_bit_by_bit(estimator, tmp_path, monkey
 @pytest.fixture
 def checkpoint(tmp_path):
     path = tmp_path / "checkpoint"
-    trainer("made", max_epochs=2).run(None, path)
+    trainer("made", max_epochs=2).run(path)
     return path
 
 
@@ -257,7 +273,7 @@ DAMAGES = {
     "a list": lambda path: write_state([1, 2], path),
     "a tensor": lambda path: write_state(torch.ones(3), path),
     "another dictionary": lambda path: write_state({"weights": torch.ones(3)}, path),
-    "with code": lambda path: write_state({"options": Payload()}, path),
+    "with code": lambda path: write_state({"identity": Payload()}, path),
 }
 
 
@@ -265,42 +281,52 @@ DAMAGES = {
 def test_a_damaged_checkpoint_is_refused_with_advice(name, checkpoint, capsys):
     DAMAGES[name](checkpoint)
     with pytest.raises(StorageError, match="delete it to start anew") as caught:
-        trainer("made").run(None, checkpoint)
+        trainer("made").run(checkpoint)
     assert str(checkpoint) in str(caught.value)
     assert "code from a checkpoint ran" not in capsys.readouterr().out
 
 
 def test_parts_missing_from_a_checkpoint_are_noticed(checkpoint):
     state = torch.load(io.BytesIO(checkpoint.read_bytes()[32:]), weights_only=True)
-    for part in set(state) - {"options"}:
+    for part in set(state):
         write_state({key: value for key, value in state.items() if key != part}, checkpoint)
         with pytest.raises(StorageError, match="delete it to start anew"):
-            trainer("made").run(None, checkpoint)
+            trainer("made").run(checkpoint)
 
 
-@pytest.mark.parametrize("option", [{"learning_rate": 0.02}, {"batch_size": 17}, {"weight_decay": 0.5}])
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"learning_rate": 0.02},
+        {"batch_size": 17},
+        {"weight_decay": 0.5},
+        {"tolerance": 0.5},
+        {"schedule": "cosine"},
+        {"resample_every": 2},
+    ],
+)
 def test_a_checkpoint_of_other_options_is_refused(option, checkpoint):
     with pytest.raises(StorageError, match="other rows, settings or options"):
-        trainer("made", **option).run(None, checkpoint)
+        trainer("made", **option).run(checkpoint)
 
 
 def test_a_checkpoint_of_other_rows_is_refused(checkpoint):
     other = trainer("made")
     other.train = rows(SPECS["made"], 70, 5)
     with pytest.raises(StorageError, match="other rows, settings or options"):
-        other.run(None, checkpoint)
+        other.run(checkpoint)
 
 
 @pytest.mark.parametrize("other", [{"name": "nade"}, {"name": "made", "dropout": 0.1}])
 def test_a_checkpoint_of_another_network_is_refused(other, checkpoint):
     with pytest.raises(StorageError, match="other rows, settings or options"):
-        trainer(**other).run(None, checkpoint)
+        trainer(**other).run(checkpoint)
 
 
 def test_a_checkpoint_of_a_model_of_another_shape_is_refused(checkpoint, monkeypatch):
     monkeypatch.setitem(SPECS, "made", dataclasses.replace(SPECS["made"], hidden=(8, 9)))
     with pytest.raises(StorageError, match="model of another shape"):
-        trainer("made").run(None, checkpoint)
+        trainer("made").run(checkpoint)
 
 
 # ---------------------------------------------------------------- stopping
@@ -309,14 +335,15 @@ def test_a_checkpoint_of_a_model_of_another_shape_is_refused(checkpoint, monkeyp
 def fake_validation(monkeypatch, values):
     """Let the validation NLL of each epoch be the given one."""
     left = iter(values)
-    monkeypatch.setattr("chainrule.training.mean_nll", lambda model, rows: next(left))
+    monkeypatch.setattr("chainrule.training.validation.mean_nll", lambda model, rows: next(left))
 
 
 def test_patience_ends_the_fit_and_the_best_epoch_is_kept(monkeypatch):
     fake_validation(monkeypatch, [5.0, 4.0, 4.5, 4.2, 4.1, 3.0])
-    fit = trainer("made", patience=3, max_epochs=10)
     kept = []
-    fit.run(lambda epoch: kept.append(copy.deepcopy(fit.averaged.state_dict())))
+    listener = Listener(lambda epoch: kept.append(copy.deepcopy(fit.averaged.state_dict())))
+    fit = trainer("made", patience=3, max_epochs=10, callbacks=[listener])
+    fit.run()
     assert fit.history.epochs == 5
     assert fit.history.best_epoch == 2
     for key, weight in fit.model.state_dict().items():
@@ -325,18 +352,22 @@ def test_patience_ends_the_fit_and_the_best_epoch_is_kept(monkeypatch):
 
 def test_the_learning_rate_drops_while_nothing_improves(monkeypatch):
     fake_validation(monkeypatch, [1.0] + [2.0] * 9)
-    fit = trainer("made", patience=9, max_epochs=20, learning_rate=0.01)
     rates = []
-    fit.run(lambda epoch: rates.append(fit.optimizer.param_groups[0]["lr"]))
+    listener = Listener(lambda epoch: rates.append(fit.optimizer.param_groups[0]["lr"]))
+    fit = trainer("made", patience=9, max_epochs=20, learning_rate=0.01, callbacks=[listener])
+    fit.run()
     expected = [0.01] * 3 + [0.003] * 3 + [0.0009] * 3 + [0.00027]
     assert rates == pytest.approx(expected)
 
 
 def test_the_learning_rate_falls_along_a_cosine_to_nothing(monkeypatch):
     fake_validation(monkeypatch, [1.0] + [2.0] * 9)
-    fit = trainer("made", patience=20, max_epochs=4, learning_rate=0.01, schedule="cosine")
     rates = []
-    fit.run(lambda epoch: rates.append(fit.optimizer.param_groups[0]["lr"]))
+    listener = Listener(lambda epoch: rates.append(fit.optimizer.param_groups[0]["lr"]))
+    fit = trainer(
+        "made", patience=20, max_epochs=4, learning_rate=0.01, schedule="cosine", callbacks=[listener]
+    )
+    fit.run()
     assert rates == pytest.approx([0.01 * share for share in (0.5 + 0.125**0.5, 0.5, 0.5 - 0.125**0.5, 0)])
 
 
@@ -348,9 +379,9 @@ def test_a_cosine_needs_no_validation_rows():
 
 def test_a_cosine_goes_on_only_towards_the_same_last_epoch(tmp_path):
     checkpoint = tmp_path / "state.pt"
-    trainer("made", max_epochs=2, schedule="cosine").run(None, checkpoint)
+    trainer("made", max_epochs=2, schedule="cosine").run(checkpoint)
     with pytest.raises(StorageError, match="other rows, settings or options"):
-        trainer("made", max_epochs=3, schedule="cosine").run(None, checkpoint)
+        trainer("made", max_epochs=3, schedule="cosine").run(checkpoint)
 
 
 def test_without_validation_rows_all_epochs_run_and_the_last_weights_stay():
@@ -361,9 +392,102 @@ def test_without_validation_rows_all_epochs_run_and_the_last_weights_stay():
         assert torch.equal(weight, fit.averaged.state_dict()[key])
 
 
+def test_what_falls_by_less_than_the_tolerance_counts_as_no_improvement():
+    stopping = EarlyStopping(patience=3, tolerance=0.1)
+    course = [5.0, 4.95, 4.89, 4.8, 4.7, 4.69]
+    seen = [(stopping.update(nll), stopping.epochs_without_improvement, stopping.best_nll) for nll in course]
+    assert seen == [
+        (False, 0, 5.0),
+        (False, 1, 5.0),
+        (False, 0, 4.89),
+        (False, 1, 4.89),
+        (False, 0, 4.7),
+        (False, 1, 4.7),
+    ]
+    assert [stopping.update(nll) for nll in (4.7, math.nan, 0.0)] == [False, True, False]
+
+
+def test_the_tolerance_is_in_nats_per_variable(monkeypatch):
+    for tolerance, epochs in ((0.099, 10), (0.101, 2)):
+        fake_validation(monkeypatch, [10.0 - 0.5 * epoch for epoch in range(10)])
+        fit = trainer("made", patience=1, max_epochs=10, tolerance=tolerance)
+        assert fit.run().epochs == epochs, "five variables, and half a nat less in each epoch"
+
+
+def test_the_best_weights_are_kept_even_where_progress_is_small(monkeypatch):
+    fake_validation(monkeypatch, [1.0, 0.99, 0.98, 0.985])
+    fit = trainer("made", patience=3, max_epochs=10, tolerance=1.0)
+    assert (fit.run().epochs, fit.history.best_epoch) == (4, 3)
+
+
+# ---------------------------------------------------------------- callbacks
+
+
+class Counting(Callback):
+    def __init__(self, last=None):
+        self.steps, self.epochs, self.last = [], [], last
+
+    def on_step(self, step):
+        self.steps.append(step)
+
+    def on_epoch(self, epoch):
+        self.epochs.append(epoch.number)
+        return epoch.number == self.last
+
+
+def test_callbacks_hear_of_each_step_and_epoch_and_change_nothing():
+    alone = trainer("made")
+    alone.run()
+    counting = Counting()
+    fit = trainer("made", callbacks=[Counting(), counting])
+    fit.run()
+    assert_same_fit(fit, alone)
+    assert [step.number for step in counting.steps] == [*range(1, 31)]
+    assert [step.nll for step in counting.steps] == fit.batch_nll
+    assert counting.epochs == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_callback_ends_a_fit_and_all_others_still_hear_of_the_epoch(tmp_path):
+    counting = Counting()
+    fit = trainer("made", callbacks=[Counting(last=3), counting])
+    assert fit.run(tmp_path / "checkpoint").epochs == 3
+    assert counting.epochs == [1, 2, 3]
+    assert not fit.history.interrupted
+    resumed, whole = trainer("made"), trainer("made")
+    resumed.run(tmp_path / "checkpoint")
+    whole.run()
+    assert_same_fit(resumed, whole)
+
+
+def test_estimators_take_callbacks_for_one_fit():
+    X = np.random.default_rng(0).integers(0, 2, (100, 5))
+    counting = Counting(last=2)
+    model = MADE((4,), max_epochs=5, random_state=0).fit(X, callbacks=[counting])
+    assert model.history_.epochs == 2
+    model.fit(X)
+    assert counting.epochs == [1, 2]
+    assert model.history_.epochs == 5
+
+
+def test_a_callback_hears_of_each_epoch_and_is_no_parameter(tmp_path):
+    X = np.random.default_rng(0).normal(100.0, 30.0, (100, 3))
+    model = MADE((4,), max_epochs=3, random_state=0)
+    heard = []
+    model.fit(X, callbacks=[Listener(heard.append)])
+    assert [epoch.train for epoch in heard] == model.history_.train
+    assert [epoch.valid for epoch in heard] == model.history_.valid
+    assert "callbacks" not in model.get_params()
+    assert "_callbacks" not in vars(model)
+    model.save(tmp_path / "model")
+    assert load(tmp_path / "model").history_ == model.history_
+
+
+# ---------------------------------------------------------------- epochs
+
+
 def test_epochs_are_reported_as_they_end():
     seen = []
-    history = trainer("made", max_epochs=4).run(seen.append)
+    history = trainer("made", max_epochs=4, callbacks=[Listener(seen.append)]).run()
     assert [epoch.number for epoch in seen] == [1, 2, 3, 4]
     assert [epoch.train for epoch in seen] == history.train
     assert [epoch.valid for epoch in seen] == history.valid
@@ -402,7 +526,7 @@ def test_members_take_turns_and_each_step_trains_one(name, monkeypatch):
         fit.model, "training_log_prob", lambda x, member=0, c=None: seen.append(member) or inner(x, member, c)
     )
     for _ in range(2):
-        fit._train_epoch()
+        fit.train_epoch()
     assert seen == [step // 2 % fit.model.n_members for step in range(10)]
 
 
@@ -441,7 +565,7 @@ def test_evaluation_in_batches_equals_one_of_all_rows(name, monkeypatch):
     with torch.no_grad():
         expected = -float(fit.model.log_prob(fit.valid.codes, fit.valid.context).mean())
     for size in (1, 7, 30, 1000):
-        monkeypatch.setattr("chainrule.training.evaluation_batch", lambda model, size=size: size)
+        monkeypatch.setattr("chainrule.training.validation.evaluation_batch", lambda model, size=size: size)
         assert mean_nll(fit.model, fit.valid) == pytest.approx(expected, rel=1e-6)
 
 
@@ -462,9 +586,10 @@ def test_history_counts_epochs_and_becomes_json():
 
 
 def test_progress_shows_epoch_and_nats_on_standard_error(capsys):
-    with FitProgress("MADE", 3) as bar:
-        bar(Epoch(1, 4.25, 4.5, True, 2.0))
-        bar(Epoch(2, 4.125, None, False, 1.0))
+    with ProgressBar("MADE", "epoch", 3) as bar:
+        progress = FitProgress(bar)
+        progress.on_epoch(Epoch(1, 4.25, 4.5, True, 2.0))
+        progress.on_epoch(Epoch(2, 4.125, None, False, 1.0))
     out, err = capsys.readouterr()
     assert out == ""
     assert "MADE" in err
@@ -491,3 +616,62 @@ def test_a_validation_estimate_repeats_and_comes_close_to_the_mean_of_all_orders
         ).mean()
     assert estimate == pytest.approx(float(exact), abs=0.05)
     assert model.conditioner.generator is None
+
+
+# ---------------------------------------------------------------- a training option reaches everywhere
+
+ESTIMATORS = (NADE, MADE, OrderlessNADE)
+each_option = pytest.mark.parametrize("name", TRAINING_OPTIONS)
+# A value other than the default, and one that is out of range.
+VALUES = {"schedule": ("cosine", "stairs")}
+
+
+@each_option
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_a_training_option_is_a_checked_and_documented_constructor_argument(estimator, name):
+    option = TRAINING_OPTIONS[name]
+    assert name in inspect.signature(estimator).parameters
+    assert f"\n    {name} : " in estimator.__doc__
+    assert option.help
+    another, wrong = VALUES.get(name, (option.default * 2, option.minimum - 1))
+    assert clone(estimator(**{name: another})).get_params()[name] == another
+    assert getattr(estimator(**{name: another})._options(), name) == another
+    assert name in estimator._parameter_constraints
+    with pytest.raises(ParameterError, match=name):
+        estimator(**{name: wrong}).fit(np.zeros((10, 2)))
+
+
+@each_option
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_the_default_of_a_training_option_is_declared_once(estimator, name):
+    assert getattr(estimator()._options(), name) == TRAINING_OPTIONS[name].default
+
+
+def test_any_order_made_starts_at_a_smaller_learning_rate():
+    assert MADE(ordering="any")._options().learning_rate == 2e-3
+    assert MADE(ordering="any", learning_rate=0.1)._options().learning_rate == 0.1
+
+
+@each_option
+def test_a_training_option_is_an_option_of_the_fit_command(name):
+    assert name in inspect.signature(fit_command).parameters
+
+
+@each_option
+def test_a_checkpoint_belongs_to_the_options_that_are_no_durations(name):
+    option = TRAINING_OPTIONS[name]
+    another, _ = VALUES.get(name, (option.default * 2, None))
+    default = option.default
+    assert (
+        fit_identity(trainer("made", **{name: default})) == fit_identity(trainer("made", **{name: another}))
+    ) == option.is_duration
+
+
+def test_type_checkers_know_the_training_options():
+    assert list(get_type_hints(TrainingArguments)) == list(TRAINING_OPTIONS)
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_an_unknown_option_is_an_error_of_the_constructor(estimator):
+    with pytest.raises(TypeError, match="unexpected keyword argument 'learning_rat'"):
+        estimator(learning_rat=0.1)

@@ -1,4 +1,4 @@
-"""The progress bar of a fit."""
+"""The progress bar on a terminal, the same for fits, searches and sweeps."""
 
 from __future__ import annotations
 
@@ -8,28 +8,33 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from chainrule.training import Epoch
-
-__all__ = ["FitProgress"]
+__all__ = ["ProgressBar"]
 
 
-class FitProgress:
-    """Shows epoch, training and validation nats and the time left, on standard error.
+class ProgressBar:
+    """Shows on standard error how far something is, a text about it, and the time left; a context manager.
 
-    Use as a context manager; call it with each `Epoch`.
+    Parameters
+    ----------
+    label : str
+        What is going on.
+    unit : str
+        What is counted, in the singular.
+    total : int
+    visible : bool
+        False shows nothing; by default True.
     """
 
-    def __init__(self, label: str, max_epochs: int) -> None:
+    def __init__(self, label: str, unit: str, total: int, *, visible: bool = True) -> None:
         columns = (
             TextColumn("{task.description}"),
             BarColumn(bar_width=20),
-            TextColumn("epoch {task.completed}/{task.total}"),
-            TextColumn("{task.fields[nats]}"),
+            TextColumn(unit + " {task.completed}/{task.total}"),
+            TextColumn("{task.fields[text]}"),
             TimeRemainingColumn(compact=True),
         )
-        self._progress = Progress(*columns, console=Console(stderr=True))
-        self._task = self._progress.add_task(label, total=max_epochs, nats="")
-        self._best = ""
+        self._progress = Progress(*columns, console=Console(stderr=True), disable=not visible)
+        self._task = self._progress.add_task(label, total=total, text="")
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -40,11 +45,6 @@ class FitProgress:
     ) -> None:
         self._progress.stop()
 
-    def __call__(self, epoch: Epoch) -> None:
-        """Move the bar on by one epoch."""
-        nats = f"train {epoch.train:.3f}"
-        if epoch.valid is not None:
-            if epoch.is_best:
-                self._best = f"best {epoch.valid:.3f} in epoch {epoch.number}"
-            nats += f"  valid {epoch.valid:.3f} nats  {self._best}"
-        self._progress.update(self._task, completed=epoch.number, nats=nats)
+    def update(self, n_done: int, text: str) -> None:
+        """Move the bar to `n_done` and show another text."""
+        self._progress.update(self._task, completed=n_done, text=text)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import nullcontext
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from chainrule.progress import ProgressBar
 
 __all__ = ["best_of", "candidates"]
 
@@ -63,32 +62,18 @@ def best_of(
     best: Model | None = None
     highest, worse = -np.inf, 0
     tried = list(numbers)
-    bar: Any = nullcontext() if label is None or len(tried) == 1 else _progress()
-    with bar as progress:
-        task = None if progress is None else progress.add_task(label, total=len(tried), words="")
-        for number in tried:
+    visible = label is not None and len(tried) > 1
+    with ProgressBar(label or "", "size", len(tried), visible=visible) as bar:
+        for n_done, number in enumerate(tried, start=1):
             model = fit(number)
             reached = score(model)
             if best is None or reached > highest:
                 best, highest, worse = model, reached, 0
             else:
                 worse += 1
-            if progress is not None:
-                words = f"{number} components: {reached:.3f} nats, best {highest:.3f}"
-                progress.update(task, advance=1, words=words)
+            bar.update(n_done, f"{number} components: {reached:.3f} nats, best {highest:.3f}")
             if worse == 2:
                 break
     if best is None:
         raise ValueError("expected at least one number of components to try")
     return best
-
-
-def _progress() -> Progress:
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=20),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[words]}"),
-        TimeElapsedColumn(),
-    )
-    return Progress(*columns, console=Console(stderr=True))

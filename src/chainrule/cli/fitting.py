@@ -23,6 +23,7 @@ from chainrule.cli.options import (
     parse_image_size,
     parse_kinds,
     parse_sizes,
+    with_training_options,
 )
 from chainrule.cli.output import check_file, console_for, new_folder, on_terminal, write_json
 from chainrule.errors import DataError, FitInterrupted
@@ -111,12 +112,12 @@ def compare(
     write_json(comparison.to_dict(), json_file)
 
 
+@with_training_options
 def fit(
     data: DataArgument,
     model: Annotated[ModelName, typer.Option(help="Which model.")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="The folder to save the model into.")],
     seed: SeedOption = 0,
-    max_epochs: MaxEpochsOption = None,
     hidden_sizes: Annotated[
         str | None, typer.Option(metavar="SIZES", help="Hidden layers, such as 500,500; NADE has one.")
     ] = None,
@@ -136,16 +137,6 @@ def fit(
         typer.Option(help="Component density of continuous columns."),
     ] = None,
     dropout: Annotated[float | None, typer.Option(min=0, max=1, help="Share of units left out.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(min=0, help="First step size.")] = None,
-    weight_decay: Annotated[float | None, typer.Option(min=0, help="Weight decay of AdamW.")] = None,
-    batch_size: Annotated[int | None, typer.Option(min=1, help="Rows per step.")] = None,
-    patience: Annotated[
-        int | None, typer.Option(min=1, help="Epochs without a gain before stopping.")
-    ] = None,
-    schedule: Annotated[
-        Literal["plateau", "cosine"] | None,
-        typer.Option(help="How the learning rate falls; cosine: to nothing at the last epoch."),
-    ] = None,
     degrees: Annotated[
         Literal["even", "uniform"] | None, typer.Option(help="How the degrees of hidden units are spread.")
     ] = None,
@@ -157,6 +148,7 @@ def fit(
     kind: KindOption = None,
     image_size: ImageSizeOption = None,
     json_file: JsonOption = None,
+    **training_options: Any,
 ) -> None:
     """Fit one model and save it; Ctrl-C saves the best weights so far."""
     check_file(json_file)
@@ -165,7 +157,6 @@ def fit(
         "random_state": seed,
         "hidden_sizes": None if hidden_sizes is None else parse_sizes(hidden_sizes),
         "activation": activation,
-        "max_epochs": max_epochs,
         "ordering": ordering,
         "n_orderings": n_orderings,
         "n_masks": n_masks,
@@ -174,13 +165,9 @@ def fit(
         "n_components": n_components,
         "mixture": mixture,
         "dropout": dropout,
-        "learning_rate": learning_rate,
-        "weight_decay": weight_decay,
-        "batch_size": batch_size,
-        "patience": patience,
-        "schedule": schedule,
         "device": device,
         "checkpoint": out / CHECKPOINT if resume else None,
+        **training_options,
     }
     kinds, size = parse_kinds(kind), parse_image_size(image_size)
     estimator = _build(model, {name: value for name, value in asked.items() if value is not None})

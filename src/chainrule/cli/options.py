@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import typer
 
 from chainrule.errors import DataError
+from chainrule.training.options import TRAINING_OPTIONS, Option
 
 __all__ = [
     "DataArgument",
@@ -20,6 +22,7 @@ __all__ = [
     "parse_image_size",
     "parse_kinds",
     "parse_sizes",
+    "with_training_options",
 ]
 
 DataArgument = Annotated[
@@ -84,3 +87,27 @@ def parse_image_size(text: str | None) -> tuple[int, int] | None:
     if not (height.isdecimal() and width.isdecimal() and int(height) and int(width)):
         raise DataError(f"--image-size {text}: expected HEIGHTxWIDTH, such as 28x28")
     return int(height), int(width)
+
+
+def with_training_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Return the command with an option for each training option in place of its ``**training_options``.
+
+    It gets those that the user left out as None.
+    """
+    signature = inspect.signature(command, eval_str=True)
+    others = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+    options = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_annotation(option))
+        for name, option in TRAINING_OPTIONS.items()
+    ]
+    command.__signature__ = signature.replace(parameters=[*others, *options])  # type: ignore[attr-defined]
+    return command
+
+
+def _annotation(option: Option) -> Any:
+    """Return the type of a training option as typer reads it."""
+    if option.choices:
+        return Annotated[Literal[option.choices] | None, typer.Option(help=option.help)]
+    number = int if option.annotation == "int" else float
+    least = number(option.minimum)
+    return Annotated[number | None, typer.Option(min=least, help=option.help)]

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -27,11 +26,21 @@ from chainrule.estimators.answering import AnsweringEstimator
 from chainrule.estimators.base import CodedRows
 from chainrule.estimators.columns import mean_of_members, split_without_unseen
 from chainrule.estimators.questions import Questioner
+from chainrule.estimators.training_arguments import TRAINING_CONSTRAINTS
 from chainrule.model import AutoregressiveModel
 from chainrule.orders import given_order, natural_order, random_orders
-from chainrule.progress import FitProgress
+from chainrule.progress import ProgressBar
 from chainrule.supports import Reals
-from chainrule.training import Epoch, History, Rows, Trainer, TrainingOptions, evaluation_batch
+from chainrule.training import (
+    Callback,
+    FitProgress,
+    History,
+    Rows,
+    Trainer,
+    TrainingOptions,
+    evaluation_batch,
+)
+from chainrule.training.options import TRAINING_OPTIONS, TrainingArguments
 
 __all__ = ["COUNT", "AutoregressiveEstimator"]
 
@@ -52,8 +61,10 @@ class AutoregressiveEstimator(AnsweringEstimator):
     history_: History
     batch_nll_: list[float]
 
-    # Told of each epoch of a fit. No constructor argument: it is neither cloned nor saved.
-    on_epoch: Callable[[Epoch], None] | None = None
+    # Of one fit, so neither cloned nor saved.
+    _callbacks: Sequence[Callback] = ()
+    # Training options by name, as `with_training_options` finds them.
+    _training_defaults: ClassVar[Mapping[str, Any]]
 
     activation: str
     ordering: str | Sequence[int]
@@ -63,11 +74,7 @@ class AutoregressiveEstimator(AnsweringEstimator):
     mixture: str
     encoding: str
     learning_rate: float | None
-    weight_decay: float
-    batch_size: int
     max_epochs: int
-    patience: int
-    schedule: str
     validation_fraction: float
     device: str | None
     checkpoint: str | Path | None
@@ -83,12 +90,7 @@ class AutoregressiveEstimator(AnsweringEstimator):
         "mixture": [str],
         "encoding": [StrOptions(set(ENCODINGS))],
         "kinds": [None, str, Mapping],
-        "learning_rate": [Interval(Real, 0, None, closed="neither")],
-        "weight_decay": [Interval(Real, 0, None, closed="left")],
-        "batch_size": [COUNT],
-        "max_epochs": [COUNT],
-        "patience": [COUNT],
-        "schedule": [StrOptions({"plateau", "cosine"})],
+        **TRAINING_CONSTRAINTS,
         "validation_fraction": [Interval(Real, 0, 1, closed="left")],
         "device": [None, str],
         "checkpoint": [None, str, Path],
@@ -105,6 +107,48 @@ class AutoregressiveEstimator(AnsweringEstimator):
     def supports_missing(self) -> bool:
         """Whether rows may have missing values: in models of any order."""
         return self.is_any_order
+
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        context: Any = None,
+        X_val: Any = None,
+        context_val: Any = None,
+        callbacks: Sequence[Callback] = (),
+    ) -> Self:
+        """Learn the distribution of the rows of `X`.
+
+        Parameters
+        ----------
+        X : array or DataFrame, shape (n, D)
+            Training rows.
+        y : ignored
+        context : array or DataFrame, shape (n, C), optional
+            Side information; the model then is p(x | context).
+        X_val, context_val : like `X` and `context`, optional
+            Rows on which to stop early. Without them a `validation_fraction` of `X` is used.
+        callbacks : sequence of Callback
+            Told of each optimiser step and each epoch, in this order; by default none. One whose `on_epoch`
+            returns True ends the fit.
+
+        Raises
+        ------
+        DataError
+            If rows cannot be used; the message names the column.
+        KindError
+            If a column is of a kind that this model cannot model.
+        ParameterError
+            If a constructor argument is out of its range.
+        FitInterrupted
+            On Ctrl-C; the estimator is fitted, with the best weights so far.
+        """
+        self._callbacks = callbacks
+        try:
+            return super().fit(X, y, context=context, X_val=X_val, context_val=context_val)
+        finally:
+            del self._callbacks
 
     def encode(self, X: Any, *, member: int = 0, context: Any = None) -> np.ndarray:
         """Return the latent codes of rows: the activations of the last hidden layer.
@@ -186,16 +230,17 @@ class AutoregressiveEstimator(AnsweringEstimator):
         assert self.learning_rate is not None  # only MADE takes None, and says what it stands for
         return self.learning_rate
 
+    def _set_training_options(self, options: TrainingArguments) -> None:
+        """Store the options given to a constructor, and the defaults of the others."""
+        for name in options:
+            if name not in self._training_defaults:
+                raise TypeError(f"{type(self).__name__} got an unexpected keyword argument {name!r}")
+        self.__dict__.update(self._training_defaults, **options)
+
     def _options(self) -> TrainingOptions:
-        return TrainingOptions(
-            learning_rate=self._learning_rate,
-            weight_decay=self.weight_decay,
-            batch_size=self.batch_size,
-            max_epochs=self.max_epochs,
-            patience=self.patience,
-            schedule=self.schedule,
-            resample_every=self.resample_every,
-        )
+        """Return the training options of a fit."""
+        options = {name: getattr(self, name) for name in TRAINING_OPTIONS}
+        return TrainingOptions(**options | {"learning_rate": self._learning_rate})
 
     def _build(self, generator: torch.Generator) -> AutoregressiveModel:
         """Return an untrained model for the columns of `schema_` and `context_schema_`."""
@@ -254,22 +299,25 @@ class AutoregressiveEstimator(AnsweringEstimator):
         model.conditioner.set_output_bias(model.conditionals.marginal_params(torch.from_numpy(sample)))
         self.model_ = model.to(self._device())
         self.n_parameters_ = model.conditioner.n_free_parameters()
+        bar = ProgressBar(type(self).__name__, "epoch", self.max_epochs, visible=bool(self.verbose))
         trainer = Trainer(
             self.model_,
-            self._rows(train.codes, train.context),
-            None if valid is None else self._rows(valid.codes, valid.context),
+            self._training_rows(train),
+            None if valid is None else self._training_rows(valid),
             self._options(),
             torch_generator,
+            resample_every=self.resample_every,
+            callbacks=[FitProgress(bar), *self._callbacks],
         )
-        units = _Units(train.log_det, 0.0 if valid is None else valid.log_det)
-        bar = FitProgress(type(self).__name__, self.max_epochs) if self.verbose else nullcontext(None)
         try:
-            with bar as show:
-                listeners = [listener for listener in (show, self.on_epoch) if listener is not None]
-                trainer.run(units.tell(listeners), None if self.checkpoint is None else Path(self.checkpoint))
+            with bar:
+                trainer.run(None if self.checkpoint is None else Path(self.checkpoint))
         finally:
-            self.history_ = units.of_history(trainer.history)
+            self.history_ = trainer.history_of_rows()
             self.batch_nll_ = trainer.batch_nll
+
+    def _training_rows(self, rows: CodedRows) -> Rows:
+        return replace(self._rows(rows.codes, rows.context), log_abs_det_jacobian=rows.log_det)
 
     def _choose_families(self, codes: np.ndarray) -> tuple[str, ...]:
         """Return the name of each variable's family: that of `mixture` where it can be, else the first."""
@@ -368,38 +416,6 @@ class AutoregressiveEstimator(AnsweringEstimator):
         self.model_ = model.to(self._device()).eval()
         self.n_parameters_ = int(facts["n_parameters"])
         self.history_ = History(**facts["history"])
-
-
-@dataclass(frozen=True)
-class _Units:
-    """From NLLs of codes, which training counts, to those of rows in the units of the data.
-
-    Parameters
-    ----------
-    train, valid : float
-        What the mean log-likelihood of the rows lies above that of their codes, in nats.
-    """
-
-    train: float
-    valid: float
-
-    def of_history(self, history: History) -> History:
-        """Return the course of a fit in the units of the data."""
-        return replace(
-            history,
-            train=[nll - self.train for nll in history.train],
-            valid=[nll - self.valid for nll in history.valid],
-        )
-
-    def tell(self, listeners: Sequence[Callable[[Epoch], None]]) -> Callable[[Epoch], None]:
-        """Return what tells the listeners of each epoch."""
-
-        def tell(epoch: Epoch) -> None:
-            valid = None if epoch.valid is None else epoch.valid - self.valid
-            for listener in listeners:
-                listener(replace(epoch, train=epoch.train - self.train, valid=valid))
-
-        return tell
 
 
 def _is_available(device: str) -> bool:

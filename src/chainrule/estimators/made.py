@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Unpack
 
 import torch
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -16,7 +16,9 @@ from chainrule.conditionals import Conditionals
 from chainrule.conditioners import AnyOrderMADEConditioner, Conditioner, InputEncoding, MADEConditioner
 from chainrule.errors import ParameterError
 from chainrule.estimators.autoregressive import COUNT, AutoregressiveEstimator
+from chainrule.estimators.training_arguments import with_training_options
 from chainrule.masks import even_degrees, layer_degrees, uniform_degrees
+from chainrule.training.options import TrainingArguments
 
 __all__ = ["MADE"]
 
@@ -27,6 +29,7 @@ _LEARNING_RATE, _ANY_LEARNING_RATE = 5e-3, 2e-3
 _DROPOUT = 0.3
 
 
+@with_training_options(learning_rate=None)
 class MADE(AutoregressiveEstimator):
     """Masked autoencoder for distribution estimation (Germain et al. 2015).
 
@@ -59,9 +62,11 @@ class MADE(AutoregressiveEstimator):
         anew at every step leave enough out.
     learning_rate : float, optional
         Of AdamW. By default 0.005, and 0.002 with ordering "any", where gradients are noisier.
-    n_components, mixture, encoding, kinds, contamination, weight_decay, batch_size, \
-max_epochs, patience, schedule, validation_fraction, device, checkpoint, verbose, random_state
+    n_components, mixture, encoding, kinds, contamination, validation_fraction, \
+device, checkpoint, verbose, random_state
         As in `NADE`.
+    **training_options
+        How to fit: the fields of `TrainingOptions`.
 
     Attributes
     ----------
@@ -114,17 +119,12 @@ max_epochs, patience, schedule, validation_fraction, device, checkpoint, verbose
         encoding: str = "onehot",
         kinds: str | Mapping[Any, str] | None = None,
         contamination: float | str = "auto",
-        learning_rate: float | None = None,
-        weight_decay: float = 2e-2,
-        batch_size: int = 100,
-        max_epochs: int = 200,
-        patience: int = 15,
-        schedule: str = "plateau",
         validation_fraction: float = 0.1,
         device: str | None = None,
         checkpoint: str | Path | None = None,
         verbose: bool | int = False,
         random_state: Any = None,
+        **training_options: Unpack[TrainingArguments],
     ) -> None:
         self.hidden_sizes = hidden_sizes
         self.activation = activation
@@ -141,17 +141,12 @@ max_epochs, patience, schedule, validation_fraction, device, checkpoint, verbose
         self.encoding = encoding
         self.kinds = kinds
         self.contamination = contamination
-        self.learning_rate = learning_rate
-        self.weight_decay = weight_decay
-        self.batch_size = batch_size
-        self.max_epochs = max_epochs
-        self.patience = patience
-        self.schedule = schedule
         self.validation_fraction = validation_fraction
         self.device = device
         self.checkpoint = checkpoint
         self.verbose = verbose
         self.random_state = random_state
+        self._set_training_options(training_options)
 
     def _check_parameters(self) -> None:
         super()._check_parameters()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Unpack
 
 import torch
 from sklearn.utils._param_validation import StrOptions
@@ -14,10 +14,13 @@ from chainrule.conditionals import Conditionals
 from chainrule.conditioners import Conditioner, InputEncoding, NADEConditioner
 from chainrule.errors import ParameterError
 from chainrule.estimators.autoregressive import COUNT, AutoregressiveEstimator
+from chainrule.estimators.training_arguments import with_training_options
+from chainrule.training.options import TrainingArguments
 
 __all__ = ["NADE"]
 
 
+@with_training_options()
 class NADE(AutoregressiveEstimator):
     """Neural autoregressive distribution estimator (Larochelle & Murray 2011; Uria et al. 2013 for RNADE).
 
@@ -46,13 +49,8 @@ class NADE(AutoregressiveEstimator):
         not given is inferred from the training rows.
     contamination : "auto" or float
         Share of rows that are anomalies, in (0, 0.5]; see `predict`.
-    learning_rate, weight_decay : float
-        Of AdamW.
-    batch_size, max_epochs, patience : int
-        `patience` epochs without a better validation likelihood end the fit; the best weights are kept.
-    schedule : {"plateau", "cosine"}
-        How the learning rate falls: in steps where the validation likelihood stands still, or along half a
-        cosine to nothing at `max_epochs`, which takes longer and ends lower where gradients are noisy.
+    **training_options
+        How to fit: the fields of `TrainingOptions`.
     validation_fraction : float
         Share of the training rows to validate on when `fit` is given no `X_val`.
     device : str, optional
@@ -106,17 +104,12 @@ class NADE(AutoregressiveEstimator):
         encoding: str = "onehot",
         kinds: str | Mapping[Any, str] | None = None,
         contamination: float | str = "auto",
-        learning_rate: float = 5e-3,
-        weight_decay: float = 2e-2,
-        batch_size: int = 100,
-        max_epochs: int = 200,
-        patience: int = 15,
-        schedule: str = "plateau",
         validation_fraction: float = 0.1,
         device: str | None = None,
         checkpoint: str | Path | None = None,
         verbose: bool | int = False,
         random_state: Any = None,
+        **training_options: Unpack[TrainingArguments],
     ) -> None:
         self.hidden_size = hidden_size
         self.activation = activation
@@ -128,17 +121,12 @@ class NADE(AutoregressiveEstimator):
         self.encoding = encoding
         self.kinds = kinds
         self.contamination = contamination
-        self.learning_rate = learning_rate
-        self.weight_decay = weight_decay
-        self.batch_size = batch_size
-        self.max_epochs = max_epochs
-        self.patience = patience
-        self.schedule = schedule
         self.validation_fraction = validation_fraction
         self.device = device
         self.checkpoint = checkpoint
         self.verbose = verbose
         self.random_state = random_state
+        self._set_training_options(training_options)
 
     def _check_parameters(self) -> None:
         if isinstance(self.ordering, str) and self.ordering == "any":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Unpack
 
 import torch
 from sklearn.utils._param_validation import Interval
@@ -15,10 +15,13 @@ from chainrule.conditionals import Conditionals
 from chainrule.conditioners import Conditioner, InputEncoding, OrderlessConditioner
 from chainrule.errors import ParameterError
 from chainrule.estimators.autoregressive import AutoregressiveEstimator
+from chainrule.estimators.training_arguments import with_training_options
+from chainrule.training.options import TrainingArguments
 
 __all__ = ["OrderlessNADE"]
 
 
+@with_training_options()
 class OrderlessNADE(AutoregressiveEstimator):
     """One deep network for the conditionals of every order (Uria, Murray & Larochelle 2014).
 
@@ -38,9 +41,11 @@ class OrderlessNADE(AutoregressiveEstimator):
         size.
     dropout : float
         Share of hidden units left out in training.
-    n_components, mixture, encoding, kinds, contamination, learning_rate, weight_decay, batch_size, \
-max_epochs, patience, schedule, validation_fraction, device, checkpoint, verbose, random_state
+    n_components, mixture, encoding, kinds, contamination, validation_fraction, \
+device, checkpoint, verbose, random_state
         As in `NADE`.
+    **training_options
+        How to fit: the fields of `TrainingOptions`.
 
     Attributes
     ----------
@@ -94,17 +99,12 @@ max_epochs, patience, schedule, validation_fraction, device, checkpoint, verbose
         encoding: str = "onehot",
         kinds: str | Mapping[Any, str] | None = None,
         contamination: float | str = "auto",
-        learning_rate: float = 5e-3,
-        weight_decay: float = 2e-2,
-        batch_size: int = 100,
-        max_epochs: int = 200,
-        patience: int = 15,
-        schedule: str = "plateau",
         validation_fraction: float = 0.1,
         device: str | None = None,
         checkpoint: str | Path | None = None,
         verbose: bool | int = False,
         random_state: Any = None,
+        **training_options: Unpack[TrainingArguments],
     ) -> None:
         self.hidden_sizes = hidden_sizes
         self.activation = activation
@@ -116,17 +116,12 @@ max_epochs, patience, schedule, validation_fraction, device, checkpoint, verbose
         self.encoding = encoding
         self.kinds = kinds
         self.contamination = contamination
-        self.learning_rate = learning_rate
-        self.weight_decay = weight_decay
-        self.batch_size = batch_size
-        self.max_epochs = max_epochs
-        self.patience = patience
-        self.schedule = schedule
         self.validation_fraction = validation_fraction
         self.device = device
         self.checkpoint = checkpoint
         self.verbose = verbose
         self.random_state = random_state
+        self._set_training_options(training_options)
 
     def _conditioner(
         self,

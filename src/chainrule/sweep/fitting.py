@@ -25,7 +25,7 @@ from chainrule.report.rows import take_rows
 from chainrule.storage import is_saved_model, write_together
 from chainrule.sweep.records import Fit
 from chainrule.sweep.space import Space, new_estimator
-from chainrule.training import Epoch
+from chainrule.training import Callback, Epoch
 
 __all__ = ["Fitter"]
 
@@ -128,12 +128,14 @@ class Fitter:
         on_epoch: Callable[[int, float], None] | None,
     ) -> Fit:
         estimator = self._build(setting, seed, checkpoint)
-        if on_epoch is not None and isinstance(estimator, AutoregressiveEstimator):
-            estimator.on_epoch = _with_number(on_epoch)
         start = time.perf_counter()
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            estimator.fit(self.dataset.train, X_val=self.dataset.valid)
+            if on_epoch is not None and isinstance(estimator, AutoregressiveEstimator):
+                callback = _EpochListener(on_epoch)
+                estimator.fit(self.dataset.train, X_val=self.dataset.valid, callbacks=[callback])
+            else:
+                estimator.fit(self.dataset.train, X_val=self.dataset.valid)
         history = estimator.history_
         seconds = time.perf_counter() - start if history is None else history.seconds
         scores = estimator.score_samples(self.dataset.valid)
@@ -209,9 +211,10 @@ class Fitter:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _with_number(on_epoch: Callable[[int, float], None]) -> Callable[[Epoch], None]:
-    def tell(epoch: Epoch) -> None:
-        assert epoch.valid is not None
-        on_epoch(epoch.number, epoch.valid)
+class _EpochListener(Callback):
+    def __init__(self, tell: Callable[[int, float], None]) -> None:
+        self._tell = tell
 
-    return tell
+    def on_epoch(self, epoch: Epoch) -> None:
+        assert epoch.valid is not None
+        self._tell(epoch.number, epoch.valid)

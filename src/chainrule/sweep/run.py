@@ -16,12 +16,12 @@ from chainrule.datasets import Dataset
 from chainrule.errors import DataError, ParameterError
 from chainrule.experiments.compare import MODELS
 from chainrule.metrics.statistics import paired_difference, summarize
+from chainrule.progress import ProgressBar
 from chainrule.schema import Schema
 from chainrule.storage import write_bytes
 from chainrule.sweep.fitting import Fitter
 from chainrule.sweep.page import write_sweep_page
 from chainrule.sweep.pool import run_workers
-from chainrule.sweep.progress import SweepProgress
 from chainrule.sweep.records import Fit, SweepResult, Trial
 from chainrule.sweep.space import Space, default_space, grid_space
 from chainrule.sweep.storage import (
@@ -200,18 +200,20 @@ def _run(job: Job, workers: int, progress: bool) -> optuna.Study:
     }
     study = open_study(job.address, job.name, settings)
     add_missing(study, job.space, job.n_trials)
-    with SweepProgress(MODELS[job.fitter.model].title, job.n_wanted, progress) as bar:
+    with ProgressBar(MODELS[job.fitter.model].title, "trial", job.n_wanted, visible=progress) as bar:
         show = _showing(study, bar)
         show()
         run_workers(job, workers, show)
     return study
 
 
-def _showing(study: optuna.Study, bar: SweepProgress) -> Callable[[], None]:
+def _showing(study: optuna.Study, bar: ProgressBar) -> Callable[[], None]:
     def show() -> None:
         finished = [trial for trial in counted(study) if trial.state.is_finished()]
         values = [trial.value for trial in finished if trial.state.name == "COMPLETE"]
-        bar.update(len(finished), min((value for value in values if value is not None), default=None))
+        best = min((value for value in values if value is not None), default=None)
+        text = "" if best is None else f"best {best:.3f} nats on the validation rows"
+        bar.update(len(finished), text)
 
     return show
 

@@ -1,0 +1,74 @@
+"""Training options as constructor arguments of estimators."""
+
+from __future__ import annotations
+
+import inspect
+import textwrap
+from collections.abc import Callable, Mapping
+from numbers import Integral, Real
+from typing import Any, TypeVar
+
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from chainrule.training.options import TRAINING_OPTIONS, Option
+
+__all__ = ["TRAINING_CONSTRAINTS", "with_training_options"]
+
+Estimator = TypeVar("Estimator", bound=type[Any])
+
+_IN_DOCSTRING = "    **training_options\n        How to fit: the fields of `TrainingOptions`.\n"
+
+
+def _constraint(option: Option) -> Interval | StrOptions:
+    if option.choices:
+        return StrOptions(set(option.choices))
+    number = Integral if option.annotation == "int" else Real
+    return Interval(number, option.minimum, None, closed="neither" if option.is_above else "left")
+
+
+TRAINING_CONSTRAINTS: Mapping[str, list[Any]] = {
+    name: [_constraint(option)] for name, option in TRAINING_OPTIONS.items()
+}
+"""What each training option may be, as scikit-learn checks it."""
+
+
+def with_training_options(**defaults: Any) -> Callable[[Estimator], Estimator]:
+    """Return a class decorator that spells out the ``**training_options`` of a constructor.
+
+    scikit-learn reads names and defaults of parameters off the signature, people read them in the docstring.
+
+    Parameters
+    ----------
+    defaults : optional
+        Defaults of this estimator that differ from those of `TrainingOptions`. It documents them itself.
+    """
+    options = TRAINING_OPTIONS.items()
+    spelt_out = [
+        inspect.Parameter(
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=defaults.get(name, option.default),
+            annotation=f"{option.annotation} | None" if name in defaults else option.annotation,
+        )
+        for name, option in options
+    ]
+    documented = "".join(_documented(option) for name, option in options if name not in defaults)
+
+    def decorate(estimator: Estimator) -> Estimator:
+        signature = inspect.signature(estimator.__init__)
+        others = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+        estimator.__init__.__signature__ = signature.replace(parameters=[*others, *spelt_out])
+        estimator._training_defaults = {parameter.name: parameter.default for parameter in spelt_out}
+        if estimator.__doc__ is not None:  # under python -OO there are none
+            estimator.__doc__ = estimator.__doc__.replace(_IN_DOCSTRING, documented)
+        return estimator
+
+    return decorate
+
+
+def _documented(option: Option) -> str:
+    """Return the entry of a docstring in the style of numpydoc."""
+    choices = ", ".join(f'"{choice}"' for choice in option.choices)
+    kind = f"{{{choices}}}" if choices else option.annotation
+    text = textwrap.fill(option.help, 110, initial_indent=" " * 8, subsequent_indent=" " * 8)
+    return f"    {option.name} : {kind}, by default {option.default!r}\n{text}\n"

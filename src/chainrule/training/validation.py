@@ -1,0 +1,49 @@
+"""The NLL of rows, and the estimate of it by which a fit is steered."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from chainrule.model import AutoregressiveModel
+from chainrule.training.rows import Rows
+
+__all__ = ["evaluation_batch", "mean_nll", "validation_nll"]
+
+# Numbers of float32 that one batch of an evaluation may spread over its widest layer: 64 MiB.
+_EVALUATION_NUMBERS = 2**24
+# How many rows with a random observed mask an estimate of the validation NLL takes at least.
+_VALIDATION_MASKS = 10_000
+
+
+def evaluation_batch(model: AutoregressiveModel) -> int:
+    """Return how many rows to evaluate at a time so that memory stays bounded."""
+    return max(1, min(4096, _EVALUATION_NUMBERS // model.conditioner.activations_per_row()))
+
+
+@torch.no_grad()
+def mean_nll(model: AutoregressiveModel, rows: Rows) -> float:
+    """Return the mean negative log-likelihood of the rows in nats, evaluated in batches."""
+    model.eval()
+    batches = rows.batches(evaluation_batch(model))
+    return -sum(float(model.log_prob(batch.codes, batch.context).sum()) for batch in batches) / len(rows)
+
+
+@torch.no_grad()
+def validation_nll(model: AutoregressiveModel, rows: Rows) -> float:
+    """Return the NLL in nats by which a fit is steered: `mean_nll`, or an estimate of it.
+
+    The estimate is from random observed masks, the same ones at each call; few rows are seen several times,
+    so that its noise stays small.
+    """
+    if not model.conditioner.validates_by_monte_carlo:
+        return mean_nll(model, rows)
+    model.eval()
+    model.conditioner.generator = torch.Generator(rows.codes.device).manual_seed(0)
+    n_masks, total = len(rows) * math.ceil(_VALIDATION_MASKS / len(rows)), 0.0
+    for index in (torch.arange(n_masks, device=rows.codes.device) % len(rows)).split(evaluation_batch(model)):
+        batch = rows.take(index)
+        total += float(model.training_log_prob(batch.codes, context=batch.context).sum(dtype=torch.float64))
+    model.conditioner.generator = None
+    return -total / n_masks
