@@ -109,7 +109,7 @@ def _with_known(rows: Any, completed: Any) -> Any:
     import numpy as np
 
     if isinstance(rows, np.ndarray) and isinstance(completed, np.ndarray):
-        return np.where(np.isnan(rows), completed, rows) if rows.dtype.kind == "f" else rows
+        return np.where(np.isnan(rows), completed, rows) if np.issubdtype(rows.dtype, np.floating) else rows
     known, filled = to_frame(rows), to_frame(completed)
     if not set(filled.columns) <= set(known.columns):
         # The model was fitted to an array, or the rows are one: columns go by position.

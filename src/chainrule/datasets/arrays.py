@@ -221,7 +221,7 @@ def _single_digits(content: bytes) -> NDArray[np.uint8] | None:
 
 def _narrow(array: Array) -> Array:
     """Return whole numbers 0..255 as uint8, which is an eighth of the memory."""
-    if array.dtype.kind in "iu" and array.min() >= 0 and array.max() <= 255:
+    if np.issubdtype(array.dtype, np.integer) and array.min() >= 0 and array.max() <= 255:
         return array.astype(np.uint8)
     return array
 

@@ -111,5 +111,5 @@ def count_missing(rows: Any) -> int:
     2
     """
     if isinstance(rows, np.ndarray):
-        return int(np.isnan(rows).sum()) if rows.dtype.kind == "f" else 0
+        return int(np.isnan(rows).sum()) if np.issubdtype(rows.dtype, np.floating) else 0
     return int(rows.fill_nan(None).null_count().sum_horizontal().item())

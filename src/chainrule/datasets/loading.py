@@ -271,9 +271,10 @@ def _kinds_to_declare(parts: Parts, kinds: Kinds, whole: Schema | None, train: A
     there = train.fill_nan(None)
     varied = {name for name in train.columns if there[name].drop_nulls().n_unique() > 1}
     wanted = dict.fromkeys(train.columns, kinds) if isinstance(kinds, str) else _by_name(kinds)
-    declared = {name: kind for name, kind in wanted.items() if name in varied}
+    declared = {name: wanted[name] for name in wanted if name in varied}
     shown = Schema.infer(train, declared, missing=True)
-    for name, kind, seen in zip(whole.names, whole.kinds, shown.kinds, strict=True):
-        if name in varied and kind != seen and not {kind, seen} <= {"binary", "categorical"}:
-            declared[name] = kind
+    for column, seen in zip(whole.variables, shown.variables, strict=True):
+        differ = type(column) is not type(seen) and (column.is_numeric or seen.is_numeric)
+        if column.name in varied and differ:
+            declared[column.name] = column.kind
     return declared or None

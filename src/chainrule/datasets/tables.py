@@ -249,9 +249,9 @@ def _with_dates(table: pl.DataFrame) -> pl.DataFrame:
     for name, dtype in table.schema.items():
         if dtype != pl.String or table[name].null_count() == table.height:
             continue
-        for pattern, kind in ((_DATE, pl.Date), (_DATETIME, pl.Datetime("us"))):
+        for pattern, date_type in ((_DATE, pl.Date), (_DATETIME, pl.Datetime("us"))):
             if table[name].str.contains(pattern).all():
-                dates = table[name].str.replace("T", " ").str.strptime(kind, strict=False)
+                dates = table[name].str.replace("T", " ").str.strptime(date_type, strict=False)
                 if dates.null_count() == table[name].null_count():  # else there is a 30th of February
                     found.append(dates)
     return table.with_columns(found)

@@ -322,9 +322,9 @@ class Schema:
         codes = check_codes(codes, self.variables)
         if self.container == "numpy":
             dtype = np.dtype(self.dtype)
-            if dtype.kind not in "fO":
+            if not (dtype.hasobject or np.issubdtype(dtype, np.floating)):
                 self._refuse_missing(codes)
-            if dtype.kind in "biuf":
+            if np.issubdtype(dtype, np.bool_) or np.issubdtype(dtype, np.number):
                 matrix = decode_matrix(codes, self.variables, dtype)
                 self._restore([matrix[:, d] for d in range(self.n_variables)], known)
                 return matrix

@@ -63,13 +63,14 @@ def _declared_kinds(kinds: Kinds, names: Sequence[str]) -> dict[int, type[Column
             f"kinds must be a kind or a mapping from columns to kinds, got {type(kinds).__name__}"
         )
     positions = {name: position for position, name in enumerate(names)}
-    return {_position(key, positions): _type_of(kind) for key, kind in kinds.items()}
+    return {_position(key, positions): _type_of(name) for key, name in kinds.items()}
 
 
-def _type_of(kind: Any) -> type[ColumnType]:
-    if not (isinstance(kind, str) and kind in COLUMN_TYPES):
-        raise DataError(f"{kind!r} is not a kind; kinds are {', '.join(COLUMN_TYPES)}")
-    return COLUMN_TYPES[kind]
+def _type_of(name: Any) -> type[ColumnType]:
+    found = COLUMN_TYPES.get(name) if isinstance(name, str) else None
+    if found is None:
+        raise DataError(f"{name!r} is not a kind; kinds are {', '.join(COLUMN_TYPES)}")
+    return found
 
 
 def _position(key: Any, positions: Mapping[str, int]) -> int:
@@ -176,17 +177,17 @@ def _first_taker(summary: ColumnSummary) -> ColumnType:
 
 def _refuse_text(column: Column) -> None:
     """Refuse text that is no set of levels: numbers, names of rows, several types at once."""
-    if column.family in ("text", "mixed") and any(isinstance(value, str) for value in column.values):
+    if column.storage in ("text", "mixed") and any(isinstance(value, str) for value in column.values):
         _refuse_numbers_in_text(column)
     if names_rows(column):
         _refuse_identifier(column)
-    if column.family == "mixed":
+    if column.storage == "mixed":
         _refuse_mixture(column)
 
 
 def names_rows(column: Column) -> bool:
     """Whether a text column has so many levels that they name rows instead of describing them."""
-    if column.family != "text":
+    if column.storage != "text":
         return False
     return len(set(column.values)) > max(MAX_TEXT_LEVELS, len(column.values) / 2)
 
@@ -202,7 +203,7 @@ def _refuse_identifier(column: Column) -> NoReturn:
 def _warn_of_identifier(column: Column, found: ColumnType) -> None:
     """Say so where every row has a text or an integer of its own."""
     n = len(column.values)
-    if n < MIN_IDENTIFIED or not found.is_discrete or column.unit or column.family == "category":
+    if n < MIN_IDENTIFIED or not found.is_discrete or column.unit or column.storage == "category":
         return
     if len(set(column.values.tolist())) == n:
         warnings.warn(

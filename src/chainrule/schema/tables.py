@@ -13,21 +13,21 @@ from chainrule.errors import DataError, ValueTypeError
 from chainrule.schema.dates import days_or_seconds, days_or_seconds_of_objects, is_date_type
 from chainrule.schema.values import Unit, plain_level
 
-__all__ = ["Column", "Container", "Family", "Table", "is_missing", "read_table"]
+__all__ = ["Column", "Container", "Storage", "Table", "is_missing", "read_table"]
 
 Container = Literal["numpy", "pandas", "polars", "pyarrow"]
-Family = Literal["boolean", "integer", "float", "text", "category", "mixed"]
+Storage = Literal["boolean", "integer", "float", "text", "category", "mixed"]
 
 _SUPPORTED = "a 2-D numpy array or a DataFrame (pandas, polars or pyarrow)"
-_FAMILY_OF_UNIT: dict[Unit, Family] = {"days": "integer", "seconds": "float"}
-_FAMILY_OF_DTYPE: dict[str, Family] = {"b": "boolean", "i": "integer", "u": "integer", "f": "float"}
+_STORAGE_OF_UNIT: dict[Unit, Storage] = {"days": "integer", "seconds": "float"}
+_STORAGE_OF_DTYPE: dict[str, Storage] = {"b": "boolean", "i": "integer", "u": "integer", "f": "float"}
 
 
 @dataclass(frozen=True)
 class Column:
     """The values of one column, without its missing cells.
 
-    ``values`` are boolean, integer or float numbers for these families, else Python objects.
+    ``values`` are boolean, integer or float numbers for these storages, else Python objects.
     ``categories`` are the levels that a categorical dtype declares, in its order.
     ``present`` says which of the n rows have a value; it is None where all have one. ``unit`` is what
     numbers that stand for dates count.
@@ -35,7 +35,7 @@ class Column:
 
     name: str
     values: NDArray[Any]
-    family: Family
+    storage: Storage
     dtype: str
     categories: tuple[Any, ...] = ()
     present: NDArray[np.bool_] | None = None
@@ -44,7 +44,7 @@ class Column:
     @property
     def is_numeric(self) -> bool:
         """Whether the values are integers or floats."""
-        return self.family in ("integer", "float")
+        return self.storage in ("integer", "float")
 
     def row(self, index: int) -> int:
         """Return the row, counted from 1, of value number `index`."""
@@ -87,8 +87,10 @@ class Table:
         if self.matrix is None:
             return self.columns[index]
         name, values, dtype = self.names[index], self.matrix[:, index], str(self.matrix.dtype)
-        family = _FAMILY_OF_DTYPE[values.dtype.kind]
-        return _float_column(name, values, dtype) if self.has_missing else Column(name, values, family, dtype)
+        storage = _STORAGE_OF_DTYPE[values.dtype.kind]
+        return (
+            _float_column(name, values, dtype) if self.has_missing else Column(name, values, storage, dtype)
+        )
 
     def take_columns(self, order: Sequence[int]) -> Table:
         """Return a DataFrame's table with its columns in another order."""
@@ -150,7 +152,7 @@ def _as_array(data: Any) -> NDArray[Any]:
         raise DataError(f"X is a {type(data).__name__}; expected {_SUPPORTED}")
     try:
         array = np.asarray(data)
-        if array.dtype.kind in "US" and isinstance(data, (list, tuple)):
+        if np.issubdtype(array.dtype, np.character) and isinstance(data, (list, tuple)):
             array = np.asarray(data, dtype=object)  # keeps the numbers among the text
     except (ValueError, TypeError) as error:
         raise DataError(f"X is not a table: {error}") from error
@@ -181,11 +183,12 @@ def _check_not_empty(shape: tuple[int, ...]) -> None:
 def _read_array(array: NDArray[Any]) -> Table:
     names = tuple(f"x{number}" for number in range(1, array.shape[1] + 1))
     dtype = str(array.dtype)
-    if array.dtype.kind in _FAMILY_OF_DTYPE:
+    letter = array.dtype.kind
+    if letter in _STORAGE_OF_DTYPE:
         return Table("numpy", dtype, names, len(array), array, has_missing=_has_nan(array, names))
-    if array.dtype.kind == "c":
+    if np.issubdtype(array.dtype, np.complexfloating):
         raise DataError("Complex data not supported: split the real and the imaginary part into columns")
-    if array.dtype.kind not in "OU":
+    if letter not in "OU":
         raise DataError(f"X has dtype {dtype}, which is not supported: convert it to numbers or text")
     columns = tuple(_object_column(name, array[:, d].astype(object), dtype) for d, name in enumerate(names))
     return Table("numpy", dtype, names, len(array), columns=columns, has_missing=_any_missing(columns))
@@ -193,7 +196,7 @@ def _read_array(array: NDArray[Any]) -> Table:
 
 def _has_nan(matrix: NDArray[Any], names: Sequence[str]) -> bool:
     """Whether a matrix holds NaN; refuse infinity."""
-    if matrix.dtype.kind != "f" or np.isfinite(matrix).all():
+    if not np.issubdtype(matrix.dtype, np.floating) or np.isfinite(matrix).all():
         return False
     infinite = np.isinf(matrix).any(axis=0)
     if infinite.any():
@@ -236,13 +239,13 @@ def _object_column(name: str, values: NDArray[Any], dtype: str) -> Column:
     """Make a column of Python objects numeric where all of them are numbers."""
     missing = np.fromiter((is_missing(value) for value in values), dtype=bool, count=len(values))
     values, present = _without(missing, values)
-    if len(values) and all(is_date_type(kind) for kind in {type(value) for value in values}):
+    if len(values) and all(map(is_date_type, {type(value) for value in values})):
         numbers, unit = days_or_seconds_of_objects(values, name)
-        return Column(name, numbers, _FAMILY_OF_UNIT[unit], dtype, (), present, unit)
-    family = _family_of_objects(name, values)
-    if family not in ("boolean", "integer", "float"):
-        return Column(name, values, family, dtype, (), present)
-    return _refuse_infinity(Column(name, _as_numbers(values, family), family, dtype, (), present))
+        return Column(name, numbers, _STORAGE_OF_UNIT[unit], dtype, (), present, unit)
+    storage = _storage_of_objects(name, values)
+    if storage not in ("boolean", "integer", "float"):
+        return Column(name, values, storage, dtype, (), present)
+    return _refuse_infinity(Column(name, _as_numbers(values, storage), storage, dtype, (), present))
 
 
 def is_missing(value: Any) -> bool:
@@ -252,14 +255,14 @@ def is_missing(value: Any) -> bool:
     return isinstance(value, (float, np.floating)) and bool(np.isnan(value))
 
 
-def _family_of_objects(name: str, values: Iterable[Any]) -> Family:
-    families = {_family_of_type(kind, name) for kind in {type(value) for value in values}}
-    if len(families) == 1:
-        return families.pop()
-    return "float" if families == {"integer", "float"} else "mixed"
+def _storage_of_objects(name: str, values: Iterable[Any]) -> Storage:
+    storages = {_storage_of_type(each, name) for each in {type(value) for value in values}}
+    if len(storages) == 1:
+        return storages.pop()
+    return "float" if storages == {"integer", "float"} else "mixed"
 
 
-def _family_of_type(kind: type, name: str) -> Family:
+def _storage_of_type(kind: type, name: str) -> Storage:
     if issubclass(kind, (bool, np.bool_)):
         return "boolean"
     if issubclass(kind, (int, np.integer)):
@@ -274,11 +277,11 @@ def _family_of_type(kind: type, name: str) -> Family:
     )
 
 
-def _as_numbers(values: NDArray[Any], family: Family) -> NDArray[Any]:
-    if family == "boolean":
+def _as_numbers(values: NDArray[Any], storage: Storage) -> NDArray[Any]:
+    if storage == "boolean":
         return values.astype(bool)
     try:
-        return values.astype(np.int64 if family == "integer" else np.float64)
+        return values.astype(np.int64 if storage == "integer" else np.float64)
     except OverflowError:  # integers beyond 64 bits
         return values.astype(np.float64)
 
@@ -367,7 +370,7 @@ def _complete_column(series: Any, token: str) -> Column:
         return Column(name, _objects(series), "text", token)
     if isinstance(dtype, (nw.Date, nw.Datetime)):
         numbers, unit = days_or_seconds(series)
-        return Column(name, numbers, _FAMILY_OF_UNIT[unit], token, (), None, unit)
+        return Column(name, numbers, _STORAGE_OF_UNIT[unit], token, (), None, unit)
     if dtype.is_temporal():
         raise DataError(
             f"column {name!r} holds times of day or durations ({dtype}), which are not modelled: "

@@ -41,7 +41,7 @@ class Binary(LeveledType):
     @classmethod
     def infer(cls, summary: ColumnSummary) -> Self | None:
         """Take truth values, and two levels."""
-        if summary.column.family == "boolean":
+        if summary.column.storage == "boolean":
             return cls.of_column(summary.column, (False, True))
         is_binary = summary.are_levels and len(summary.levels) == 2
         return cls.of_column(summary.column, summary.levels) if is_binary else None
@@ -49,7 +49,7 @@ class Binary(LeveledType):
     @classmethod
     def declared(cls, column: Column) -> Self:
         """Take zeros and ones, even where only one of them comes, or any two levels."""
-        if column.family == "boolean":
+        if column.storage == "boolean":
             return cls.of_column(column, (False, True))
         levels = levels_of(column)
         if column.is_numeric and set(levels) <= {0, 1}:

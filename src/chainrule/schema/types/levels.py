@@ -49,7 +49,7 @@ class LeveledType(ColumnType, ABC):
     def of_column(cls, column: Column, levels: tuple[Any, ...]) -> Self:
         """Return a type that reserves a share for levels unless these are all there can be."""
         n = len(column.values)
-        complete = bool(column.categories) or column.family == "boolean" or levels == (0, 1)
+        complete = bool(column.categories) or column.storage == "boolean" or levels == (0, 1)
         reserved = 0.0 if complete else 1 / (n + 1)
         if len(levels) == 1 and not column.categories:
             reserved = min(RESERVED_BY_CONSTANT, 1 / (n + 1))
@@ -70,7 +70,7 @@ class LeveledType(ColumnType, ABC):
     def _positions(self, column: Column) -> NDArray[np.intp]:
         """Return the position of each value among the levels, -1 where it is none of them."""
         numeric_levels = not any(isinstance(level, str) for level in self.levels)
-        if numeric_levels and (column.is_numeric or column.family == "boolean"):
+        if numeric_levels and (column.is_numeric or column.storage == "boolean"):
             return _numeric_positions(column.values, np.asarray(self.levels))
         position = {level: code for code, level in enumerate(self.levels)}
         found = (position.get(value, -1) for value in column.values)

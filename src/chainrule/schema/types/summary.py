@@ -69,7 +69,7 @@ class ColumnSummary:
         if not self.column.is_numeric:
             return levels_of(self.column)
         levels = tuple(plain_level(value, self.column.name) for value in self.distinct)
-        is_zero_one = self.column.family == "integer" and not self.column.unit and set(levels) <= {0, 1}
+        is_zero_one = self.column.storage == "integer" and not self.column.unit and set(levels) <= {0, 1}
         return (0, 1) if is_zero_one else levels
 
     @property
@@ -111,7 +111,7 @@ def in_days(column: Column) -> Column:
     if column.unit != "seconds" or (column.values % SECONDS_OF_DAY).any():
         return column
     days = (column.values // SECONDS_OF_DAY).astype(np.int64)
-    return replace(column, values=days, family="integer", unit="days")
+    return replace(column, values=days, storage="integer", unit="days")
 
 
 def fits_ordinal(low: Any, high: Any) -> bool:
@@ -133,7 +133,7 @@ def levels_of(column: Column) -> tuple[Any, ...]:
     """Return the declared categories, else the distinct values in order (numbers before text)."""
     if column.categories:
         return column.categories
-    if column.family in ("boolean", "integer", "float"):
+    if column.storage in ("boolean", "integer", "float"):
         return tuple(plain_level(value, column.name) for value in np.unique(column.values))
     distinct = {plain_level(value, column.name) for value in column.values}
     return tuple(sorted(distinct, key=lambda level: (isinstance(level, str), level)))
@@ -153,10 +153,10 @@ def require_numbers(column: Column, kind: str) -> None:
     if column.is_numeric:
         return
     shown = ""
-    if column.family in ("text", "mixed", "category"):
+    if column.storage in ("text", "mixed", "category"):
         row = next((r for r, value in enumerate(column.values) if not parses_as_number(value)), 0)
         shown = f" ({column.values[row]!r} in row {column.row(row)})"
     raise DataError(
-        f"column {column.name!r} was declared {kind}, which needs numbers, but holds {column.family} values"
+        f"column {column.name!r} was declared {kind}, which needs numbers, but holds {column.storage} values"
         f"{shown}: convert it, or declare it categorical"
     )
