@@ -15,7 +15,7 @@ import polars as pl
 import pytest
 
 from chainrule.report.comparison import Comparison, ModelResult
-from chainrule.report.html import render_report, write_report
+from chainrule.report.comparison_page import render_report, write_report
 from chainrule.report.mask_plot import mask_matrices, mask_picture
 from chainrule.report.rows import text_table
 from chainrule.report.words import conclusion
@@ -328,8 +328,8 @@ def test_few_samples_are_enough():
 
 
 def test_wide_rows_are_cut_and_the_page_says_so():
-    table = text_table(np.zeros((2, 40)), [f"x{i}" for i in range(40)])
-    assert len(table.names) == len(table.cells[0]) == 12
+    table = text_table({"zeros": np.zeros((2, 40))}, [f"x{i}" for i in range(40)])
+    assert len(table.header) == len(table.rows[0]) == 12
     wide = np.random.default_rng(0).normal(size=(30, 40))
     assert "The first 12 of 40 columns." in Page(render_report(make(wide))).text
 

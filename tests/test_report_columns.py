@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 
-from chainrule.report.column_blocks import column_blocks
-from chainrule.report.html import render_report
+from chainrule.report.comparison_page import render_report
+from chainrule.report.result_blocks import column_blocks
 from test_report import Page, make, mixed_table, small
 
 
@@ -25,14 +25,17 @@ def split_comparison(**changes):
 
 def test_each_column_has_its_unit_and_its_share():
     (block,) = column_blocks(split_comparison())
-    discrete, continuous, total = block.groups
-    assert discrete.title == "Log-probability, nats"
-    assert [cells[0] for cells in discrete.table.cells] == ["城市", "count", "flag"]
-    assert continuous.title == "Log-density in the column's own unit, nats"
-    assert [cells[0] for cells in continuous.table.cells] == ["älter & <b>", "höhe_$x^2$"]
-    assert total.table.names == ["column", "MADE", "NADE", "Independent", "MADE above Independent"]
-    assert continuous.table.cells[1][1:] == ["−2.000", "−3.000", "−4.000", "2.000"]
-    assert total.table.cells == [["sum", "−15.000", "−22.500", "−30.000", "15.000"]]
+    table = block.table
+    assert table.groups == {
+        0: "Log-probability, nats",
+        3: "Log-density in the column's own unit, nats",
+        5: "All columns",
+    }
+    assert [cells[0] for cells in table.rows[:3]] == ["城市", "count", "flag"]
+    assert [cells[0] for cells in table.rows[3:5]] == ["älter & <b>", "höhe_$x^2$"]
+    assert table.header == ["column", "MADE", "NADE", "Independent", "MADE above Independent"]
+    assert table.rows[4][1:] == ["−2.000", "−3.000", "−4.000", "2.000"]
+    assert table.rows[5:] == [["sum", "−15.000", "−22.500", "−30.000", "15.000"]]
 
 
 def test_the_page_shows_the_split():
@@ -49,7 +52,7 @@ def test_models_in_another_order_are_left_out():
     ]
     (block,) = column_blocks(replace(comparison, results=results))
     assert "Left out: NADE" in block.text
-    assert "NADE" not in block.groups[0].table.names
+    assert "NADE" not in block.table.header
 
 
 def test_models_of_any_order_have_a_remark():
@@ -62,7 +65,7 @@ def test_models_of_any_order_have_a_remark():
 def test_one_model_is_not_compared_with_itself():
     comparison = split_comparison()
     (block,) = column_blocks(replace(comparison, results=comparison.results[:1]))
-    assert block.groups[-1].table.names == ["column", "MADE"]
+    assert block.table.header == ["column", "MADE"]
 
 
 def test_without_a_split_there_is_no_section():

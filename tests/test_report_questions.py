@@ -14,7 +14,7 @@ from chainrule.estimators.ensemble import Ensemble
 from chainrule.report import completions, order_curves, question_blocks
 from chainrule.report.asking import answers_any_question, scoring_cost, walk_cost
 from chainrule.report.comparison import Comparison, ModelResult
-from chainrule.report.html import render_report
+from chainrule.report.comparison_page import render_report
 from chainrule.report.numbers import number
 from chainrule.report.order_curves import averages
 from chainrule.report.style import drawing, figure
@@ -116,7 +116,7 @@ def test_the_last_figure_over_orders_is_that_of_score_samples(bits):
     X, model = bits
     block = blocks_of(compared(X, any=model))["Averaging over orders"]
     nats, spread = model.score_samples(X, n_orders=16, return_spread=True)
-    cells = block.groups[0].table.cells
+    cells = block.table.rows
     assert [row[0] for row in cells] == ["1", "2", "4", "8", "16"]
     assert cells[-1][1].startswith(number(-nats.mean(), 3))
     assert f"by {number(spread.mean(), 2)} nats" in block.pictures[0].caption
@@ -129,7 +129,7 @@ def test_log_likelihoods_of_continuous_columns_are_in_the_users_units():
     block = blocks_of(compared(X, any=model))["Averaging over orders"]
     nll = -model.score_samples(X, n_orders=16).mean()
     assert nll > 10
-    assert block.groups[0].table.cells[-1][1].startswith(number(nll, 1))
+    assert block.table.rows[-1][1].startswith(number(nll, 1))
 
 
 def test_the_last_figure_over_members_is_that_of_the_ensemble():
@@ -137,7 +137,7 @@ def test_the_last_figure_over_members_is_that_of_the_ensemble():
     model = Ensemble(MADE(hidden_sizes=(8,), max_epochs=2), n_members=3, random_state=0).fit(X)
     found = blocks_of(compared(X, any=model))
     assert list(found) == ["Averaging over members"]
-    cells = found["Averaging over members"].groups[0].table.cells
+    cells = found["Averaging over members"].table.rows
     assert [row[0] for row in cells] == ["1", "2", "3"]
     assert cells[-1][1].startswith(number(-model.score(X), 3))
 
@@ -154,7 +154,7 @@ def test_costly_models_get_fewer_rows_then_fewer_orders_then_are_left_out(bits, 
     assert order_curves._affordable(model, 2000) is None
     block = blocks_of(compared(X, any=model))["Averaging over orders"]
     assert "would take long here: any." in block.text
-    assert not block.pictures and not block.groups
+    assert not block.pictures and block.table is None
 
 
 def test_the_cost_of_a_walk_grows_with_layers_and_variables(bits):
@@ -179,15 +179,16 @@ def test_a_model_that_finds_rows_impossible_gets_no_curve(bits, monkeypatch):
 def test_completions_keep_the_upper_half_and_draw_the_lower_in_one_walk(monkeypatch):
     X = np.random.default_rng(0).integers(0, 2, (40, 20))
     model = orderless(X)
-    sheets, walks = [], []
-    sheet, complete = completions._sheet, model.model_.complete
+    grids, walks = [], []
+    grid, complete = completions.image_grid, model.model_.complete
     monkeypatch.setattr(
-        completions, "_sheet", lambda images, *a, **k: sheets.append(images) or sheet(images, *a, **k)
+        completions, "image_grid", lambda images, *a, **k: grids.append((images, *a)) or grid(images, *a, **k)
     )
     monkeypatch.setattr(model.model_, "complete", lambda *a: walks.append(1) or complete(*a))
     block = blocks_of(compared(X, (5, 4), any=model))["Completions"]
-    (images,) = sheets
-    assert images.shape == (6, 7, 5, 4)
+    ((images, shape, n_columns, _),) = grids
+    assert shape == (5, 4) and n_columns == 7
+    images = images.reshape(6, 7, 5, 4)
     real, given, drawn = images[:, 0], images[:, 1], images[:, 2:]
     assert all((image.ravel() == X).all(1).any() for image in real)
     assert np.array_equal(given[:, :2], real[:, :2]) and np.isnan(given[:, 2:]).all()
@@ -216,7 +217,7 @@ def test_completions_that_would_take_long_are_left_out_with_a_sentence(monkeypat
 
 def test_the_columns_that_depend_on_others_are_found(bits):
     X, model = bits
-    assert completions.told_columns(model, X, 2) == [1, 3]
+    assert completions.most_predictable_columns(model, X, 2) == [1, 3]
 
 
 def test_bars_are_the_probabilities_and_the_dot_is_the_truth(bits):
@@ -314,7 +315,7 @@ def test_few_test_rows_are_enough(bits, n):
     X, model = bits
     found = blocks_of(compared(X[:n], train_rows=X, any=model))
     assert found["One column given all others"].pictures and found["Averaging over orders"].pictures
-    assert "nan" not in str(found["Averaging over orders"].groups)
+    assert "nan" not in str(found["Averaging over orders"].table)
 
 
 def test_one_column_alone_has_no_others_and_one_order():

@@ -12,7 +12,7 @@ from chainrule.cli.fitting import comparison_table
 from chainrule.metrics.statistics import Summary
 from chainrule.report import comparison as comparison_module
 from chainrule.report import result_columns
-from chainrule.report.html import render_report
+from chainrule.report.comparison_page import render_report
 from chainrule.report.result_columns import RESULT_COLUMNS, ResultColumn, each, measured
 from test_report import Page, bits, make, small
 

@@ -16,7 +16,8 @@ from chainrule.experiments import registry
 from chainrule.experiments.known_truth import ConditionalGrid, KnownRows
 from chainrule.experiments.registry import STUDIES, StudyEntry, load_study
 from chainrule.experiments.study import Study, StudyResult, StudyRun, run_study
-from chainrule.report.study_page import Section, StudyTable, write_study_page
+from chainrule.report.blocks import Block, Table
+from chainrule.report.page import write_page
 
 
 class Counter:
@@ -115,8 +116,8 @@ def toy(monkeypatch):
         if state["interrupt"]:
             raise KeyboardInterrupt
         value = run.step("two", lambda: state["done"].append("two") or {"value": math.nan})
-        table = StudyTable(["model", "nats"], [["<b>", "1.0"], ["c", "2.0"]], [1], "a caption")
-        section = Section("Numbers", "First.\n\nSecond.", table=table)
+        table = Table(["model", "nats"], [["<b>", "1.0"], ["c", "2.0"]], [1], "a caption")
+        section = Block("Numbers", "First.\n\nSecond.", table=table)
         return StudyResult({"value": value["value"]}, [section], ["It is so."])
 
     def check(options):
@@ -207,10 +208,10 @@ def test_each_study_can_be_loaded_under_its_name(name):
 
 def test_a_table_needs_as_many_cells_as_headings(tmp_path):
     with pytest.raises(ValueError, match="2 cells"):
-        StudyTable(["a", "b"], [["1"]])
+        Table(["a", "b"], [["1"]])
     with pytest.raises(ValueError, match="layout"):
-        Section("x", layout="triptych")
-    write_study_page(tmp_path / "empty.html", "Empty", [], [], [])
+        Block("x", layout="triptych")
+    write_page(tmp_path / "empty.html", "Empty", [], [], [])
     assert "<h1>Empty</h1>" in (tmp_path / "empty.html").read_text()
 
 

@@ -33,7 +33,7 @@ from chainrule.metrics.associations import (
 from chainrule.metrics.classification import area_under_curve, choose_target, tstr_auc
 from chainrule.metrics.marginals import kolmogorov_smirnov, marginal_distances, total_variation, wasserstein
 from chainrule.metrics.neighbours import TrainingRows
-from chainrule.report.html import render_report
+from chainrule.report.comparison_page import render_report
 from chainrule.report.style import drawing
 from chainrule.report.synthetic_plots import marginal_panels
 from chainrule.schema import Binary, Categorical, Continuous, Ordinal, Schema

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.report.study_page import Section, StudyTable
-from chainrule.report.study_plots import COLOURS, Line, image_sheet, line_picture
+from chainrule.report.blocks import Block, Table
+from chainrule.report.images import image_grid
+from chainrule.report.study_plots import COLOURS, Line, line_picture
 from chainrule.report.style import MUTED, Picture
 
 __all__ = ["sections", "verdict"]
@@ -65,7 +66,7 @@ def sections(
     one_order: Arrays,
     real: np.ndarray,
     shape: tuple[int, int],
-) -> list[Section]:
+) -> list[Block]:
     """Return the body of the report.
 
     Parameters
@@ -84,32 +85,32 @@ def sections(
     titles = {name: results["models"][name]["title"] for name in fitted}
     curves = [_learning_curve(titles[name], arrays) for name, arrays in fitted.items()]
     curves.append(_learning_curve("MADE, wide, one order", one_order))
-    sheets = [Section("Samples", "A hundred test rows, then ancestral samples as training went on.",
-                      [image_sheet(real, shape, 10, "Test rows.", title="Test rows")], "images")]  # fmt: skip
-    sheets += [Section("", titles[name], _sheets(titles[name], arrays, shape), "images")
+    sheets = [Block("Samples", "A hundred test rows, then ancestral samples as training went on.",
+                      [image_grid(real, shape, 10, "Test rows.", title="Test rows")], "images")]  # fmt: skip
+    sheets += [Block("", titles[name], _sheets(titles[name], arrays, shape), "images")
                for name, arrays in fitted.items()]  # fmt: skip
-    sheets.append(Section("", "MADE, wide, one order", _sheets("One order", one_order, shape), "images"))
+    sheets.append(Block("", "MADE, wide, one order", _sheets("One order", one_order, shape), "images"))
     return [
-        Section(
+        Block(
             "Test rows",
             "Mean negative log-likelihood in nats per row, and its standard error. Several "
             "masks count as the mean of their probabilities.",
             table=_table(results),
         ),  # fmt: skip
-        Section(
+        Block(
             "Ensembles over orders",
             "Members differ in order and seed and were fitted independently; the "
             "mixture gives each the same weight.",
             [_ensemble(ensemble) for ensemble in results["ensembles"].values()],
             "wide",
         ),  # fmt: skip
-        Section(
+        Block(
             "Averaging over masks",
             "The same weights, the probabilities of the first masks averaged.",
             [_masks(fitted)],
             "wide",
         ),  # fmt: skip
-        Section(
+        Block(
             "Learning curves",
             "Training NLL per minibatch (thinned, with dropout), validation per epoch.",
             curves,
@@ -118,7 +119,7 @@ def sections(
     ]
 
 
-def _table(results: Mapping[str, Any]) -> StudyTable:
+def _table(results: Mapping[str, Any]) -> Table:
     rows = []
     for model in sorted(results["models"].values(), key=lambda model: model["test_nll"][0]):
         fit = ["", ""] if model["epochs"] is None else [str(model["epochs"]), f"{model['seconds']:.0f}"]
@@ -132,7 +133,7 @@ def _table(results: Mapping[str, Any]) -> StudyTable:
         mixtures.append([title, _number(last["test_nll"]), f"{mean:.2f}", _number(last["valid_nll"]), "", ""])
     rows = mixtures + rows
     header = ["model", "test NLL", "mean of single masks or orders", "validation NLL", "epochs", "fit, s"]
-    return StudyTable(header, rows)
+    return Table(header, rows)
 
 
 def _ensemble(ensemble: Mapping[str, Any]) -> Picture:
@@ -199,7 +200,7 @@ def _learning_curve(title: str, arrays: Arrays) -> Picture:
 
 def _sheets(title: str, arrays: Arrays, shape: tuple[int, int]) -> list[Picture]:
     return [
-        image_sheet(sheet, shape, 10, f"Samples of {title} after {epoch} epochs.", title=f"Epoch {epoch}")
+        image_grid(sheet, shape, 10, f"Samples of {title} after {epoch} epochs.", title=f"Epoch {epoch}")
         for epoch, sheet in zip(arrays["sheet_epochs"].tolist(), arrays["samples"], strict=True)
     ]
 

@@ -19,8 +19,8 @@ from chainrule.estimators import MADE, load
 from chainrule.estimators.base import DensityEstimator
 from chainrule.experiments.study import Study, StudyResult, StudyRun
 from chainrule.metrics.statistics import Summary, paired_difference, summarize
+from chainrule.report.blocks import Block, Table
 from chainrule.report.numbers import count, listed, number, with_error
-from chainrule.report.study_page import Section, StudyTable
 from chainrule.report.study_plots import COLOURS, Line, line_picture
 from chainrule.report.style import MAP, MUTED, Picture, figure, ticks, vector_picture
 
@@ -69,19 +69,19 @@ def _run(run: StudyRun) -> StudyResult:
     original = np.concatenate([data.train, data.valid, data.test])
     sections = [
         _numbers(data, fits, test, excess, exact, leads),
-        Section(
+        Block(
             "Original and generated",
             f"{count(n_samples)} pairs each, counted in cells of {_BLOCK} x {_BLOCK} values; one scale of "
             "colours.",
             _histograms({"Original": original} | {f"Generated: {n}": s for n, s in samples.items()}),
         ),
-        Section(
+        Block(
             "The learned tables",
             "The probability of each pair relative to that of independent, uniform values, as log2: the true "
             "table and what each model makes of it, without the noise of drawing.",
             _tables({"Truth": np.log(table)} | learned),
         ),
-        Section(
+        Block(
             "Learning curves",
             "Mean bits per pair. The dotted line is the floor.",
             _curves(fits, floor),
@@ -199,7 +199,7 @@ def _numbers(
     excess: dict[str, Summary],
     exact: dict[str, float],
     leads: dict[str, Summary],
-) -> Section:
+) -> Block:
     cells = []
     for name, fit in fits.items():
         bits = _in_bits(summarize(-test[name]))
@@ -225,7 +225,7 @@ def _numbers(
     if not best and first != _ONE_HOT:
         others = [_in_bits(paired_difference(test[first], test[name])) for name in test if name != first]
         best = [list(test).index(first)] if all(_is_ahead(lead) for lead in others) else []
-    return Section(
+    return Block(
         "The numbers",
         f"{count(len(data.train))} training, {count(len(data.valid))} validation and {count(len(data.test))} "
         "test pairs (x1, x2) of 200 values each, drawn from a table of 200 x 200 probabilities. All MADEs "
@@ -233,7 +233,7 @@ def _numbers(
         "indicators (one-hot), as a number from −1 to 1 (normalised), or as the bare number from 0 to 199 "
         "(raw). The naive model ignores the chain. Layers, learning rate and the epoch to stop at were "
         "chosen on validation rows, for each kind of input from the same candidates.",
-        table=StudyTable(
+        table=Table(
             header,
             cells,
             best,
@@ -245,7 +245,7 @@ def _numbers(
     )
 
 
-def _choices(fits: dict[str, dict[str, Any]]) -> Section:
+def _choices(fits: dict[str, dict[str, Any]]) -> Block:
     rows = []
     for name in _ENCODINGS:
         for candidate in fits[name]["candidates"]:
@@ -260,7 +260,7 @@ def _choices(fits: dict[str, dict[str, Any]]) -> Section:
                 ]
             )
     header = ["Inputs", "Hidden layers", "Learning rate", "Bits per validation pair"]
-    return Section("How the settings were chosen", table=StudyTable(header, rows))
+    return Block("How the settings were chosen", table=Table(header, rows))
 
 
 def _verdict(

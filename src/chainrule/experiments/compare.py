@@ -17,7 +17,7 @@ from chainrule.estimators.base import DensityEstimator
 from chainrule.experiments.models import MODELS, orders_to_average, settings_for_few_rows
 from chainrule.experiments.synthetic import measure_samples
 from chainrule.report.comparison import Comparison, ModelResult
-from chainrule.report.html import write_report
+from chainrule.report.comparison_page import write_report
 from chainrule.report.rows import take_rows
 from chainrule.schema import Schema
 from chainrule.storage import write_json

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from chainrule.report.blocks import Block, Table
+from chainrule.report.images import image_grid
 from chainrule.report.numbers import count, decimals_for, listed, number, seconds, with_error
-from chainrule.report.study_page import Section, StudyTable
-from chainrule.report.study_plots import image_sheet
 from chainrule.report.style import Picture
 
 __all__ = ["outcome", "sections", "verdict"]
@@ -122,7 +122,7 @@ def _sign(difference: list[float]) -> int:
 # ---------------------------------------------------------------- sections
 
 
-def sections(results: Results, shown: Mapping[str, Mapping[str, np.ndarray]]) -> list[Section]:
+def sections(results: Results, shown: Mapping[str, Mapping[str, np.ndarray]]) -> list[Block]:
     """Return the body of the report.
 
     Parameters
@@ -138,11 +138,11 @@ def sections(results: Results, shown: Mapping[str, Mapping[str, np.ndarray]]) ->
         parts += [_likelihood_section(result), _richness_section(result), _differences_section(result)]
         parts += _sheets(result, shown[key])
     if results["left_out"]:
-        parts.append(Section("Left out", "\n\n".join(results["left_out"])))
+        parts.append(Block("Left out", "\n\n".join(results["left_out"])))
     return parts
 
 
-def _likelihood_section(result: Results) -> Section:
+def _likelihood_section(result: Results) -> Block:
     header = [
         "Model", "Nats per test image", "Bits per pixel", "Parameters", "Fit, s", "Drawing 100 images, s",
     ]  # fmt: skip
@@ -172,10 +172,10 @@ def _likelihood_section(result: Results) -> Section:
             f" The test images are from {result['n_test_episodes']} episodes; standard errors are those of "
             "a mean over episodes, as frames of one episode are not independent."
         )
-    return Section(
+    return Block(
         result["title"],
         text,
-        table=StudyTable(header, rows, _best(result), "± one standard error. Marked: ahead of every other "
+        table=Table(header, rows, _best(result), "± one standard error. Marked: ahead of every other "
                          "model of the table, or its bound, by more than two."),
     )  # fmt: skip
 
@@ -200,7 +200,7 @@ def _model_words(name: str, model: Results) -> str:
     return f"{name}, {', '.join(parts)}" if parts else name
 
 
-def _richness_section(result: Results) -> Section:
+def _richness_section(result: Results) -> Block:
     rows = []
     for name, values in _with_training_images(result).items():
         distance = values.get("nearest_training_distance")
@@ -227,10 +227,10 @@ def _richness_section(result: Results) -> Section:
         "crowd in the middle.\n\nThe distance is the median of that between all pixels; samples "
         "that are much nearer to training images than test images are would be copies."
     )
-    return Section("", text, table=StudyTable(header, rows, caption="± one standard error."))
+    return Block("", text, table=Table(header, rows, caption="± one standard error."))
 
 
-def _differences_section(result: Results) -> Section:
+def _differences_section(result: Results) -> Block:
     rows = [
         [
             f"{difference['chain']} minus {difference['mixture']}",
@@ -245,16 +245,16 @@ def _differences_section(result: Results) -> Section:
         "± one standard error; nats and recall are paired, test image by test image. Precision above that of "
         "training images is taken for theirs."
     )
-    return Section("", "", table=StudyTable(header, rows, caption=caption))
+    return Block("", "", table=Table(header, rows, caption=caption))
 
 
-def _sheets(result: Results, shown: Mapping[str, np.ndarray]) -> list[Section]:
+def _sheets(result: Results, shown: Mapping[str, np.ndarray]) -> list[Block]:
     height, width = (int(side) for side in shown["shape"])
     title, shape = result["title"], (height, width)
 
     def sheet(name: str, rows: np.ndarray, n_columns: int, alt: str) -> Picture:
         shades = rows.astype(np.float64) / float(shown["highest"])
-        return image_sheet(shades, shape, n_columns, alt, title=name)
+        return image_grid(shades, shape, n_columns, alt, title=name)
 
     samples = [sheet("Test images", shown["test"], _N_COLUMNS, f"Test images of {title}.")]
     neighbours = []
@@ -263,6 +263,6 @@ def _sheets(result: Results, shown: Mapping[str, np.ndarray]) -> list[Section]:
         alt = f"Samples of {name} on {title} above their nearest training images."
         neighbours.append(sheet(name, shown[f"{name} neighbours"], _N_NEIGHBOURS, alt))
     return [
-        Section("", "Samples, not chosen.", samples, "images"),
-        Section("", "Samples (above), and the nearest training image of each (below).", neighbours, "two"),
+        Block("", "Samples, not chosen.", samples, "images"),
+        Block("", "Samples (above), and the nearest training image of each (below).", neighbours, "two"),
     ]

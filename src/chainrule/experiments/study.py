@@ -21,8 +21,9 @@ import numpy as np
 from chainrule import __version__
 from chainrule.errors import ChainruleError, DataError
 from chainrule.experiments.registry import STUDIES, load_study
+from chainrule.report.blocks import Block
 from chainrule.report.numbers import seconds
-from chainrule.report.study_page import Section, write_study_page
+from chainrule.report.page import write_page
 from chainrule.report.style import drawing
 from chainrule.storage import write_bytes
 
@@ -40,7 +41,7 @@ class StudyResult:
     ----------
     results : dict
         JSON-safe; goes into ``results.json``.
-    sections : list of Section
+    sections : list of Block
         The body of the report.
     verdict : list of str
         Sentences that follow from the numbers, the main one first.
@@ -49,7 +50,7 @@ class StudyResult:
     """
 
     results: dict[str, Any]
-    sections: list[Section]
+    sections: list[Block]
     verdict: list[str]
     facts: list[tuple[str, str]] = field(default_factory=list)
 
@@ -247,7 +248,7 @@ def _write_results(study: Study, run: StudyRun, result: StudyResult) -> None:
         ("Version", "quick" if run.quick else "full"),
         ("Time in all, s", seconds(run.seconds)),
     ]
-    write_study_page(
+    write_page(
         run.folder / "report.html",
         study.title,
         facts,

@@ -25,8 +25,8 @@ from chainrule.experiments.two_gaussians_figures import (
 )
 from chainrule.experiments.two_gaussians_settings import study_settings
 from chainrule.metrics.statistics import Summary, paired_difference, summarize
+from chainrule.report.blocks import Block, Table
 from chainrule.report.numbers import count, listed, number, with_error
-from chainrule.report.study_page import Section, StudyTable
 
 __all__ = ["GIVEN", "STUDY", "TRUTH"]
 
@@ -57,26 +57,26 @@ def _run(run: StudyRun) -> StudyResult:
     samples = {name: model.sample(1000, random_state=run.random_state) for name, model in models.items()}
     sections = [
         _numbers(rows, fits, test, gaps, errors),
-        Section(
+        Block(
             "Learning curves",
             "Mean loss per row and epoch; the dot is the epoch whose weights were kept. The dotted line is "
             "the entropy: no model is below it, except on its own training rows or by the luck of few rows.",
             curve_pictures({name: fits[name] for name in ("NADE", "MADE")}, TRUTH.entropy()),
             "two",
         ),
-        Section(
+        Block(
             "Samples beside real rows",
             "Real test rows, 1000 draws from each model, and in the second line both over each other.",
             scatter_pictures(rows.test[:1000], samples),
             "small",
         ),
-        Section(
+        Block(
             "The learned density",
             "The log-density over the plane in nats, on one scale of colours.",
             density_pictures(TRUTH, models),
             "small",
         ),
-        Section(
+        Block(
             "What x2 may be, once x1 is known",
             f"The density of x2 given x1 at x1 = {listed(number(x, 1) for x in GIVEN)}: the truth (grey) and "
             "what each model has learned. At x1 = 0 the truth has both modes, but hardly any row lies there: "
@@ -190,7 +190,7 @@ def _numbers(
     test: dict[str, Floats],
     gaps: dict[str, Summary],
     errors: dict[str, Floats],
-) -> Section:
+) -> Block:
     cells = []
     for name in _MODELS:
         summary = summarize(test[name])
@@ -212,7 +212,7 @@ def _numbers(
         "and at x1 = 0", "Parameters", "Fit, s",
     ]  # fmt: skip
     chosen = "; ".join(f"{name}: {len(fits[name]['candidates'])}" for name in ("NADE", "MADE"))
-    return Section(
+    return Block(
         "The numbers",
         f"Half of the rows are N((−2, −2), 0.5² I), half N((2, 2), 0.5² I). The models learned from "
         f"{count(len(rows.train))} of them; {count(len(rows.valid))} others decided when to stop and which "
@@ -220,7 +220,7 @@ def _numbers(
         "is the mean of log p(x) of the truth minus that of the model over the test rows, an estimate of the "
         "Kullback-Leibler divergence. The GMM with 2 components has the true form, and starts from "
         "what the networks have to find out.",
-        table=StudyTable(
+        table=Table(
             header,
             cells,
             [] if leader is None else [_MODELS.index(leader)],

@@ -19,8 +19,8 @@ from chainrule.estimators import MADE, NADE
 from chainrule.experiments.known_truth import ConditionalGrid, KnownRows
 from chainrule.experiments.study import StudyRun
 from chainrule.metrics.statistics import Summary, summarize
+from chainrule.report.blocks import Block, Table
 from chainrule.report.numbers import count, with_error
-from chainrule.report.study_page import Section, StudyTable
 from chainrule.report.study_plots import COLOURS, Line, bar_picture, line_picture
 from chainrule.report.style import MUTED, Picture
 
@@ -87,7 +87,7 @@ class SettingsStudy:
     """What the hyperparameter study adds to the report."""
 
     results: dict[str, Any] = field(default_factory=dict)
-    sections: list[Section] = field(default_factory=list)
+    sections: list[Block] = field(default_factory=list)
     verdict: list[str] = field(default_factory=list)
 
 
@@ -276,9 +276,9 @@ def _loss_of_one_member(estimator: Any, rows: Floats) -> float:
 # ---------------------------------------------------------------- tables, figures, sentences
 
 
-def _introduction(n: int, n_seeds: int, quick: bool) -> Section:
+def _introduction(n: int, n_seeds: int, quick: bool) -> Block:
     epochs = _QUICK_EPOCHS if quick else _BASE["max_epochs"]
-    return Section(
+    return Block(
         "Hyperparameters",
         "One setting at a time is changed about a base: a MADE with one hidden layer of 64 ReLU units, "
         f"mixtures of {_BASE['n_components']} Gaussians, natural order, no dropout, no residual and no "
@@ -305,7 +305,7 @@ def _result(outcome: _Outcome) -> dict[str, Any]:
     return facts
 
 
-def _section(group: Group, outcomes: list[_Outcome]) -> Section:
+def _section(group: Group, outcomes: list[_Outcome]) -> Block:
     header = [
         group.xlabel or "strategy", "Loss on test rows", "on validation rows", "on training rows",
         "Rise to the last epoch", "Error of the conditional", "Epochs", "Parameters",
@@ -324,7 +324,7 @@ def _section(group: Group, outcomes: list[_Outcome]) -> Section:
             ]
         )
     leader = _leader(outcomes)
-    table = StudyTable(
+    table = Table(
         header,
         cells,
         [] if leader is None else [leader],
@@ -333,7 +333,7 @@ def _section(group: Group, outcomes: list[_Outcome]) -> Section:
         "than two standard errors of the paired difference over the seeds. Which settings are first and last "
         "is known only afterwards, so that small leads among many settings mean less than their errors say.",
     )
-    return Section(group.title, group.text, _pictures(group, outcomes), "two", table)
+    return Block(group.title, group.text, _pictures(group, outcomes), "two", table)
 
 
 def _cell(summary: Summary) -> str:

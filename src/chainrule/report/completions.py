@@ -12,6 +12,7 @@ import torch
 from chainrule.estimators.binned_distribution import BinnedDistribution
 from chainrule.estimators.questions import Question
 from chainrule.report.asking import questioner
+from chainrule.report.images import image_grid
 from chainrule.report.rows import code_values, pixel_shades, take_rows
 from chainrule.report.style import INK, MUTED, REAL, Picture, figure, ticks, vector_picture
 
@@ -20,15 +21,16 @@ if TYPE_CHECKING:
     from chainrule.estimators.conditional_distribution import ConditionalDistribution
     from chainrule.schema import ColumnType
 
-__all__ = ["conditional_bars", "image_completions", "told_columns"]
+__all__ = ["conditional_bars", "image_completions", "most_predictable_columns"]
 
 _N_DRAWS = 5
+_COMPLETIONS = "From left to right: a test row, what of it is given, and draws of the rest."
 _MAX_COLUMNS_TRIED, _MAX_ROWS_TRIED = 40, 200
 _MAX_BARS = 6
 _MAX_ORDINAL_BARS = 40
 _N_GRID = 120
 # Nats per row that a column's distribution must change by, for its picture to be worth looking at.
-_LEAST_TOLD = 1e-4
+_MIN_GAIN = 1e-4
 
 
 def image_completions(
@@ -62,8 +64,8 @@ def image_completions(
     real = pixel_shades(schema, codes, reference)
     half = np.where(given, real, np.nan)
     draws = pixel_shades(schema, drawn, reference).reshape(len(codes), _N_DRAWS, -1)
-    images = np.concatenate([real[:, None], half[:, None], draws], axis=1)
-    return _sheet(images.reshape(*images.shape[:2], *shape), alt, **words)
+    images = np.concatenate([real[:, None], half[:, None], draws], axis=1).reshape(-1, given.size)
+    return image_grid(images, shape, 2 + _N_DRAWS, alt, width=520, caption=_COMPLETIONS, **words)
 
 
 def _upper_half(shape: tuple[int, int]) -> np.ndarray:
@@ -73,34 +75,7 @@ def _upper_half(shape: tuple[int, int]) -> np.ndarray:
     return np.arange(height * width) < n_given
 
 
-def _sheet(images: np.ndarray, alt: str, **words: Any) -> Picture:
-    """Return images (rows, columns, height, width) side by side; hidden pixels are NaN."""
-    n_down, n_across, height, width = images.shape
-    gap = max(1, round(min(height, width) / 12))
-    # What is drawn stands a little apart from what is real.
-    apart = 2 * gap
-    lefts = [gap + column * (width + gap) + (gap + apart) * (column > 1) for column in range(n_across)]
-    sheet = np.full((n_down * (height + gap) + gap, lefts[-1] + width + gap, 4), 0.5)
-    sheet[..., 3] = 1.0
-    sheet[:, lefts[2] - gap - apart : lefts[2] - gap, 3] = 0.0
-    for row, column in np.ndindex(n_down, n_across):
-        image = images[row, column]
-        place = sheet[row * (height + gap) + gap :, lefts[column] :][:height, :width]
-        place[..., :3] = np.where(np.isnan(image), 0.5, np.clip(image, 0, 1))[..., None]
-        place[..., 3] = np.where(np.isnan(image), 0.2, 1.0)
-    across = 5.4
-    canvas, axes = figure(across, across * sheet.shape[0] / sheet.shape[1] + 0.25)
-    axes.imshow(sheet, interpolation="none", aspect="equal", extent=(0, sheet.shape[1], sheet.shape[0], 0))
-    axes.spines[:].set_visible(False)
-    middles = [lefts[0] + width / 2, lefts[1] + width / 2, (lefts[2] + lefts[-1] + width) / 2]
-    axes.xaxis.tick_top()
-    axes.set_xticks(middles, ["test row", "given", "drawn"])
-    axes.set_yticks([])
-    axes.tick_params(length=0)
-    return vector_picture(canvas, alt, **words)
-
-
-def told_columns(estimator: AutoregressiveEstimator, rows: Any, n: int) -> list[int]:
+def most_predictable_columns(estimator: AutoregressiveEstimator, rows: Any, n: int) -> list[int]:
     """Return the columns about which the others tell most, on some rows, in the order of the table.
 
     Of a wide table only some columns are tried, evenly from first to last.
@@ -109,12 +84,12 @@ def told_columns(estimator: AutoregressiveEstimator, rows: Any, n: int) -> list[
     tried = np.unique(np.linspace(0, n_variables - 1, min(n_variables, _MAX_COLUMNS_TRIED)).astype(int))
     rows = take_rows(rows, np.linspace(0, len(rows) - 1, min(len(rows), _MAX_ROWS_TRIED)).astype(int))
     values = code_values(estimator.schema_, estimator.schema_.encode(rows, missing=True, unseen=np.nan))
-    told = {int(d): _told(estimator.conditional(rows, int(d)), values[:, d]) for d in tried}
-    best = sorted(told, key=lambda d: told[d], reverse=True)[:n]
-    return sorted(d for d in best if told[d] > _LEAST_TOLD)
+    gains = {int(d): _gain(estimator.conditional(rows, int(d)), values[:, d]) for d in tried}
+    best = sorted(gains, key=lambda d: gains[d], reverse=True)[:n]
+    return sorted(d for d in best if gains[d] > _MIN_GAIN)
 
 
-def _told(distribution: ConditionalDistribution, values: np.ndarray) -> float:
+def _gain(distribution: ConditionalDistribution, values: np.ndarray) -> float:
     """Return about how many nats the others tell of a column: by how much its distribution changes by row."""
     if distribution.levels is not None:
         if distribution.levels is None or isinstance(distribution, BinnedDistribution):

@@ -12,9 +12,9 @@ import numpy as np
 from chainrule.estimators.ensemble import Ensemble
 from chainrule.metrics.statistics import Summary, paired_difference, summarize
 from chainrule.report.asking import answers_any_question, questioner, scoring_cost, whole_rows
-from chainrule.report.blocks import Block, Group
+from chainrule.report.blocks import Block, stacked
 from chainrule.report.numbers import count, decimals_for, listed, number, with_error
-from chainrule.report.rows import TextTable, take_rows
+from chainrule.report.rows import take_rows
 from chainrule.report.style import Picture, figure, ticks, vector_picture
 
 if TYPE_CHECKING:
@@ -135,8 +135,10 @@ def _block(
     if zero:
         text += f" Left out, because some rows have probability zero: {listed(zero)}."
     pictures = [_curve(model, curve, part, colours[model]) for model, curve in usable.items()]
-    groups = [Group(model, _table(curve, part)) for model, curve in usable.items()]
-    return [Block(_TITLES[part], text, pictures, "panels two", groups)]
+    names = [f"{part}s averaged", "test NLL, nats", f"difference to one {part}, nats"]
+    groups = {model: _lines(curve) for model, curve in usable.items()}
+    table = stacked(names, groups, numeric=[True] * 3) if groups else None
+    return [Block(_TITLES[part], text, pictures, "two", table)]
 
 
 def _order_scores(estimator: Any, rows: Any) -> np.ndarray | None:
@@ -205,10 +207,10 @@ def _curve(model: str, curve: Averages, part: str, colour: str) -> Picture:
     )
 
 
-def _table(curve: Averages, part: str) -> TextTable:
+def _lines(curve: Averages) -> list[list[str]]:
     decimals = decimals_for(*(level.standard_error for level in curve.levels))
     gap_decimals = decimals_for(*(gain.standard_error for gain in curve.gains[1:]))
-    cells = [
+    return [
         [
             count(size),
             with_error(level.mean, level.standard_error, decimals),
@@ -216,5 +218,3 @@ def _table(curve: Averages, part: str) -> TextTable:
         ]
         for size, level, gain in zip(curve.sizes, curve.levels, curve.gains, strict=True)
     ]
-    names = [f"{part}s averaged", "test NLL, nats", f"difference to one {part}, nats"]
-    return TextTable(names, cells, [True] * 3, 0)

@@ -9,7 +9,7 @@ import numpy as np
 
 from chainrule.report.asking import answers_any_question, walk_cost
 from chainrule.report.blocks import Block
-from chainrule.report.completions import conditional_bars, image_completions, told_columns
+from chainrule.report.completions import conditional_bars, image_completions, most_predictable_columns
 from chainrule.report.numbers import count, listed
 from chainrule.report.order_curves import average_blocks
 from chainrule.report.rows import take_rows
@@ -72,7 +72,7 @@ def _image_block(comparison: Comparison, results: list[ModelResult], colours: Ma
         )
         for result in quick
     ]
-    return Block("Completions", text, pictures, "panels two")
+    return Block("Completions", text, pictures, "two")
 
 
 def _table_blocks(
@@ -82,7 +82,7 @@ def _table_blocks(
     some = np.linspace(0, len(comparison.test_rows) - 1, min(_MAX_BACKGROUND, len(comparison.test_rows)))
     rows = take_rows(comparison.test_rows, some.astype(int))
     background = leader.schema_.encode(rows, missing=True, unseen=np.nan)
-    columns = told_columns(leader, comparison.train_rows, _N_COLUMNS)
+    columns = most_predictable_columns(leader, comparison.train_rows, _N_COLUMNS)
     if not columns:
         return []
     numbers = _different_rows(background, some.astype(int))

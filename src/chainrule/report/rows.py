@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import narwhals as nw
 import numpy as np
 
+from chainrule.report.blocks import Table, stacked
+
 if TYPE_CHECKING:
     from chainrule.schema import Schema
 
-__all__ = ["TextTable", "code_values", "one_hot", "pixel_shades", "plot_values", "take_rows", "text_table"]
+__all__ = ["code_values", "one_hot", "pixel_shades", "plot_values", "take_rows", "text_table"]
 
 _MAX_COLUMNS = 12
 _MAX_CELL = 24
-
-
-@dataclass(frozen=True)
-class TextTable:
-    """Cells as text; `numeric` says which columns are aligned to the right."""
-
-    names: list[str]
-    cells: list[list[str]]
-    numeric: list[bool]
-    n_hidden: int
 
 
 def take_rows(rows: Any, index: Sequence[int] | np.ndarray) -> Any:
@@ -35,16 +26,39 @@ def take_rows(rows: Any, index: Sequence[int] | np.ndarray) -> Any:
     return nw.from_native(rows, eager_only=True)[[int(i) for i in index], :].to_native()
 
 
-def text_table(rows: Any, names: Sequence[str]) -> TextTable:
-    """Return at most the first twelve columns of `rows` as text."""
+def text_table(
+    sets: Mapping[str, Any], names: Sequence[str], nats: Mapping[str, Sequence[str]] | None = None
+) -> Table:
+    """Return sets of rows as text, each under its title: at most their first twelve columns.
+
+    Parameters
+    ----------
+    sets : mapping of str to array or DataFrame
+    names : sequence of str
+        Of all columns.
+    nats : mapping of str to sequence of str, optional
+        What heads each row, by the title of its set.
+    """
     shown = list(names[:_MAX_COLUMNS])
-    columns = [_column(rows, position) for position in range(len(shown))]
-    texts = [[_cell(value) for value in column] for column in columns]
-    return TextTable(
-        names=shown,
-        cells=[list(row) for row in zip(*texts, strict=True)],
-        numeric=[all(value is None or _is_number(value) for value in column) for column in columns],
-        n_hidden=len(names) - len(shown),
+    numeric: list[bool] = []
+    groups = {}
+    for title, rows in sets.items():
+        columns = [_column(rows, position) for position in range(len(shown))]
+        numeric = numeric or [
+            all(value is None or _is_number(value) for value in column) for column in columns
+        ]
+        lines = [[_cell(value) for value in line] for line in zip(*columns, strict=True)]
+        groups[title] = (
+            [[label, *line] for label, line in zip(nats[title], lines, strict=True)] if nats else lines
+        )
+    leading = ["nats"] if nats else []
+    caption = f"The first {len(shown)} of {len(names)} columns." if len(shown) < len(names) else ""
+    return stacked(
+        [*leading, *shown],
+        groups,
+        numeric=[*[True] * len(leading), *numeric],
+        is_headed=bool(nats),
+        caption=caption,
     )
 
 

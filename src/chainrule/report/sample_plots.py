@@ -17,7 +17,6 @@ from chainrule.report.style import (
     REAL,
     Picture,
     figure,
-    pixel_picture,
     ticks,
     vector_picture,
 )
@@ -31,15 +30,11 @@ __all__ = [
     "correlated_columns",
     "correlations",
     "density_maps",
-    "image_grid",
     "is_fine_grid",
     "pair_plot",
     "plane_scatters",
-    "single_images",
 ]
 
-_MAX_PIXELS = 200_000
-_GRID_WIDTH = 340
 _MAX_INDICATORS = 150
 _MAX_LEVELS = 20
 _MAX_ROWS = 5000
@@ -48,30 +43,6 @@ _CONTINUOUS_GRID = 140
 _MAX_PAIR_POINTS = 400
 # A grey for points in a raster, which cannot follow the page: it suits light and dark.
 _GREY = "#7d7d7d"
-
-
-def image_grid(shades: np.ndarray, shape: tuple[int, int], alt: str, **words: Any) -> Picture:
-    """Return the first images of `shades` (n, D), each value 0 to 1, as a square grid with thin gaps."""
-    height, width = shape
-    side = int(np.clip(math.sqrt(_MAX_PIXELS / (height * width)), 2, 8))
-    side = min(side, max(1, math.ceil(math.sqrt(len(shades)))))
-    gap = max(1, round(min(height, width) / 12))
-    grid = np.full((side * (height + gap) + gap, side * (width + gap) + gap), 0.5)
-    for place, row in enumerate(shades[: side * side]):
-        top, left = gap + place // side * (height + gap), gap + place % side * (width + gap)
-        grid[top : top + height, left : left + width] = row.reshape(height, width)
-    scale = math.ceil(2 * _GRID_WIDTH / grid.shape[1])
-    return pixel_picture(grid, alt, scale, width=_GRID_WIDTH, **words)
-
-
-def single_images(
-    shades: np.ndarray, shape: tuple[int, int], alts: Sequence[str], labels: Sequence[str]
-) -> list[Picture]:
-    """Return each row of `shades` as a picture of its own, labelled by its title."""
-    return [
-        pixel_picture(row.reshape(shape), alt, max(1, 168 // max(shape)), title=label, width=84)
-        for row, alt, label in zip(shades, alts, labels, strict=True)
-    ]
 
 
 def bit_rows(codes: np.ndarray, colour: str, alt: str, labels: Sequence[str] = (), **words: Any) -> Picture:

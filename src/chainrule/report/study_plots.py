@@ -1,4 +1,4 @@
-"""Figures that several studies share: lines with error bars, learning curves, sheets of images."""
+"""Figures that several studies share: lines with error bars, learning curves."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.report.style import MUTED, RULE, Picture, figure, pixel_picture, ticks, vector_picture
+from chainrule.report.style import MUTED, RULE, Picture, figure, ticks, vector_picture
 
-__all__ = ["COLOURS", "Line", "bar_picture", "image_sheet", "line_picture"]
+__all__ = ["COLOURS", "Line", "bar_picture", "line_picture"]
 
 # Strong colours that colour-blind readers can tell apart (Okabe and Ito), in the order of their use.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#AA4499", "#C9980B", "#332288", "#56B4E9", "#8C8C6B")
@@ -127,18 +127,3 @@ def bar_picture(
     axes.xaxis.set_major_locator(ticks(5))
     axes.set_xlabel(xlabel)
     return vector_picture(canvas, alt, title=title, **words)
-
-
-def image_sheet(
-    shades: np.ndarray, shape: tuple[int, int], n_columns: int, alt: str, *, width: int = 340, **words: Any
-) -> Picture:
-    """Return all images of `shades` (n, D), 0 black to 1 white, in lines of `n_columns` with thin gaps."""
-    height, breadth = shape
-    gap = max(1, round(min(shape) / 14))
-    n_lines = math.ceil(len(shades) / n_columns)
-    sheet = np.full((n_lines * (height + gap) + gap, n_columns * (breadth + gap) + gap), 0.5)
-    for place, image in enumerate(shades):
-        top = gap + place // n_columns * (height + gap)
-        left = gap + place % n_columns * (breadth + gap)
-        sheet[top : top + height, left : left + breadth] = np.reshape(image, shape)
-    return pixel_picture(sheet, alt, max(1, math.ceil(width / sheet.shape[1])), width=width, **words)

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from chainrule.report.blocks import Block, Group
+from chainrule.report.blocks import Block, Table, stacked
 from chainrule.report.numbers import count, decimals_for, number, with_error
-from chainrule.report.rows import TextTable
 from chainrule.report.synthetic_plots import (
     association_maps,
     classifier_areas,
@@ -70,7 +69,7 @@ def synthetic_blocks(comparison: Comparison, colours: Mapping[str, str]) -> list
         ),
     ]
     return [
-        Block(text=_summary(found, model), groups=_groups(found, order)),
+        Block(text=_summary(found, model), table=_table(found, order)),
         Block(text=_reading(found)),
         Block(
             title=f"{model}: columns one by one",
@@ -87,7 +86,7 @@ def synthetic_blocks(comparison: Comparison, colours: Mapping[str, str]) -> list
         Block(
             title="Copies, and what can be learnt",
             pictures=[picture for picture in pictures if picture is not None],
-            layout="panels two",
+            layout="two",
         ),
     ]
 
@@ -146,15 +145,16 @@ def _has_holes(found: FidelityReport) -> bool:
     return bool(np.isnan(found.real.codes).any())
 
 
-def _groups(found: FidelityReport, order: list[str]) -> list[Group]:
-    """Return the figures of real rows and of each model as rows of a table."""
+def _table(found: FidelityReport, order: list[str]) -> Table:
+    """Return the figures of real rows and of each model."""
     names = ["", "columns", "pairs", "exact matches", "DCR"]
     if found.target is not None:
         names += ["TSTR AUC", "TSTR AUC, difference to real"]
-    rows = {"Real rows": [_cells("training and test rows", found.real, found)]}
-    rows["Drawn rows"] = [_cells(name, found.models[name], found) for name in order]
-    numeric = [False, *[True] * (len(names) - 1)]
-    return [Group(title, TextTable(names, cells, numeric, 0)) for title, cells in rows.items()]
+    groups = {
+        "Real rows": [_cells("training and test rows", found.real, found)],
+        "Drawn rows": [_cells(name, found.models[name], found) for name in order],
+    }
+    return stacked(names, groups)
 
 
 def _cells(name: str, fidelity: Fidelity, found: FidelityReport) -> list[str]:

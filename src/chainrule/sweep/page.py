@@ -6,8 +6,9 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 
+from chainrule.report.blocks import Block, Table
 from chainrule.report.numbers import count, decimals_for, listed, number, seconds, with_error
-from chainrule.report.study_page import Section, StudyTable, write_study_page
+from chainrule.report.page import write_page
 from chainrule.report.style import Picture, drawing
 from chainrule.report.sweep_plots import (
     EffectPoints,
@@ -38,7 +39,7 @@ def write_sweep_page(result: SweepResult, path: Path, description: str = "") -> 
     """
     with drawing():
         sections = list(_sections(result))
-    write_study_page(
+    write_page(
         path,
         f"{result.model} on {result.dataset}",
         _facts(result),
@@ -155,12 +156,12 @@ def _facts(result: SweepResult) -> list[tuple[str, str]]:
     ]
 
 
-def _sections(result: SweepResult) -> Iterator[Section]:
+def _sections(result: SweepResult) -> Iterator[Block]:
     effects = [_effect_picture(result, name) for name in result.varied()]
     if effects:
-        yield Section("What the parameters do", _about_effects(result), pictures=effects)
-    yield Section("How it went", pictures=_courses(result), layout="panels")
-    yield Section(
+        yield Block("What the parameters do", _about_effects(result), pictures=effects)
+    yield Block("How it went", pictures=_courses(result), layout="panels")
+    yield Block(
         "The trials",
         "Every trial was chosen and stopped by the validation rows only. Only the model that was saved met "
         "the test rows, once.",
@@ -215,7 +216,7 @@ def _courses(result: SweepResult) -> list[Picture]:
     return pictures
 
 
-def _table(result: SweepResult) -> StudyTable:
+def _table(result: SweepResult) -> Table:
     done = result.complete()
     rest = [trial for trial in result.trials if trial.state != "complete"]
     shown = [*done, *rest][:_MOST_ROWS]
@@ -246,7 +247,7 @@ def _table(result: SweepResult) -> StudyTable:
         caption += f" Warnings: {warned}"
     leads = math.isfinite(result.lead_error) and result.lead > 2 * result.lead_error
     header = ["Trial", "Validation, nats", *names, "Overfit", "Epochs", "Weights", "Fit, s"]
-    return StudyTable(header, rows, best=[0] if leads else [], caption=caption)
+    return Table(header, rows, best=[0] if leads else [], caption=caption)
 
 
 def _epochs(trial: Trial) -> str:
