@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -14,11 +15,12 @@ from benchmarks.works import made, nade, rows
 from chainrule.conditionals import Conditionals, make_family
 from chainrule.conditioners import Conditioner, InputEncoding, MADEConditioner, NADEConditioner
 from chainrule.kernels.activations import ACTIVATIONS
-from chainrule.kernels.gpu import runs_triton
+from chainrule.kernels.backends import runs_triton
 from chainrule.kernels.nade import nade_outputs, nade_outputs_reference
 from chainrule.masks import even_degrees
 from chainrule.model import AutoregressiveModel
 from chainrule.orders import random_orders
+from chainrule.samplers import gpu, sequential
 from chainrule.supports import Binary, Grid, Levels, Reals
 
 _CUDA = torch.device("cuda")
@@ -145,7 +147,8 @@ def mixed_models() -> Iterator[tuple[str, AutoregressiveModel]]:
 def sampling_error(model: AutoregressiveModel, n: int) -> float:
     """Return the share of rows that differ from those drawn step by step from the same uniforms."""
     uniforms = uniforms_of(model, n, torch.float64)
-    got, expected = model.sample_on_gpu(0, uniforms), model.sample_step_by_step(0, uniforms)
+    parts = model.conditioner, model.conditionals
+    got, expected = gpu.sample(*parts, 0, uniforms), sequential.sample(*parts, 0, uniforms)
     return 1 - float(torch.isclose(got, expected, rtol=1e-6, atol=1e-8).all(1).double().mean())
 
 
@@ -169,7 +172,7 @@ def nade_gradients(runs: int) -> Iterator[Timing]:
 
 
 def sampling(runs: int) -> Iterator[Timing]:
-    """Time one walk in one launch against a walk of many launches, step by step."""
+    """Time the sampler of one launch against the reference, of many launches."""
     for name, model, counts in (
         ("NADE 784-500", nade(784, 500), (1, 100, 1000, 10_000)),
         ("MADE 784-500-784", made(784, (500,)), (1, 100, 1000, 10_000)),
@@ -177,13 +180,14 @@ def sampling(runs: int) -> Iterator[Timing]:
         ("MADE 784-2000-2000-784", made(784, (2000, 2000)), (100,)),
     ):
         model.to(_CUDA)
+        parts = model.conditioner, model.conditionals
         for n in counts:
             uniforms = uniforms_of(model, n, torch.float32)
             yield in_turn(
                 f"{name}: {n} samples",
-                waited_for(model.sample_on_gpu, uniforms),
-                waited_for(model.sample_step_by_step, uniforms),
-                other_name="step by step",
+                waited_for(partial(gpu.sample, *parts), uniforms),
+                waited_for(partial(sequential.sample, *parts), uniforms),
+                other_name="reference",
                 runs=runs,
                 repeat=5,
             )

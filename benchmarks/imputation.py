@@ -197,12 +197,12 @@ def _mean_over_completions(estimator: OrderlessNADE, rows: Array, hidden: Array)
     total = torch.zeros_like(x)
     for _ in range(_N_COMPLETIONS):
         order = torch.randperm(x.shape[1], generator=generator)
-        walk = network.begin_given(x, known, order)
+        state = network.init_state_from(x, known, order)
         for d in order[torch.from_numpy(hidden.any(0))[order]].tolist():
-            ink = walk.params(d)[:, 0].sigmoid()
+            ink = state.next_params(d)[:, 0].sigmoid()
             total[:, d] += ink
             drawn = (torch.rand(len(x), generator=generator) < ink).to(x.dtype)
-            walk.observe(d, drawn, ~known[:, d])
+            state.update(d, drawn, ~known[:, d])
     mean: Array = (total / _N_COMPLETIONS).double().clamp(1e-6, 1 - 1e-6).numpy()
     return mean
 

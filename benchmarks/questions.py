@@ -9,6 +9,7 @@ from torch import Tensor
 
 from benchmarks.models import SHARE_OF_ONES, any_order
 from benchmarks.timing import TIMES_THE_COST, Goal, Timing, in_turn
+from chainrule import inference
 from chainrule.model import AutoregressiveModel
 
 __all__ = ["questions"]
@@ -39,4 +40,6 @@ def _drawing(model: AutoregressiveModel, value: float | None) -> Callable[[], Te
     given = torch.zeros(rows.shape, dtype=torch.bool)
     given[:, :_N_GIVEN] = True
     order = model.conditioner.order(0)
-    return lambda: model.complete(rows, given, order, model.uniforms(_N_SAMPLES, generator))
+    return lambda: inference.sample_conditional(
+        model, rows, given, order, model.uniforms(_N_SAMPLES, generator)
+    )

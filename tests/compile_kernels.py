@@ -46,16 +46,16 @@ def variants() -> Iterator[tuple[str, triton.JITFunction, int, dict[str, int]]]:
     yield "nade_backward", nade_triton._backward, nade_triton._ROWS, constants
     for activation in range(7):
         constants = {"ACTIVATION": activation, "FAMILY": 0, "ROWS": 1, "UNITS": 128, "PARAMS": 1}
-        yield "sample_nade", sampling_triton._walk_nade, 1, constants
+        yield "sample_nade", sampling_triton._draw_nade, 1, constants
     for family, params in ((1, 4), (3, 32)):
         constants = {"ACTIVATION": 1, "FAMILY": family, "ROWS": 4, "UNITS": 512, "PARAMS": params}
-        yield "sample_nade", sampling_triton._walk_nade, 4, constants
+        yield "sample_nade", sampling_triton._draw_nade, 4, constants
         for everything in (False, True):
             paths = {"RESIDUAL": everything, "DIRECT": everything}
-            yield "sample_made", sampling_triton._walk_made, 4, constants | paths
+            yield "sample_made", sampling_triton._draw_made, 4, constants | paths
     ones = dict.fromkeys(("n", "n_variables", "n_units", "n_layers", "n_features", "output_stride"), 1)
     paths = {"RESIDUAL": True, "DIRECT": True, "FAMILY": 0, "ROWS": 1, "UNITS": 128, "PARAMS": 1}
-    yield "sample_made", sampling_triton._walk_made, 4, {"ACTIVATION": 0, **paths, **ones}
+    yield "sample_made", sampling_triton._draw_made, 4, {"ACTIVATION": 0, **paths, **ones}
 
 
 if __name__ == "__main__":

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from chainrule.conditioners.any_order import given_first
+from chainrule import inference
+from chainrule.conditioners.any_order import observed_first
 from chainrule.conditioners.orderless import draw_observed_masks, unobserved_weights
 from chainrule.orders import random_orders
 from strategies import (
@@ -39,7 +40,7 @@ def joint(model, spec, rows, order):
     """Return p(x) of rows in an order, as the product of all its conditionals."""
     every = torch.ones_like(rows, dtype=torch.bool)
     context = repeated(random_context(spec, 1), len(rows))
-    return model.log_prob_given(rows, ~every, every, order, context).exp()
+    return inference.log_prob(model, rows, ~every, every, order, context).exp()
 
 
 # ---------------------------------------------------------------- p(x_S | x_T)
@@ -52,14 +53,14 @@ def test_answers_equal_brute_force_over_the_joint(spec, seed):
     model = build(spec)
     known, asked, order = random_question(spec, 1, torch.Generator().manual_seed(seed))
     rows = all_rows(spec)
-    ranks = given_first(order, known, asked)[0]
+    ranks = observed_first(order, known, asked)[0]
     own_order = torch.argsort(ranks)
     assert set(own_order[: int(known.sum())].tolist()) == set(known[0].nonzero().flatten().tolist())
     probabilities = joint(model, spec, rows, own_order)
     assert float(probabilities.sum()) == pytest.approx(1, abs=1e-12)
     context = repeated(random_context(spec, 1), len(rows))
-    answers = model.log_prob_given(
-        rows, known.expand(len(rows), -1), asked.expand(len(rows), -1), order, context
+    answers = inference.log_prob(
+        model, rows, known.expand(len(rows), -1), asked.expand(len(rows), -1), order, context
     )
     for row, answer in zip(rows, answers, strict=True):
         same_given = (rows == row)[:, known[0]].all(1)
@@ -79,11 +80,11 @@ def test_rows_with_questions_of_their_own_get_the_answers_they_would_get_alone(s
     question = torch.randint(6, (14,), generator=generator)
     known, asked = known[question], asked[question]
     rows, context = random_rows(spec, 14), random_context(spec, 14)
-    together = model.log_prob_given(rows, known, asked, order, context)
+    together = inference.log_prob(model, rows, known, asked, order, context)
     for i in range(14):
         part = slice(i, i + 1)
-        alone = model.log_prob_given(
-            rows[part], known[part], asked[part], order, None if context is None else context[part]
+        alone = inference.log_prob(
+            model, rows[part], known[part], asked[part], order, None if context is None else context[part]
         )
         torch.testing.assert_close(together[part], alone, rtol=1e-9, atol=1e-10)
 
@@ -97,8 +98,8 @@ def test_what_is_neither_given_nor_asked_has_no_effect(spec, seed):
     rows, context = random_rows(spec, 6), random_context(spec, 6)
     holes = rows.masked_fill(~known & ~asked, math.nan)
     assert torch.equal(
-        model.log_prob_given(rows, known, asked, order, context),
-        model.log_prob_given(holes, known, asked, order, context),
+        inference.log_prob(model, rows, known, asked, order, context),
+        inference.log_prob(model, holes, known, asked, order, context),
     )
 
 
@@ -112,7 +113,7 @@ def test_rows_with_holes_score_as_the_sum_over_what_is_missing(spec, seed):
     row = rows[torch.randint(len(rows), (1,), generator=generator)]
     missing = torch.rand(spec.n_variables, generator=generator) < 0.5
     order = model.conditioner.order(0)
-    own_order = torch.argsort(given_first(order, torch.zeros(1, len(order)) > 0, ~missing[None])[0])
+    own_order = torch.argsort(observed_first(order, torch.zeros(1, len(order)) > 0, ~missing[None])[0])
     alike = ((rows == row) | missing).all(1)
     expected = joint(model, spec, rows, own_order)[alike].sum().log()
     score = model.log_prob(row.masked_fill(missing, math.nan), random_context(spec, 1))
@@ -126,17 +127,19 @@ def test_outputs_from_the_given_ones_are_those_of_a_question_about_one_variable(
     model = build(spec)
     known, _, order = random_question(spec, 6, torch.Generator().manual_seed(seed))
     rows, context = random_rows(spec, 6), random_context(spec, 6)
-    outputs = model.outputs_from(rows, known, ~known, order, context)
-    walk = model.conditioner.begin_given(rows, known, order, context)
+    outputs = inference.conditional_params(model, rows, known, ~known, order, context)
+    state = model.conditioner.init_state_from(rows, known, order, context)
     starts = model.conditionals.starts
     for d in range(spec.n_variables):
         asked = torch.zeros_like(known)
         asked[:, d] = True
-        alone = model.conditioner.outputs_given(rows, known & ~asked, asked, order, context)
+        alone = model.conditioner.query_outputs(rows, known & ~asked, asked, order, context)
         columns = slice(starts[d], starts[d + 1])
         unknown = ~known[:, d]
         torch.testing.assert_close(outputs[unknown, columns], alone[unknown, columns], rtol=1e-9, atol=1e-10)
-        torch.testing.assert_close(walk.params(d)[unknown], alone[unknown, columns], rtol=1e-9, atol=1e-10)
+        torch.testing.assert_close(
+            state.next_params(d)[unknown], alone[unknown, columns], rtol=1e-9, atol=1e-10
+        )
 
 
 # ---------------------------------------------------------------- completions
@@ -151,11 +154,13 @@ def test_completions_equal_draws_from_full_passes_under_shared_uniforms(spec, se
     known, _, order = random_question(spec, 9, generator)
     rows, context = random_rows(spec, 9), random_context(spec, 9)
     uniforms = torch.rand(9, spec.n_variables, model.conditionals.n_uniforms, generator=generator).double()
-    drawn = model.complete(rows.masked_fill(~known, math.nan), known, order, uniforms, context)
+    drawn = inference.sample_conditional(
+        model, rows.masked_fill(~known, math.nan), known, order, uniforms, context
+    )
     assert torch.equal(drawn[known], rows[known])
     expected, starts = rows.masked_fill(~known, 0.0), model.conditionals.starts
     for d in order.tolist():
-        outputs = model.conditioner.outputs_given(expected, known, ~known, order, context)
+        outputs = model.conditioner.query_outputs(expected, known, ~known, order, context)
         value = model.conditionals.sample_variable(d, outputs[:, starts[d] : starts[d + 1]], uniforms[:, d])
         expected[:, d] = torch.where(known[:, d], expected[:, d], value)
     torch.testing.assert_close(drawn, expected, rtol=1e-7, atol=1e-9)
@@ -165,7 +170,7 @@ def test_completions_equal_draws_from_full_passes_under_shared_uniforms(spec, se
 @settings(max_examples=80)
 @torch.no_grad()
 def test_rows_that_share_what_is_given_are_drawn_as_they_would_be_alone(spec, seed, n_given):
-    """In fixed orders, too, where the given variables lead; by the compiled walk where there is one."""
+    """In fixed orders, too, where the given variables lead; by the compiled sampler where there is one."""
     model = build(spec)
     generator = torch.Generator().manual_seed(seed)
     any_order = spec.network in ANY_ORDER
@@ -175,12 +180,14 @@ def test_rows_that_share_what_is_given_are_drawn_as_they_would_be_alone(spec, se
     known = torch.zeros(37, spec.n_variables, dtype=torch.bool)
     known[:, leading[:n_given]] = True
     uniforms = torch.rand(37, spec.n_variables, model.conditionals.n_uniforms, generator=generator).double()
-    drawn = model.complete(rows.masked_fill(~known, math.nan), known, order, uniforms, context)
+    drawn = inference.sample_conditional(
+        model, rows.masked_fill(~known, math.nan), known, order, uniforms, context
+    )
     assert torch.equal(drawn[known], rows[known])
     expected, starts = rows.masked_fill(~known, 0.0), model.conditionals.starts
     for d in leading.tolist()[n_given:]:
         if any_order:
-            outputs = model.conditioner.outputs_given(expected, known, ~known, order, context)
+            outputs = model.conditioner.query_outputs(expected, known, ~known, order, context)
         else:
             outputs = model.conditioner(expected, order, context)
         expected[:, d] = model.conditionals.sample_variable(
@@ -201,10 +208,10 @@ def test_completed_cells_follow_the_conditional_probabilities(family):
     n = 20_000
     known = torch.tensor([False, True, False, False]).expand(n, -1)
     uniforms = torch.rand(n, 4, model.conditionals.n_uniforms, generator=generator).double()
-    drawn = model.complete(torch.full((n, 4), 2.0).double(), known, order, uniforms)
+    drawn = inference.sample_conditional(model, torch.full((n, 4), 2.0).double(), known, order, uniforms)
     rows = all_rows(spec)
     rows = rows[rows[:, 1] == 2]
-    expected = model.log_prob_given(rows, known[: len(rows)], ~known[: len(rows)], order).exp()
+    expected = inference.log_prob(model, rows, known[: len(rows)], ~known[: len(rows)], order).exp()
     counts = torch.stack([(drawn == row).all(1).sum() for row in rows])
     assert int(counts.sum()) == n
     assert stats.chisquare(counts.numpy(), (n * expected).numpy()).pvalue > 1e-4
@@ -230,7 +237,7 @@ def test_the_orderless_loss_averaged_over_orders_and_cuts_is_the_mean_of_all_ord
     orders = [torch.tensor([*order, *range(n_missing)]) for order in itertools.permutations(there)]
     estimates, exact = [], []
     for order in orders:
-        exact.append(model.log_prob_given(x, ~seen & seen, seen, order))
+        exact.append(inference.log_prob(model, x, ~seen & seen, seen, order))
         for cut in range(len(there)):
             known = torch.zeros_like(seen)
             known[:, order[:cut]] = True
@@ -273,7 +280,7 @@ def test_a_training_step_of_an_any_order_made_learns_one_order_exactly(n_missing
     model.conditioner.generator = torch.Generator().manual_seed(5)
     estimate = model.training_log_prob(x)
     order = torch.randperm(3, generator=torch.Generator().manual_seed(5))
-    exact = model.log_prob_given(x, x.isnan() & False, ~x.isnan(), order)
+    exact = inference.log_prob(model, x, x.isnan() & False, ~x.isnan(), order)
     torch.testing.assert_close(estimate, exact, rtol=1e-12, atol=1e-12)
     # Every weight learns, those of the masks included.
     estimate.sum().backward()

@@ -206,47 +206,47 @@ def test_wrong_choices_are_named():
         build(Spec(hidden=(3, 4), residual=True))
 
 
-# ---------------------------------------------------------------- the step-by-step pass
+# ---------------------------------------------------------------- the sequential pass
 
 
 @pytest.mark.parametrize("residual", [False, True])
-def test_each_hidden_unit_is_evaluated_once_in_a_walk(residual, monkeypatch):
+def test_each_hidden_unit_is_evaluated_once_in_a_sequential_pass(residual, monkeypatch):
     """The work of a sample is that of about one forward pass."""
     spec = Spec(kinds=("binary",) * 6, n_levels=(2,) * 6, hidden=(7, 7), residual=residual, natural=True)
     net = build(spec).conditioner
     evaluated = []
     monkeypatch.setattr(net, "activate", lambda z: evaluated.append(z.shape[1]) or torch.tanh(z))
-    walk = net.begin(3)
+    state = net.init_state(3)
     for d in range(6):
-        net.params(walk, d)
-        net.observe(walk, d, torch.ones(3, dtype=torch.float64))
+        state.next_params(d)
+        state.update(d, torch.ones(3, dtype=torch.float64))
     assert sum(evaluated) == 14
 
 
 @pytest.mark.parametrize("family", ["nade", "made"])
-def test_a_walk_ends_with_the_last_variable(family):
+def test_a_sequential_pass_ends_with_the_last_variable(family):
     net = build(Spec(family, natural=True)).conditioner
-    walk = net.begin(1)
+    state = net.init_state(1)
     for d in range(3):
-        net.params(walk, d)
-        net.observe(walk, d, torch.zeros(1, dtype=torch.float64))
+        state.next_params(d)
+        state.update(d, torch.zeros(1, dtype=torch.float64))
     with pytest.raises(ValueError, match="not the next one"):
-        net.params(walk, 0)
+        state.next_params(0)
 
 
 @pytest.mark.parametrize("family", ["nade", "made"])
-def test_two_walks_do_not_disturb_each_other(family):
+def test_two_sequential_passes_do_not_disturb_each_other(family):
     spec = Spec(family, natural=True, hidden=(5,), n_orderings=2)
     net = build(spec).conditioner
     x = random_rows(spec, 2)
-    alone = net.begin(2, 0)
+    alone = net.init_state(2, 0)
     expected = []
     for d in net.order(0).tolist():
-        expected.append(net.params(alone, d))
-        net.observe(alone, d, x[:, d])
-    first, second = net.begin(2, 0), net.begin(2, 1)
+        expected.append(alone.next_params(d))
+        alone.update(d, x[:, d])
+    first, second = net.init_state(2, 0), net.init_state(2, 1)
     for r, (d, e) in enumerate(zip(net.order(0).tolist(), net.order(1).tolist(), strict=True)):
-        assert torch.equal(net.params(first, d), expected[r])
-        net.params(second, e)
-        net.observe(second, e, 1 - x[:, e])
-        net.observe(first, d, x[:, d])
+        assert torch.equal(first.next_params(d), expected[r])
+        second.next_params(e)
+        second.update(e, 1 - x[:, e])
+        first.update(d, x[:, d])

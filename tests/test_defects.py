@@ -339,10 +339,10 @@ def test_9_dependencies_without_a_path_are_reported():
 def test_10_a_value_cannot_be_clamped_out_of_order(family):
     """Defect 10: clamping values that do not come first in the order: wrong, and silent."""
     conditioner = build(Spec(family, natural=True)).conditioner
-    walk = conditioner.begin(1)
+    state = conditioner.init_state(1)
     for not_yet in (1, 2):
         with pytest.raises(ValueError, match="not the next one"):
-            conditioner.params(walk, not_yet)
+            state.next_params(not_yet)
 
 
 @ESTIMATORS

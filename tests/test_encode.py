@@ -67,17 +67,17 @@ def test_codes_of_members_differ():
 
 
 @pytest.mark.parametrize("n_orderings", [1, 3])
-def test_codes_of_nade_are_the_hidden_units_at_the_end_of_a_walk(n_orderings):
+def test_codes_of_nade_are_the_hidden_units_at_the_end_of_a_sequential_pass(n_orderings):
     model = fitted(NADE(hidden_size=9, ordering="random", n_orderings=n_orderings, activation="sigmoid"))
     conditioner = model.model_.conditioner
     x = torch.from_numpy(ROWS).float()
     for member in range(n_orderings):
         with torch.no_grad():
-            walk = conditioner.begin(len(x), member)
+            state = conditioner.init_state(len(x), member)
             for d in conditioner.order(member).tolist():
-                conditioner.params(walk, d)
-                conditioner.observe(walk, d, x[:, d])
-            expected = conditioner.activate(walk.pre)
+                state.next_params(d)
+                state.update(d, x[:, d])
+            expected = conditioner.activate(state.pre)
         np.testing.assert_allclose(model.encode(ROWS, member=member), expected.numpy(), rtol=1e-4, atol=1e-5)
 
 

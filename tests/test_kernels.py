@@ -15,9 +15,9 @@ from chainrule.conditioners.masked import MaskedLinear, StaircaseLinear
 from chainrule.kernels.activations import ACTIVATIONS
 from chainrule.kernels.nade import nade_outputs, nade_outputs_reference
 from chainrule.kernels.nade_cpu import CompiledNADE
+from chainrule.kernels.plans import VECTOR_ACTIVATIONS
 from chainrule.kernels.staircase import staircase_product_reference
 from chainrule.kernels.threads import run_ranges
-from chainrule.kernels.vector_activations import VECTOR_ACTIVATIONS
 
 
 def nade_arguments(n, width, n_params, levels, seed, dtype=torch.float64):
@@ -128,7 +128,7 @@ def test_threads_share_the_hidden_units_and_change_nothing(n_threads):
 
 
 def test_rounding_does_not_drift_over_many_positions():
-    """The reverse walk restores states by subtraction; saved ones stop errors from adding up."""
+    """The reverse pass restores states by subtraction; saved ones stop errors from adding up."""
     arguments = nade_arguments(4, 16, 1, [1] * 800, seed=6, dtype=torch.float32)
     got = results(CompiledNADE.apply, arguments, "sigmoid")
     exact = [a.double() if a.is_floating_point() else a for a in arguments]

@@ -17,6 +17,7 @@ from chainrule.conditioners import MADEConditioner
 from chainrule.kernels.activations import ACTIVATIONS
 from chainrule.masks import dependencies
 from chainrule.orders import rank_of
+from chainrule.samplers import sequential
 from strategies import (
     DISCRETE,
     KINDS,
@@ -212,13 +213,13 @@ def test_params_step_by_step_equal_those_of_one_pass(spec):
     with torch.no_grad():
         for member in range(model.n_members):
             outputs = model.conditioner(x, member, context)
-            walk = model.conditioner.begin(5, member, context)
+            state = model.conditioner.init_state(5, member, context)
             for d in model.conditioner.order(member).tolist():
-                params = model.conditioner.params(walk, d)
+                params = state.next_params(d)
                 torch.testing.assert_close(
                     params, outputs[:, starts[d] : starts[d + 1]], rtol=1e-9, atol=1e-10
                 )
-                model.conditioner.observe(walk, d, x[:, d])
+                state.update(d, x[:, d])
 
 
 def sample_by_full_passes(model, member, uniforms, context):
@@ -235,7 +236,7 @@ def sample_by_full_passes(model, member, uniforms, context):
 @settings(max_examples=80)
 @torch.no_grad()
 def test_samples_equal_those_of_full_passes_under_shared_uniforms(spec):
-    """The compiled walk takes up to 32 rows at a time: 37 rows make walks of 20 and 17."""
+    """The compiled sampler takes up to 32 rows at a time: 37 rows make 20 and 17."""
     model = build(spec)
     context = random_context(spec, 37)
     shape = (37, spec.n_variables, model.conditionals.n_uniforms)
@@ -243,8 +244,10 @@ def test_samples_equal_those_of_full_passes_under_shared_uniforms(spec):
     discrete = [kind != "continuous" for kind in spec.kinds]
     for member in range(model.n_members):
         expected = sample_by_full_passes(model, member, uniforms, context)
-        for walk in (model.sample_member, model.sample_step_by_step):
-            samples = walk(member, uniforms, context)
+        for samples in (
+            model.sample_member(member, uniforms, context),
+            sequential.sample(model.conditioner, model.conditionals, member, uniforms, context),
+        ):
             assert torch.equal(samples[:, discrete], expected[:, discrete])
             torch.testing.assert_close(samples, expected, rtol=1e-7, atol=1e-9)
 
@@ -257,15 +260,15 @@ def test_the_compiled_sampler_follows_changed_weights():
     model.conditioner.output.bias.add_(100)
     after = model.sample_member(0, uniforms)
     assert not torch.equal(before, after)
-    assert torch.equal(after, model.sample_step_by_step(0, uniforms))
+    assert torch.equal(after, sequential.sample(model.conditioner, model.conditionals, 0, uniforms))
 
 
-def test_a_walk_refuses_a_variable_out_of_turn():
+def test_a_sequential_pass_refuses_a_variable_out_of_turn():
     for family in ("nade", "made"):
         conditioner = build(Spec(network=family, natural=True)).conditioner
-        walk = conditioner.begin(2)
+        state = conditioner.init_state(2)
         with pytest.raises(ValueError, match="variable 1 is not the next one"):
-            conditioner.params(walk, 1)
+            state.next_params(1)
 
 
 # ---------------------------------------------------------------- 4: sampler and density agree

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from chainrule import MADE, Independent, OrderlessNADE
+from chainrule import MADE, Independent, OrderlessNADE, inference
 from chainrule.estimators.ensemble import Ensemble
 from chainrule.report import completions, order_curves, question_blocks
 from chainrule.report.asking import answers_any_question, scoring_cost, walk_cost
@@ -176,15 +176,15 @@ def test_a_model_that_finds_rows_impossible_gets_no_curve(bits, monkeypatch):
 # ---------------------------------------------------------------- completions
 
 
-def test_completions_keep_the_upper_half_and_draw_the_lower_in_one_walk(monkeypatch):
+def test_completions_keep_the_upper_half_and_draw_the_lower_in_one_pass(monkeypatch):
     X = np.random.default_rng(0).integers(0, 2, (40, 20))
     model = orderless(X)
-    grids, walks = [], []
-    grid, complete = completions.image_grid, model.model_.complete
+    grids, passes = [], []
+    grid, draw = completions.image_grid, inference.sample_conditional
     monkeypatch.setattr(
         completions, "image_grid", lambda images, *a, **k: grids.append((images, *a)) or grid(images, *a, **k)
     )
-    monkeypatch.setattr(model.model_, "complete", lambda *a: walks.append(1) or complete(*a))
+    monkeypatch.setattr(inference, "sample_conditional", lambda *a: passes.append(1) or draw(*a))
     block = blocks_of(compared(X, (5, 4), any=model))["Completions"]
     ((images, shape, n_columns, _),) = grids
     assert shape == (5, 4) and n_columns == 7
@@ -194,7 +194,7 @@ def test_completions_keep_the_upper_half_and_draw_the_lower_in_one_walk(monkeypa
     assert np.array_equal(given[:, :2], real[:, :2]) and np.isnan(given[:, 2:]).all()
     assert (drawn[:, :, :2] == real[:, None, :2]).all()
     assert all(len(np.unique(row[:, 2:].reshape(5, -1), axis=0)) > 1 for row in drawn)
-    assert len(walks) == 1
+    assert len(passes) == 1
     assert block.pictures[0].title == "any"
 
 

@@ -13,10 +13,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chainrule.kernels import gpu
+from chainrule.kernels import backends
 from chainrule.kernels.activations import ACTIVATIONS
 from chainrule.kernels.nade import is_compiled, nade_outputs, nade_outputs_reference
-from chainrule.kernels.vector_activations import VECTOR_ACTIVATIONS
+from chainrule.kernels.plans import VECTOR_ACTIVATIONS
+from chainrule.samplers import sequential
 from strategies import KINDS, Spec, build, random_context, specs
 from test_kernels import nade_arguments, results
 
@@ -37,6 +38,7 @@ def interpret(patch: pytest.MonkeyPatch) -> None:
 with pytest.MonkeyPatch.context() as environment:
     interpret(environment)
     from chainrule.kernels import nade_triton, sampling_triton
+    from chainrule.samplers import gpu
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -86,7 +88,7 @@ def test_nade_equals_its_reference(activation, dtype, tolerance, data):
 
 @pytest.mark.parametrize("n_programs", [1, 2, 3])
 def test_programs_share_the_hidden_units_and_change_nothing(n_programs, monkeypatch):
-    """One program walks over several blocks of units where rows are many."""
+    """One program passes over several blocks of units where rows are many."""
     monkeypatch.setattr(nade_triton, "_N_PROGRAMS", n_programs)
     arguments = nade_arguments(5, 200, 2, [1, 2, 3], seed=5)
     assert_equals_reference(arguments, "tanh", 1e-9)
@@ -149,7 +151,7 @@ def test_backward_twice_gives_the_same_gradients():
 
 
 @torch.no_grad()
-def assert_samples_equal_step_by_step(model, n, context, uniforms=None):
+def assert_samples_equal_the_reference(model, n, context, uniforms=None):
     """Draw by the GPU kernel and step by step from the same uniforms."""
     if uniforms is None:
         shape = (n, model.conditionals.n_variables, model.conditionals.n_uniforms)
@@ -157,9 +159,11 @@ def assert_samples_equal_step_by_step(model, n, context, uniforms=None):
     row = range(model.conditionals.n_variables)
     discrete = [model.conditionals.of_variable(d).compiled_family != "mixture" for d in row]
     for member in range(model.n_members):
-        expected = model.cpu().sample_step_by_step(member, uniforms, context)
+        expected = sequential.sample(model.cpu().conditioner, model.conditionals, member, uniforms, context)
         there = None if context is None else context.to(DEVICE)
-        rows = model.to(DEVICE).sample_on_gpu(member, uniforms.to(DEVICE), there).cpu()
+        rows = gpu.sample(
+            model.to(DEVICE).conditioner, model.conditionals, member, uniforms.to(DEVICE), there
+        ).cpu()
         assert torch.equal(rows[:, discrete], expected[:, discrete])
         torch.testing.assert_close(rows, expected, rtol=1e-7, atol=1e-9)
 
@@ -176,8 +180,8 @@ def assert_samples_equal_step_by_step(model, n, context, uniforms=None):
     )
 )
 @settings(max_examples=30)
-def test_samples_equal_step_by_step_ones_under_shared_uniforms(spec):
-    assert_samples_equal_step_by_step(build(spec), 3, random_context(spec, 3))
+def test_samples_equal_sequential_ones_under_shared_uniforms(spec):
+    assert_samples_equal_the_reference(build(spec), 3, random_context(spec, 3))
 
 
 MIXED = {"kinds": (*KINDS, "binary"), "n_levels": (2, 3, 5, None, 2), "n_context": 1}
@@ -189,13 +193,13 @@ MIXED = {"kinds": (*KINDS, "binary"), "n_levels": (2, 3, 5, None, 2), "n_context
 def test_scales_of_any_size_are_those_of_the_conditional(family, mixture):
     """Wide weights make raw scales from far below zero to far above the threshold of softplus."""
     spec = Spec(network=family, hidden=(6,), mixture=mixture, **MIXED)
-    assert_samples_equal_step_by_step(build(spec, scale=30), 12, random_context(spec, 12))
+    assert_samples_equal_the_reference(build(spec, scale=30), 12, random_context(spec, 12))
 
 
 @pytest.mark.parametrize("uniform", [0.0, 1.0])
 def test_the_lowest_and_the_highest_uniform_number_choose_levels_that_exist(uniform):
     model = build(Spec(network="nade", kinds=("categorical",) * 3, n_levels=(3, 4, 5), hidden=(4,)))
-    assert_samples_equal_step_by_step(model, 2, None, torch.full((2, 3, 1), uniform, dtype=torch.float64))
+    assert_samples_equal_the_reference(model, 2, None, torch.full((2, 3, 1), uniform, dtype=torch.float64))
 
 
 @pytest.mark.parametrize("n_rows", [2, 4])
@@ -203,7 +207,7 @@ def test_the_lowest_and_the_highest_uniform_number_choose_levels_that_exist(unif
 def test_rows_that_share_a_program_are_drawn_alike(family, n_rows, monkeypatch):
     monkeypatch.setattr(sampling_triton, "_rows_per_program", lambda n: n_rows)
     spec = Spec(network=family, hidden=(6, 6), residual=True, direct=True, **MIXED)
-    assert_samples_equal_step_by_step(build(spec), 7, random_context(spec, 7))
+    assert_samples_equal_the_reference(build(spec), 7, random_context(spec, 7))
 
 
 @pytest.mark.parametrize(
@@ -219,17 +223,17 @@ def test_rows_that_share_a_program_are_drawn_alike(family, n_rows, monkeypatch):
     ids=lambda spec: f"{spec.network}-{spec.n_variables}-{spec.hidden}",
 )
 def test_more_units_variables_or_levels_than_a_block_holds(spec, monkeypatch):
-    monkeypatch.setattr(sampling_triton, "_MOST_UNITS", 128)
-    assert_samples_equal_step_by_step(build(spec), 2, None)
+    monkeypatch.setattr(sampling_triton, "_MAX_UNITS", 128)
+    assert_samples_equal_the_reference(build(spec), 2, None)
 
 
 # ---------------------------------------------------------------- who runs where
 
 
 def test_no_kernel_for_a_gpu_without_triton(monkeypatch):
-    monkeypatch.setattr(gpu, "find_spec", lambda name: None)
-    assert not gpu.runs_triton.__wrapped__(torch.device("cuda"))
-    assert not gpu.runs_triton(torch.device("cpu"))
+    monkeypatch.setattr(backends, "find_spec", lambda name: None)
+    assert not backends.runs_triton.__wrapped__(torch.device("cuda"))
+    assert not backends.runs_triton(torch.device("cpu"))
 
 
 @needs_gpu
@@ -247,10 +251,10 @@ def test_the_front_door_takes_the_kernel_on_a_gpu(activation):
 @needs_gpu
 @pytest.mark.parametrize("family", ["nade", "made"])
 @torch.no_grad()
-def test_a_model_on_a_gpu_samples_in_one_walk(family, monkeypatch):
+def test_a_model_on_a_gpu_samples_in_one_launch(family, monkeypatch):
     model = build(Spec(network=family, hidden=(6,), **MIXED)).to(DEVICE)
-    assert model.conditioner.is_sampled_compiled()
-    monkeypatch.setattr(type(model), "sample_step_by_step", None)
+    assert model.conditioner.has_compiled_sampler()
+    monkeypatch.setattr(sequential, "sample", None)
     context = torch.zeros(5, 1, dtype=torch.float64, device=DEVICE)
     rows = model.sample(5, torch.Generator(DEVICE).manual_seed(0), context)
     assert rows.shape == (5, 5)

@@ -7,9 +7,9 @@ import pytest
 import torch
 from numba import njit
 
-from chainrule.kernels.vector_activations import activate, activation_code, advance, pass_through
+from chainrule.kernels.plans import LANES, vector_activation_code, whole_vectors
+from chainrule.kernels.vector_activations import activate, advance, pass_through
 from chainrule.kernels.vectors import (
-    LANES,
     add_totals,
     exp,
     load,
@@ -18,7 +18,6 @@ from chainrule.kernels.vectors import (
     splat,
     store,
     where_positive,
-    whole_vectors,
 )
 
 DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -106,7 +105,7 @@ def test_activations_and_their_slopes(name, dtype):
     for low, high in ((-4, 4), (-1e-3, 1e-3), (-60, 60)):
         z = np.linspace(low, high, LANES).astype(dtype)
         h, slope = np.empty_like(z), np.empty_like(z)
-        activated(z, activation_code(name, torch_dtype), h, slope)
+        activated(z, vector_activation_code(name, torch_dtype), h, slope)
         exact = torch.tensor(z, dtype=torch.float64, requires_grad=True)
         expected = getattr(torch, name)(exact)
         expected.sum().backward()
@@ -117,7 +116,7 @@ def test_activations_and_their_slopes(name, dtype):
 @pytest.mark.parametrize("name", NAMES)
 def test_activations_pass_nan_on(name):
     z, h, slope = np.full(LANES, np.nan, np.float32), np.zeros(LANES, np.float32), np.zeros(LANES, np.float32)
-    activated(z, activation_code(name, torch.float32), h, slope)
+    activated(z, vector_activation_code(name, torch.float32), h, slope)
     assert np.isnan(h).all()
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from chainrule.conditionals.base import Conditional
-from chainrule.kernels.sampling_cpu import FAMILIES, Draws
+from chainrule.kernels.plans import COMPILED_FAMILIES, Draws
 
 __all__ = ["Conditionals"]
 
@@ -112,7 +112,7 @@ class Conditionals(nn.Module):
         """What a compiled sampler must know of each variable; see `RowPlan`."""
         constants = [family.compiled_constants() for family in self._own]
         return {
-            "family": np.array([FAMILIES[family.compiled_family or ""] for family in self._own]),
+            "family": np.array([COMPILED_FAMILIES[family.compiled_family or ""] for family in self._own]),
             "start": np.array(self.starts[:-1]),
             "width": np.diff(self.starts),
             "n_levels": np.array([n_levels for n_levels, _ in constants]),

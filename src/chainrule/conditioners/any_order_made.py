@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from chainrule.conditioners.any_order import AnyOrderConditioner, GivenWalk, given_first
+from chainrule.conditioners.any_order import AnyOrderConditioner, AnyOrderPass, observed_first
 from chainrule.conditioners.made import MADEConditioner
+from chainrule.conditioners.made_sequential import SortedNetwork
 from chainrule.conditioners.masked import MaskedLinear
-from chainrule.kernels.sampling_cpu import Draws, MADEPlan, RowPlan
 from chainrule.masks import hidden_mask
 from chainrule.orders import rank_of
 
@@ -18,7 +17,7 @@ __all__ = ["AnyOrderMADEConditioner"]
 # Numbers that the weights of a layer may take when each row has masks of its own: 128 MiB of float32.
 _MASKED_NUMBERS = 2**25
 # Rows of the same ranks that are as many as these have a pass of their own; fewer get masks for each row.
-_FEWEST_TOGETHER = 4
+_MIN_TOGETHER = 4
 
 
 class AnyOrderMADEConditioner(MADEConditioner, AnyOrderConditioner):
@@ -35,14 +34,14 @@ class AnyOrderMADEConditioner(MADEConditioner, AnyOrderConditioner):
         return False
 
     def training_outputs(
-        self, x: Tensor, seen: Tensor | None, member: int = 0, context: Tensor | None = None
+        self, x: Tensor, present: Tensor | None, member: int = 0, context: Tensor | None = None
     ) -> tuple[Tensor, Tensor | None]:
         """Return the outputs of a random order; missing variables come last in it, and do not count."""
         order = torch.randperm(self.n_variables, generator=self.generator, device=x.device)
-        if seen is None:
+        if present is None:
             return self.outputs_in(x, rank_of(order), member, context), None
-        ranks = given_first(order, torch.zeros_like(seen), seen)
-        return self.outputs_in(x, ranks, member, context), seen.to(x.dtype)
+        ranks = observed_first(order, torch.zeros_like(present), present)
+        return self.outputs_in(x, ranks, member, context), present.to(x.dtype)
 
     def outputs_in(self, x: Tensor, rank: Tensor, member: int = 0, context: Tensor | None = None) -> Tensor:
         """Return the outputs (n, n_outputs) under ranks (D,), or under ranks of each row, (n, D).
@@ -72,44 +71,41 @@ class AnyOrderMADEConditioner(MADEConditioner, AnyOrderConditioner):
         masks = self.masks_of(rank, self.degrees_of(member))
         return self._outputs(self.encoding(x), self.products_under(masks), context)
 
-    def outputs_given(
-        self, x: Tensor, given: Tensor, asked: Tensor, order: Tensor, context: Tensor | None = None
+    def query_outputs(
+        self, x: Tensor, observed: Tensor, query: Tensor, order: Tensor, context: Tensor | None = None
     ) -> Tensor:
-        """Return outputs (n, n_outputs) in one pass; those of the asked variables count."""
-        return self.outputs_in(x, given_first(order, given, asked), context=context)
+        """Return outputs (n, n_outputs) in one pass, of which those of the query count."""
+        return self.outputs_in(x, observed_first(order, observed, query), context=context)
 
-    def outputs_from(self, x: Tensor, given: Tensor, order: Tensor, context: Tensor | None = None) -> Tensor:
-        """Return outputs (n, n_outputs) of all variables that are not given, each from the given ones alone.
+    def outputs_from(
+        self, x: Tensor, observed: Tensor, order: Tensor, context: Tensor | None = None
+    ) -> Tensor:
+        """Return outputs (n, n_outputs) of all variables not observed, each from the observed ones alone.
 
-        They share the rank after the given ones, each of them being next in some order.
+        They share the rank after the observed ones, each of them being next in some order.
         """
-        rank = given_first(order, given, torch.zeros_like(given))
-        return self.outputs_in(x, torch.minimum(rank, given.sum(1, keepdim=True)), context=context)
+        rank = observed_first(order, observed, torch.zeros_like(observed))
+        return self.outputs_in(x, torch.minimum(rank, observed.sum(1, keepdim=True)), context=context)
 
-    @torch.no_grad()
-    def sample_compiled_in(
-        self, order: Tensor, row: RowPlan, draws: Draws, context: Tensor | None = None
-    ) -> np.ndarray:
-        """Return rows (n, D) in an order of the caller's, as `sample_compiled` does in that of a member."""
+    def sorted_network(self, order: int | Tensor) -> SortedNetwork:
+        """Return the network of a member, or of an order (D,) of the caller's, sorted by degree."""
+        if isinstance(order, int):
+            return super().sorted_network(order)
+        degrees = self.degrees_of(0)
+        layers = self.effective_under(self.masks_of(rank_of(order), degrees))
+        return self.sorted_layers(order, degrees, layers)
 
-        def plan(member: int) -> tuple[MADEPlan, Tensor]:
-            degrees = self.degrees_of(member)
-            layers = self.effective_under(self.masks_of(rank_of(order), degrees))
-            return self.plan_of(self.sorted_layers(order, degrees, layers))
-
-        return self.sample_by(self._kept(order.numpy().tobytes(), 0, plan), row, draws, context)
-
-    def begin_given(
-        self, x: Tensor, given: Tensor, order: Tensor, context: Tensor | None = None
-    ) -> AnyOrderMADEWalk:
-        """Return a walk that has seen the given variables of each row."""
-        walk = AnyOrderMADEWalk(self, len(x), context)
-        for d in order[given.any(0)[order]].tolist():
-            walk.observe(d, x[:, d], given[:, d])
-        return walk
+    def init_state_from(
+        self, x: Tensor, observed: Tensor, order: Tensor, context: Tensor | None = None
+    ) -> AnyOrderMADEPass:
+        """Return a sequential pass that has seen the observed variables of each row."""
+        state = AnyOrderMADEPass(self, len(x), context)
+        for d in order[observed.any(0)[order]].tolist():
+            state.update(d, x[:, d], observed[:, d])
+        return state
 
 
-class AnyOrderMADEWalk(GivenWalk):
+class AnyOrderMADEPass(AnyOrderPass):
     """A running sum of the first layer's pre-activations, of which each unit keeps that of its degree.
 
     Parameters
@@ -135,9 +131,9 @@ class AnyOrderMADEWalk(GivenWalk):
         self.pre = self.running
         self.position = torch.zeros(n, 1, dtype=torch.long, device=self.running.device)
         self.features = self.running.new_zeros(n, network.encoding.n_features)
-        self.seen = torch.zeros_like(self.features)
+        self.observed = torch.zeros_like(self.features)
 
-    def params(self, d: int) -> Tensor:
+    def next_params(self, d: int) -> Tensor:
         """Return the params (n, P_d) of variable d given what each row has seen."""
         outputs = slice(self.network.starts[d], self.network.starts[d + 1])
         complete = (self.degrees[-1] <= self.position).to(self.pre.dtype)
@@ -145,7 +141,7 @@ class AnyOrderMADEWalk(GivenWalk):
             self.output, outputs, self._last_hidden() * complete, complete
         )
         if self.direct is not None:
-            params = params + self._from(self.direct, outputs, self.features, self.seen)
+            params = params + self._from(self.direct, outputs, self.features, self.observed)
         return params if self.output_context is None else params + self.output_context[:, outputs]
 
     @staticmethod
@@ -162,22 +158,22 @@ class AnyOrderMADEWalk(GivenWalk):
             h = self.network.activate(pre)
         return h
 
-    def observe(self, d: int, value: Tensor, rows: Tensor | None = None) -> None:
+    def update(self, d: int, value: Tensor, rows: Tensor | None = None) -> None:
         """Take in the codes (n,) of variable d in some rows (bool (n,)), or in all."""
         encoding = self.network.encoding
         columns = slice(encoding.starts[d], encoding.starts[d + 1])
         features = encoding.of_variable(d, value)
-        seen = self.first.mask_weight[:, columns].sum(1)
-        added = torch.addmm(seen, features, self.first.weight[:, columns].T)
+        of_mask = self.first.mask_weight[:, columns].sum(1)
+        added = torch.addmm(of_mask, features, self.first.weight[:, columns].T)
         here = features.new_ones(len(features), 1) if rows is None else rows.to(features.dtype)[:, None]
         self.position = self.position + here.long()
         self.running = self.running + added * here
         self.features[:, columns] += features * here
-        self.seen[:, columns] += here
+        self.observed[:, columns] += here
         self.pre = torch.where(self.degrees[0] == self.position, self.running, self.pre)
 
 
 def _rows_of_one_rank(rank: Tensor) -> list[Tensor]:
     """Return the numbers of rows that have the same ranks (n, D), for ranks that several rows have."""
     _, group, counts = rank.unique(dim=0, return_inverse=True, return_counts=True)
-    return [(group == k).nonzero().squeeze(1) for k in (counts >= _FEWEST_TOGETHER).nonzero().flatten()]
+    return [(group == k).nonzero().squeeze(1) for k in (counts >= _MIN_TOGETHER).nonzero().flatten()]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -14,7 +13,15 @@ from chainrule.conditioners.encoding import InputEncoding
 from chainrule.kernels.activations import ACTIVATIONS
 from chainrule.orders import rank_of
 
-__all__ = ["ACTIVATIONS", "Conditioner", "activation_gain", "context_layer", "weights_of"]
+__all__ = [
+    "ACTIVATIONS",
+    "Conditioner",
+    "FixedOrderPass",
+    "SequentialPass",
+    "activation_gain",
+    "context_layer",
+    "weights_of",
+]
 
 
 def activation_gain(name: str) -> float:
@@ -35,17 +42,46 @@ def weights_of(*layers: nn.Linear | None) -> list[Tensor]:
     return [layer.weight for layer in layers if layer is not None]
 
 
-@dataclass(kw_only=True)
-class Walk:
-    """The state of a step-by-step pass: which member walks, and how many variables it has seen."""
+class SequentialPass(ABC):
+    """The state of a pass over the variables of n rows, one after the other: what it has seen so far.
 
-    member: int
-    order: list[int]
-    position: int = 0
+    `next_params` and `update` alternate. Together they give what `Conditioner.forward` gives at once, and
+    evaluate each hidden unit as few times as the network allows.
+    """
+
+    @abstractmethod
+    def next_params(self, d: int) -> Tensor:
+        """Return the params (n, P_d) of variable d given what has been seen."""
+
+    @abstractmethod
+    def update(self, d: int, value: Tensor) -> None:
+        """Take in the codes (n,) of variable d."""
+
+
+class FixedOrderPass(SequentialPass):
+    """A pass in the order (D,) of one member.
+
+    Parameters
+    ----------
+    order : Tensor (D,)
+    """
+
+    def __init__(self, order: Tensor) -> None:
+        self.order: list[int] = order.tolist()
+        self.position = 0
+
+    def check_next(self, d: int) -> None:
+        """Raise a ValueError unless variable d comes at the current position."""
+        if self.position >= len(self.order) or self.order[self.position] != d:
+            raise ValueError(f"variable {d} is not the next one in this order; see order(member)")
 
 
 class Conditioner(nn.Module, ABC):
     """The network from x to the params of all conditionals, each from lower-ranked variables only.
+
+    A new one defines the abstract methods: `forward` and a `SequentialPass`, which are two forms of one
+    function, and what a fit must know. Rows are drawn by the sequential pass; see `CompiledConditioner` for
+    one that has compiled samplers, too.
 
     Parameters
     ----------
@@ -103,8 +139,19 @@ class Conditioner(nn.Module, ABC):
     def forward(self, x: Tensor, member: int = 0, context: Tensor | None = None) -> Tensor:
         """Return the outputs (n, n_outputs) for codes x (n, D) and context features (n, C)."""
 
+    def split_missing(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return codes and which of them are present, None for all: fixed orders take whole rows."""
+        return x, None
+
+    def outputs(
+        self, x: Tensor, present: Tensor | None, member: int = 0, context: Tensor | None = None
+    ) -> Tensor:
+        """Return the outputs (n, n_outputs) for what `split_missing` returned."""
+        outputs: Tensor = self(x, member, context)
+        return outputs
+
     def training_outputs(
-        self, x: Tensor, seen: Tensor | None, member: int = 0, context: Tensor | None = None
+        self, x: Tensor, present: Tensor | None, member: int = 0, context: Tensor | None = None
     ) -> tuple[Tensor, Tensor | None]:
         """Return the outputs of a training step, and how much each variable's log-probability counts.
 
@@ -112,8 +159,8 @@ class Conditioner(nn.Module, ABC):
         ----------
         x : Tensor (n, D)
             Codes; any number stands for a missing one.
-        seen : Tensor, bool (n, D), or None
-            Which codes are there; None: all of them.
+        present : Tensor, bool (n, D), or None
+            Which codes are not missing; None: all of them.
         member : int
         context : Tensor (n, C), optional
 
@@ -130,16 +177,8 @@ class Conditioner(nn.Module, ABC):
         """Return the activations of the last hidden layer, (n, H), for codes x and context features."""
 
     @abstractmethod
-    def begin(self, n: int, member: int = 0, context: Tensor | None = None) -> Any:
-        """Return the state of a walk over n rows of which nothing is known yet."""
-
-    @abstractmethod
-    def params(self, state: Any, d: int) -> Tensor:
-        """Return the params (n, P_d) of variable d, which must be the next one in the member's order."""
-
-    @abstractmethod
-    def observe(self, state: Any, d: int, value: Tensor) -> None:
-        """Take in the codes (n,) of variable d, whose params were asked for last."""
+    def init_state(self, n: int, member: int = 0, context: Tensor | None = None) -> SequentialPass:
+        """Return a sequential pass over n rows of which nothing is known yet, in the member's order."""
 
     @abstractmethod
     def settings(self) -> dict[str, Any]:

@@ -3,57 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from chainrule.conditioners.base import Walk, activation_gain, context_layer, weights_of
+from chainrule.conditioners.base import activation_gain, context_layer, weights_of
 from chainrule.conditioners.compiled import CompiledConditioner
 from chainrule.conditioners.dropout import dropout
 from chainrule.conditioners.encoding import InputEncoding
+from chainrule.conditioners.made_sequential import MADEPass, SortedNetwork
 from chainrule.conditioners.masked import MaskedLinear, Permuted, StaircaseLinear
-from chainrule.kernels.sampling_cpu import SAMPLER_ACTIVATIONS, Draws, MADEPlan, RowPlan, sample_made
-from chainrule.kernels.sampling_gpu import GPUMADE
-from chainrule.kernels.vectors import LANES, whole_vectors
+from chainrule.kernels.plans import SAMPLER_ACTIVATIONS, GPUMADEPlan, MADEPlan, whole_vectors
 from chainrule.masks import direct_mask, hidden_mask, input_mask, lost_dependencies, output_mask
 from chainrule.orders import rank_of
 
 __all__ = ["MADEConditioner"]
-
-
-@dataclass(frozen=True)
-class _SortedNetwork:
-    """The network of one member with features sorted by position and hidden units by degree.
-
-    ``complete[l][r]`` counts the units of layer l whose inputs are all known at position r.
-    """
-
-    columns: Tensor
-    rows: list[Tensor]
-    weights: list[Tensor]
-    biases: list[Tensor]
-    complete: list[list[int]]
-    output_weight: Tensor
-    output_bias: Tensor
-    direct_weight: Tensor | None
-
-
-@dataclass(kw_only=True)
-class _MADEWalk(Walk):
-    """What a step-by-step pass knows of each layer so far."""
-
-    network: _SortedNetwork
-    features: Tensor
-    hidden: list[Tensor]
-    pre: list[Tensor]
-    first_context: Tensor | None
-    output_context: Tensor | None
-    n_features: int = 0
 
 
 class MADEConditioner(CompiledConditioner):
@@ -312,167 +279,50 @@ class MADEConditioner(CompiledConditioner):
             pairs[-2:] = [(output, bias + of_mask), (direct, torch.zeros_like(of_mask))]
         return pairs
 
-    def sorted_network(self, member: int) -> _SortedNetwork:
-        """Return the member's network with every layer sorted by degree."""
-        return self.sorted_layers(self.order(member), self.degrees_of(member), self.effective(member))
+    def sorted_network(self, order: int | Tensor) -> SortedNetwork:
+        """Return the network of a member with every layer sorted by degree."""
+        assert isinstance(order, int)  # networks of any order take others, too
+        layers = self.effective(order)
+        return self.sorted_layers(self.order(order), self.degrees_of(order), layers)
 
     def sorted_layers(
         self, order: Tensor, degrees: Sequence[Tensor], layers: Sequence[tuple[Tensor, Tensor]]
-    ) -> _SortedNetwork:
+    ) -> SortedNetwork:
         """Return effective layers sorted by position and degree."""
-        positions = torch.arange(self.n_variables, device=order.device)
-        columns = torch.argsort(rank_of(order)[self.encoding.feature_variable], stable=True)
-        below, rows, weights, biases, complete = columns, [], [], [], []
-        for (weight, bias), degree in zip(layers, degrees, strict=False):
-            rows.append(torch.argsort(degree, stable=True))
-            weights.append(weight[rows[-1]][:, below])
-            biases.append(bias[rows[-1]])
-            complete.append(torch.searchsorted(degree[rows[-1]], positions, right=True).tolist())
-            below = rows[-1]
-        output_weight, output_bias = layers[self.n_layers]
-        direct = layers[-1][0][:, columns] if self.is_direct else None
-        return _SortedNetwork(
-            columns, rows, weights, biases, complete, output_weight[:, below], output_bias, direct
+        position = rank_of(order)[self.encoding.feature_variable]
+        return SortedNetwork.of(position, degrees, layers, self.n_variables)
+
+    def init_state(self, n: int, member: int = 0, context: Tensor | None = None) -> MADEPass:
+        """Return a sequential pass that evaluates each hidden unit once, when its last input is known."""
+        return MADEPass(self, self.sorted_network(member), n, member, context)
+
+    def cpu_plan(self, order: int | Tensor = 0, context: Tensor | None = None) -> MADEPlan:
+        """Return what the sampler on the CPU must know."""
+        key = order if isinstance(order, int) else order.cpu().numpy().tobytes()
+        plan, units = self.kept(("plan", key), lambda: self._new_plan(order))
+        if self.first_context is None or self.output_context is None:
+            return plan
+        first_start = whole_vectors(self.first_context(context)[:, units])
+        return replace(
+            plan, first_start=first_start, output_start=self.output_context(context).detach().numpy()
         )
 
-    def begin(self, n: int, member: int = 0, context: Tensor | None = None) -> _MADEWalk:
-        """Return a walk in which each hidden unit will be evaluated once, when its last input is known."""
-        network = self.sorted_network(member)
-        features = network.output_weight.new_zeros(n, self.encoding.n_features)
-        hidden = [features.new_zeros(n, len(rows)) for rows in network.rows]
-        return _MADEWalk(
-            member=member,
-            order=self.order(member).tolist(),
-            network=network,
-            features=features,
-            hidden=hidden,
-            pre=[h.clone() for h in hidden] if self.residual else [],
-            first_context=None
-            if self.first_context is None
-            else self.first_context(context)[:, network.rows[0]],
-            output_context=None if self.output_context is None else self.output_context(context),
-        )
-
-    def params(self, state: _MADEWalk, d: int) -> Tensor:
-        """Return the params (n, P_d) of variable d, the next one in the member's order."""
-        if state.position >= len(state.order) or state.order[state.position] != d:
-            raise ValueError(f"variable {d} is not the next one in this order; see order(member)")
-        self._complete_units(state)
-        network = state.network
-        outputs = slice(self.starts[d], self.starts[d + 1])
-        known = network.complete[-1][state.position]
-        params = torch.addmm(
-            network.output_bias[outputs],
-            state.hidden[-1][:, :known],
-            network.output_weight[outputs, :known].T,
-        )
-        if network.direct_weight is not None and state.n_features:
-            seen = state.n_features
-            params = params + state.features[:, :seen] @ network.direct_weight[outputs, :seen].T
-        if state.output_context is not None:
-            params = params + state.output_context[:, outputs]
-        return params
-
-    def _complete_units(self, state: _MADEWalk) -> None:
-        """Evaluate, layer after layer, the units whose degree is the current position."""
-        network, below, n_below = state.network, state.features, state.n_features
-        for number, complete in enumerate(network.complete):
-            stop = complete[state.position]
-            start = complete[state.position - 1] if state.position else 0
-            if stop > start:
-                units = slice(start, stop)
-                weight = network.weights[number][units, :n_below]
-                z = torch.addmm(network.biases[number][units], below[:, :n_below], weight.T)
-                if number == 0 and state.first_context is not None:
-                    z = z + state.first_context[:, units]
-                if self.residual:
-                    if number:
-                        z = z + state.pre[number - 1][:, units]
-                    state.pre[number][:, units] = z
-                state.hidden[number][:, units] = self.activate(z)
-            below, n_below = state.hidden[number], stop
-
-    def observe(self, state: _MADEWalk, d: int, value: Tensor) -> None:
-        """Take in the codes (n,) of variable d, whose params were asked for last."""
-        features = self.encoding.of_variable(d, value)
-        state.features[:, state.n_features : state.n_features + features.shape[1]] = features
-        state.n_features += features.shape[1]
-        state.position += 1
-
-    def sample_compiled(
-        self, row: RowPlan, draws: Draws, member: int = 0, context: Tensor | None = None
-    ) -> np.ndarray:
-        """Return rows (n, D) of a member, in one compiled walk with the results of a step-by-step one."""
-        return self.sample_by(self.plan(member), row, draws, context)
-
-    def sample_by(
-        self, plan_and_rows: tuple[MADEPlan, Tensor], row: RowPlan, draws: Draws, context: Tensor | None
-    ) -> np.ndarray:
-        """Return rows (n, D) drawn by what `plan_of` returned."""
-        plan, rows = plan_and_rows
-        first_start = np.zeros((1, plan.bias.shape[1]), plan.bias.dtype)
-        if self.first_context is not None:
-            first_start = whole_vectors(self.first_context(context)[:, rows])
-        return sample_made(plan, row, first_start, self.context_outputs(context), draws)
+    def _new_plan(self, order: int | Tensor) -> tuple[MADEPlan, Tensor]:
+        """Return a plan without context, and which unit of the first layer stands where."""
+        network = self.sorted_network(order)
+        activation = SAMPLER_ACTIVATIONS[self.activation]
+        return network.cpu_plan(activation, self.residual), network.units[0]
 
     @torch.no_grad()
-    def gpu_network(self, member: int = 0, context: Tensor | None = None) -> GPUMADE:
+    def gpu_plan(self, member: int = 0, context: Tensor | None = None) -> GPUMADEPlan:
         """Return what the sampler on the GPU must know of a member, in tensors where the weights are."""
-        network = self._kept("sorted network", member, self.sorted_network)
-        unsort = torch.argsort(network.columns)
+        network = self.kept(("sorted network", member), lambda: self.sorted_network(member))
         start = network.biases[0][None, :]
         if self.first_context is not None:
-            start = start + self.first_context(context)[:, network.rows[0]]
-        between = [w.flatten() for w in network.weights[1:]]
-        direct = network.direct_weight
-        return GPUMADE(
-            first=network.weights[0][:, unsort].T.contiguous(),
-            start=start,
-            between=torch.cat(between) if between else start.new_empty(0),
-            bias=torch.cat(network.biases),
-            complete=F.pad(torch.tensor(network.complete, device=start.device), (1, 0)),
-            sizes=tuple(len(rows) for rows in network.rows),
-            output=network.output_weight.contiguous(),
-            output_start=self.output_start(network.output_bias, context),
-            direct=None if direct is None else direct[:, unsort].contiguous(),
-            activation=SAMPLER_ACTIVATIONS[self.activation],
-            residual=self.residual,
-        )
-
-    def _new_plan(self, member: int) -> tuple[MADEPlan, Tensor]:
-        return self.plan_of(self.sorted_network(member))
-
-    def plan_of(self, network: _SortedNetwork) -> tuple[MADEPlan, Tensor]:
-        """Return what the compiled sampler must know, and in which order the first layer's units stand."""
-        unsort = torch.argsort(network.columns)
-        first, *between = network.weights
-        n_units = max(len(rows) for rows in network.rows)
-        width = n_units + -n_units % LANES
-        squares = [_filled(weight, width, width) for weight in between]
-        direct = (
-            network.output_weight[:0, :0]
-            if network.direct_weight is None
-            else network.direct_weight[:, unsort]
-        )
-        plan = MADEPlan(
-            first=_filled(first[:, unsort].T, len(unsort), width),
-            bias=np.stack([_filled(bias, width) for bias in network.biases]),
-            between=np.stack(squares) if squares else _filled(first[:0, :0], 0, width)[None],
-            complete=np.array(network.complete),
-            output=_filled(network.output_weight, self.n_outputs, width),
-            output_bias=network.output_bias.contiguous().numpy(),
-            direct=whole_vectors(direct.T),
-            activation=SAMPLER_ACTIVATIONS[self.activation],
-            residual=self.residual,
-        )
-        return plan, network.rows[0]
-
-
-def _filled(tensor: Tensor, *shape: int) -> np.ndarray:
-    """Return an array of the given shape, zeros standing after what the tensor holds."""
-    missing = [n - m for n, m in zip(shape, tensor.shape, strict=True)]
-    padding = [n for size in reversed(missing) for n in (0, size)]
-    return F.pad(tensor, padding).contiguous().numpy()
+            start = start + self.first_context(context)[:, network.units[0]]
+        output_start = self.output_start(network.output_bias, context)
+        activation = SAMPLER_ACTIVATIONS[self.activation]
+        return network.gpu_plan(start, output_start, activation, self.residual)
 
 
 def _take_orders_and_degrees(module: nn.Module, state: dict[str, Tensor], prefix: str, *_: Any) -> None:

@@ -3,31 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from chainrule.conditioners.base import Walk, context_layer, weights_of
+from chainrule.conditioners.base import FixedOrderPass, context_layer, weights_of
 from chainrule.conditioners.compiled import CompiledConditioner
 from chainrule.conditioners.encoding import InputEncoding
 from chainrule.kernels.nade import is_compiled, nade_outputs
-from chainrule.kernels.sampling_cpu import SAMPLER_ACTIVATIONS, Draws, NADEPlan, RowPlan, sample_nade
-from chainrule.kernels.sampling_gpu import GPUNADE
-from chainrule.kernels.vector_activations import VECTOR_ACTIVATIONS, activation_code
-from chainrule.kernels.vectors import whole_vectors
+from chainrule.kernels.plans import (
+    SAMPLER_ACTIVATIONS,
+    VECTOR_ACTIVATIONS,
+    GPUNADEPlan,
+    NADEPlan,
+    vector_activation_code,
+    whole_vectors,
+)
 
 __all__ = ["NADEConditioner"]
-
-
-@dataclass(kw_only=True)
-class _NADEWalk(Walk):
-    """The running pre-activations (n, H) of a step-by-step pass."""
-
-    pre: Tensor = field(default_factory=torch.Tensor)
-    output_context: Tensor | None = None
 
 
 class NADEConditioner(CompiledConditioner):
@@ -100,7 +95,7 @@ class NADEConditioner(CompiledConditioner):
             value,
             self.order(member),
             self.weight,
-            self._start(len(x), context),
+            self.start(len(x), context),
             self._output_weight_by_variable(),
             self.activation,
         )
@@ -112,7 +107,7 @@ class NADEConditioner(CompiledConditioner):
 
     def encode(self, x: Tensor, member: int = 0, context: Tensor | None = None) -> Tensor:
         """Return the hidden units (n, H) after all variables are known, which no order changes."""
-        return self.activate(self._start(len(x), context) + self.encoding(x) @ self.weight)
+        return self.activate(self.start(len(x), context) + self.encoding(x) @ self.weight)
 
     def _output_weight_by_variable(self) -> Tensor:
         """Return the output weights as (D, P, H), rows of zeros standing in for missing params."""
@@ -135,62 +130,81 @@ class NADEConditioner(CompiledConditioner):
         """Return the matrices."""
         return [self.weight, self.output_weight, *weights_of(self.first_context, self.output_context)]
 
-    def _start(self, n: int, context: Tensor | None) -> Tensor:
+    def start(self, n: int, context: Tensor | None) -> Tensor:
         """Return the pre-activations (n, H) before any variable is known."""
         start = self.bias.expand(n, -1)
         return start if self.first_context is None else start + self.first_context(context)
 
-    def begin(self, n: int, member: int = 0, context: Tensor | None = None) -> _NADEWalk:
-        """Return a walk over n rows of which nothing is known yet."""
-        return _NADEWalk(
-            member=member,
-            order=self.order(member).tolist(),
-            pre=self._start(n, context).clone(),
-            output_context=None if self.output_context is None else self.output_context(context),
-        )
+    def init_state(self, n: int, member: int = 0, context: Tensor | None = None) -> NADEPass:
+        """Return a sequential pass over n rows of which nothing is known yet."""
+        return NADEPass(self, n, member, context)
 
-    def params(self, state: _NADEWalk, d: int) -> Tensor:
-        """Return the params (n, P_d) of variable d, the next one in the member's order."""
-        if state.position >= len(state.order) or state.order[state.position] != d:
-            raise ValueError(f"variable {d} is not the next one in this order; see order(member)")
-        outputs = slice(self.starts[d], self.starts[d + 1])
-        params = torch.addmm(
-            self.output_bias[outputs], self.activate(state.pre), self.output_weight[outputs].T
-        )
-        return params if state.output_context is None else params + state.output_context[:, outputs]
+    def cpu_plan(self, order: int | Tensor = 0, context: Tensor | None = None) -> NADEPlan:
+        """Return what the sampler on the CPU must know; all members share it, as each row has its order."""
+        plan = self.kept("plan", self._new_plan)
+        if self.first_context is None or self.output_context is None:
+            return plan
+        start, output_start = self.start(1, context), self.output_context(context)
+        return replace(plan, start=whole_vectors(start), output_start=output_start.detach().numpy())
 
-    def sample_compiled(
-        self, row: RowPlan, draws: Draws, member: int = 0, context: Tensor | None = None
-    ) -> np.ndarray:
-        """Return rows (n, D) of a member, in one compiled walk with the results of a step-by-step one."""
-        n = 1 if context is None else len(context)
-        start = whole_vectors(self._start(n, context))
-        return sample_nade(self.plan(0), row, start, self.context_outputs(context), draws)
-
-    def _new_plan(self, member: int) -> NADEPlan:  # members differ in nothing but the order
+    def _new_plan(self) -> NADEPlan:
         is_vectors = self.activation in VECTOR_ACTIVATIONS
+        bias = self.output_bias.detach()
         return NADEPlan(
             weight=whole_vectors(self.weight),
+            start=whole_vectors(self.bias[None, :]),
             output=whole_vectors(self.output_weight),
-            output_bias=self.output_bias.detach().numpy(),
+            output_bias=bias.numpy(),
+            output_start=torch.zeros_like(bias)[None, :].numpy(),
             activation=SAMPLER_ACTIVATIONS[self.activation],
-            vector_activation=activation_code(self.activation, self.weight.dtype) if is_vectors else -1,
+            vector_activation=(
+                vector_activation_code(self.activation, self.weight.dtype) if is_vectors else -1
+            ),
         )
 
     @torch.no_grad()
-    def gpu_network(self, member: int = 0, context: Tensor | None = None) -> GPUNADE:
+    def gpu_plan(self, member: int = 0, context: Tensor | None = None) -> GPUNADEPlan:
         """Return what the sampler on the GPU must know; all members share it, as each row has its order."""
-        return GPUNADE(
+        return GPUNADEPlan(
             weight=self.weight.detach(),
-            start=self._start(1 if context is None else len(context), context).contiguous(),
+            start=self.start(1 if context is None else len(context), context).contiguous(),
             output=self.output_weight.detach(),
             output_start=self.output_start(self.output_bias, context),
             activation=SAMPLER_ACTIVATIONS[self.activation],
         )
 
-    def observe(self, state: _NADEWalk, d: int, value: Tensor) -> None:
-        """Take in the codes (n,) of variable d, whose params were asked for last."""
-        features = self.encoding.of_variable(d, value)
-        rows = slice(self.encoding.starts[d], self.encoding.starts[d + 1])
-        state.pre = torch.addmm(state.pre, features, self.weight[rows])
-        state.position += 1
+
+class NADEPass(FixedOrderPass):
+    """The running sum (n, H) of pre-activations.
+
+    Parameters
+    ----------
+    network : NADEConditioner
+    n : int
+    member : int
+    context : Tensor (n, C), optional
+    """
+
+    def __init__(self, network: NADEConditioner, n: int, member: int, context: Tensor | None) -> None:
+        super().__init__(network.order(member))
+        self.network = network
+        self.pre = network.start(n, context).clone()
+        self.output_context = None if network.output_context is None else network.output_context(context)
+
+    def next_params(self, d: int) -> Tensor:
+        """Return the params (n, P_d) of variable d, the next one in the member's order."""
+        self.check_next(d)
+        network = self.network
+        outputs = slice(network.starts[d], network.starts[d + 1])
+        params = torch.addmm(
+            network.output_bias[outputs], network.activate(self.pre), network.output_weight[outputs].T
+        )
+        return params if self.output_context is None else params + self.output_context[:, outputs]
+
+    def update(self, d: int, value: Tensor) -> None:
+        """Take in the codes (n,) of variable d."""
+        encoding = self.network.encoding
+        features = encoding.of_variable(d, value)
+        rows = slice(encoding.starts[d], encoding.starts[d + 1])
+        self.pre = torch.addmm(self.pre, features, self.network.weight[rows])
+        self.position += 1

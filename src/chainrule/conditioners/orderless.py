@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from chainrule.conditioners.any_order import AnyOrderConditioner, GivenWalk
+from chainrule.conditioners.any_order import AnyOrderConditioner, AnyOrderPass
 from chainrule.conditioners.base import activation_gain, context_layer, weights_of
 from chainrule.conditioners.dropout import dropout
 from chainrule.conditioners.encoding import InputEncoding
@@ -47,10 +47,11 @@ def unobserved_weights(observed: Tensor, present: Tensor, dtype: torch.dtype) ->
 
 
 class OrderlessConditioner(AnyOrderConditioner):
-    """A deep network that sees the given values and which they are, and predicts all others.
+    """A deep network that sees the observed values and which they are, and predicts all others.
 
-    Every unit sees every given variable, so a conditional of any order has the whole network; in return, the
-    D conditionals of one order take D passes, and a training pass learns those of one observed mask per row.
+    Every unit sees every observed variable, so a conditional of any order has the whole network; in return,
+    the D conditionals of one order take D passes, and a training pass learns those of one observed mask per
+    row.
 
     Parameters
     ----------
@@ -67,7 +68,7 @@ class OrderlessConditioner(AnyOrderConditioner):
 
     # A pass over random masks estimates the mean NLL of all orders; one order exactly would take D passes.
     validates_by_monte_carlo = True
-    is_given_a_set = True
+    observes_a_set = True
 
     def __init__(
         self,
@@ -107,7 +108,7 @@ class OrderlessConditioner(AnyOrderConditioner):
         gain = activation_gain(self.activation)
         for number, layer in enumerate(self.layers):
             branch = len(self.layers) ** -0.5 if self.residual and number else 1.0
-            # The first layer has two inputs per variable, of which half are given on average.
+            # The first layer has two inputs per variable, of which half are observed on average.
             fan_in = layer.in_features if number else self.n_variables
             layer.weight.normal_(generator=generator).mul_((gain if number else 1.0) * branch * fan_in**-0.5)
             layer.bias.zero_()
@@ -138,32 +139,32 @@ class OrderlessConditioner(AnyOrderConditioner):
     # ---------------------------------------------------------------- one pass
 
     def outputs_from(
-        self, x: Tensor, given: Tensor, order: Tensor | None = None, context: Tensor | None = None
+        self, x: Tensor, observed: Tensor, order: Tensor | None = None, context: Tensor | None = None
     ) -> Tensor:
-        """Return outputs (n, n_outputs) of all variables, each from the given ones alone.
+        """Return outputs (n, n_outputs) of all variables, each from the observed ones alone.
 
-        They are the same for every order of the given ones.
+        They are the same for every order of the observed ones.
         """
-        outputs = self.output(self.last_hidden(self._pre(x, given, context)))
+        outputs = self.output(self.last_hidden(self._pre(x, observed, context)))
         return outputs if self.output_context is None else outputs + self.output_context(context)
 
     def training_outputs(
-        self, x: Tensor, seen: Tensor | None, member: int = 0, context: Tensor | None = None
+        self, x: Tensor, present: Tensor | None, member: int = 0, context: Tensor | None = None
     ) -> tuple[Tensor, Tensor | None]:
         """Return outputs (n, n_outputs) from random observed masks, and their `unobserved_weights`."""
-        if seen is None:
-            seen = x.new_ones(x.shape, dtype=torch.bool)
-        observed = draw_observed_masks(seen, self.generator)
-        return self.outputs_from(x, observed, context=context), unobserved_weights(observed, seen, x.dtype)
+        if present is None:
+            present = x.new_ones(x.shape, dtype=torch.bool)
+        observed = draw_observed_masks(present, self.generator)
+        return self.outputs_from(x, observed, context=context), unobserved_weights(observed, present, x.dtype)
 
     def encode(self, x: Tensor, member: int = 0, context: Tensor | None = None) -> Tensor:
         """Return the activations of the last hidden layer, (n, H), after all that is not missing (NaN)."""
         missing = x.isnan()
         return self.last_hidden(self._pre(x.masked_fill(missing, 0.0), ~missing, context))
 
-    def _pre(self, x: Tensor, given: Tensor, context: Tensor | None) -> Tensor:
+    def _pre(self, x: Tensor, observed: Tensor, context: Tensor | None) -> Tensor:
         """Return the first layer's pre-activations, (n, H_1)."""
-        mask = given.to(x.dtype)
+        mask = observed.to(x.dtype)
         features = self.encoding(x) * mask[:, self.encoding.feature_variable]
         pre: Tensor = self.layers[0](torch.cat([features, mask], dim=1))
         return pre if self.first_context is None else pre + self.first_context(context)
@@ -184,53 +185,45 @@ class OrderlessConditioner(AnyOrderConditioner):
     def forward(self, x: Tensor, member: int = 0, context: Tensor | None = None) -> Tensor:
         """Return the outputs (n, n_outputs) of all variables in a member's order; takes D passes."""
         every = x.new_ones(x.shape, dtype=torch.bool)
-        return self.outputs_given(x, ~every, every, self.order(member), context)
+        return self.query_outputs(x, ~every, every, self.order(member), context)
 
-    def outputs_given(
-        self, x: Tensor, given: Tensor, asked: Tensor, order: Tensor, context: Tensor | None = None
+    def query_outputs(
+        self, x: Tensor, observed: Tensor, query: Tensor, order: Tensor, context: Tensor | None = None
     ) -> Tensor:
-        """Return outputs (n, n_outputs), one variable after the other; those of the asked ones count."""
-        walk = self.begin_given(x, given, order, context)
-        some, every = asked.any(0).tolist(), asked.all(0).tolist()
-        visited = [d for d in order.tolist() if some[d]]
+        """Return outputs (n, n_outputs), one variable after the other, of which those of the query count."""
+        state = self.init_state_from(x, observed, order, context)
+        some, every = query.any(0).tolist(), query.all(0).tolist()
         params = {}
-        for d in visited:
-            params[d] = walk.params(d)
-            walk.observe(d, x[:, d], None if every[d] else asked[:, d])
+        for d in order.tolist():
+            if some[d]:
+                params[d] = state.next_params(d)
+                state.update(d, x[:, d], None if every[d] else query[:, d])
         widths = torch.tensor(self.starts).diff().tolist()
         return torch.cat(
             [params[d] if d in params else x.new_zeros(len(x), width) for d, width in enumerate(widths)],
             dim=1,
         )
 
-    def begin_given(
-        self, x: Tensor, given: Tensor, order: Tensor, context: Tensor | None = None
-    ) -> OrderlessWalk:
-        """Return a walk that has seen the given variables of each row; their order has no effect."""
-        return OrderlessWalk(self, self._pre(x, given, context), context)
+    def init_state_from(
+        self, x: Tensor, observed: Tensor, order: Tensor, context: Tensor | None = None
+    ) -> OrderlessPass:
+        """Return a sequential pass that has seen the observed variables of each row, in whatever order."""
+        return OrderlessPass(self, self._pre(x, observed, context), context)
 
-    def begin(self, n: int, member: int = 0, context: Tensor | None = None) -> OrderlessWalk:
-        """Return the state of a walk over n rows of which nothing is known yet."""
+    def init_state(self, n: int, member: int = 0, context: Tensor | None = None) -> OrderlessPass:
+        """Return a sequential pass over n rows of which nothing is known yet."""
         nothing = self.output.weight.new_zeros(n, self.n_variables)
-        return self.begin_given(nothing, nothing > 0, self.order(member), context)
-
-    def params(self, state: OrderlessWalk, d: int) -> Tensor:
-        """Return the params (n, P_d) of variable d."""
-        return state.params(d)
-
-    def observe(self, state: OrderlessWalk, d: int, value: Tensor) -> None:
-        """Take in the codes (n,) of variable d."""
-        state.observe(d, value)
+        return self.init_state_from(nothing, nothing > 0, self.order(member), context)
 
 
-class OrderlessWalk(GivenWalk):
+class OrderlessPass(AnyOrderPass):
     """A running sum of the first layer's pre-activations, from which each step goes through the layers.
 
     Parameters
     ----------
     network : OrderlessConditioner
     pre : Tensor (n, H_1)
-        The first layer's pre-activations from what is given.
+        The first layer's pre-activations from what is observed.
     context : Tensor (n, C), optional
     """
 
@@ -241,7 +234,7 @@ class OrderlessWalk(GivenWalk):
         self.weight = network.layers[0].weight.T.contiguous()
         self.output_context = None if network.output_context is None else network.output_context(context)
 
-    def params(self, d: int) -> Tensor:
+    def next_params(self, d: int) -> Tensor:
         """Return the params (n, P_d) of variable d given what each row has seen."""
         outputs = slice(self.network.starts[d], self.network.starts[d + 1])
         output = self.network.output
@@ -250,7 +243,7 @@ class OrderlessWalk(GivenWalk):
         )
         return params if self.output_context is None else params + self.output_context[:, outputs]
 
-    def observe(self, d: int, value: Tensor, rows: Tensor | None = None) -> None:
+    def update(self, d: int, value: Tensor, rows: Tensor | None = None) -> None:
         """Take in the codes (n,) of variable d in some rows (bool (n,)), or in all."""
         encoding = self.network.encoding
         features = encoding.of_variable(d, value)

@@ -15,6 +15,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
+from chainrule import inference
 from chainrule.conditionals import ENCODINGS, Conditionals, families_of, make_family
 from chainrule.conditioners import (
     ACTIVATIONS,
@@ -376,9 +377,8 @@ class AutoregressiveEstimator(AnsweringEstimator):
             return [model.log_conditionals(rows.codes, k, rows.context).cpu().numpy() for k in members]
         there = ~rows.codes.isnan()
         order = natural_order(there.shape[1]).to(there.device)
-        terms = model.log_conditionals_given(
-            rows.codes, torch.zeros_like(there), there, order, rows.context
-        ).cpu()
+        nothing = torch.zeros_like(there)
+        terms = inference.log_conditionals(model, rows.codes, nothing, there, order, rows.context).cpu()
         return [np.where(there.cpu(), terms, np.nan)]
 
     def _sample_codes(self, n: int, generator: np.random.Generator, context: np.ndarray | None) -> np.ndarray:

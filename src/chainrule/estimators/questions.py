@@ -12,12 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from chainrule import inference
 from chainrule.conditionals import Categorical, DiscretizedLogistics
 from chainrule.conditioners import AnyOrderConditioner
 from chainrule.errors import ParameterError, QueryError
 from chainrule.estimators.binned_distribution import BinnedDistribution
 from chainrule.estimators.conditional_distribution import ConditionalDistribution
-from chainrule.model import AutoregressiveModel, LateVariableError
+from chainrule.inference import LateVariableError
+from chainrule.model import AutoregressiveModel
 from chainrule.orders import random_orders
 from chainrule.training import Rows, evaluation_batch
 
@@ -156,7 +158,7 @@ class Questioner(Distributions):
             for part in question.batches(evaluation_batch(self.model)):
                 rows, given, asked = self._tensors(part)
                 with self._named_variables():
-                    answer = self.model.log_prob_given(rows.codes, given, asked, order, rows.context)
+                    answer = inference.log_prob(self.model, rows.codes, given, asked, order, rows.context)
                 scores[k, done : done + len(part)] = answer.cpu()
                 done += len(part)
         return scores
@@ -178,7 +180,9 @@ class Questioner(Distributions):
                 rows, given, _ = self._tensors(question.take(index))
                 uniforms = self.model.uniforms(len(index), generator)
                 with self._named_variables():
-                    drawn = self.model.complete(rows.codes, given, self.orders[k], uniforms, rows.context)
+                    drawn = inference.sample_conditional(
+                        self.model, rows.codes, given, self.orders[k], uniforms, rows.context
+                    )
                 completed[index] = drawn.cpu()
         seed = (
             int(torch.randint(2**62, (), generator=generator, device=device)) if self.schema.is_refined else 0
@@ -191,10 +195,10 @@ class Questioner(Distributions):
         """Return the outputs of what is asked, each variable from the given ones alone, (K, n, n_outputs)."""
         rows, given, asked = self._tensors(question)
         network = self.model.conditioner
-        same = isinstance(network, AnyOrderConditioner) and network.is_given_a_set
+        same = isinstance(network, AnyOrderConditioner) and network.observes_a_set
         with self._named_variables():
             answers = [
-                self.model.outputs_from(rows.codes, given, asked, order, rows.context)
+                inference.conditional_params(self.model, rows.codes, given, asked, order, rows.context)
                 for order in (self.orders[:1] if same else self.orders)
             ]
         return torch.stack(answers).cpu()

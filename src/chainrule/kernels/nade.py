@@ -8,9 +8,8 @@ import torch
 from torch import Tensor
 
 from chainrule.kernels.activations import ACTIVATIONS
-from chainrule.kernels.gpu import runs_triton
-from chainrule.kernels.nade_cpu import CompiledNADE
-from chainrule.kernels.vector_activations import VECTOR_ACTIVATIONS
+from chainrule.kernels.backends import runs_compiled
+from chainrule.kernels.plans import VECTOR_ACTIVATIONS
 
 __all__ = ["is_compiled", "nade_outputs", "nade_outputs_reference"]
 
@@ -49,8 +48,8 @@ def nade_outputs_reference(
 
 
 def is_compiled(activation: str, device: torch.device) -> bool:
-    """Return whether a compiled walk, on the CPU or on a GPU, serves this activation on this device."""
-    return activation in VECTOR_ACTIVATIONS and (device.type == "cpu" or runs_triton(device))
+    """Return whether a compiled pass, on the CPU or on a GPU, serves this activation on this device."""
+    return activation in VECTOR_ACTIVATIONS and runs_compiled(device)
 
 
 def nade_outputs(
@@ -64,7 +63,7 @@ def nade_outputs(
 ) -> Tensor:
     """Return NADE's outputs by the fastest way there is; see `nade_outputs_reference`.
 
-    The compiled walks need a common activation and data that no gradient is wanted for.
+    The compiled passes need a common activation and data that no gradient is wanted for.
     """
     arguments = (row, value, order, weight, start, output_weight)
     if value.requires_grad or not is_compiled(activation, weight.device):
@@ -73,4 +72,6 @@ def nade_outputs(
         from chainrule.kernels.nade_triton import TritonNADE
 
         return TritonNADE.apply(*arguments, activation)
+    from chainrule.kernels.nade_cpu import CompiledNADE
+
     return CompiledNADE.apply(*arguments, activation)

@@ -19,9 +19,10 @@ import torch.nn.functional as F
 from numba import njit
 from torch import Tensor
 
+from chainrule.kernels.plans import LANES, vector_activation_code, whole_vectors
 from chainrule.kernels.threads import run_ranges
-from chainrule.kernels.vector_activations import INLINE, activate, activation_code, advance, pass_through
-from chainrule.kernels.vectors import LANES, add_totals, load, splat, store, whole_vectors
+from chainrule.kernels.vector_activations import INLINE, activate, advance, pass_through
+from chainrule.kernels.vectors import add_totals, load, splat, store
 
 __all__ = ["CompiledNADE"]
 
@@ -196,7 +197,7 @@ class CompiledNADE(torch.autograd.Function):
     ) -> Tensor:
         """Return the outputs (n, D, P)."""
         n, n_variables = row.shape
-        code = activation_code(activation, weight.dtype)
+        code = vector_activation_code(activation, weight.dtype)
         spacing = -(-n_variables // _N_SAVED)
         walked = (_by_position(row, order), _by_position(value, order), _array(order))
         # Nothing sees the last variable, whatever its value.

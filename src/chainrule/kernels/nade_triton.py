@@ -19,7 +19,7 @@ import triton.language as tl
 from torch import Tensor
 
 from chainrule.kernels.functions_triton import activated, slope
-from chainrule.kernels.vector_activations import VECTOR_ACTIVATIONS
+from chainrule.kernels.plans import VECTOR_ACTIVATIONS
 
 __all__ = ["TritonNADE"]
 

@@ -7,36 +7,23 @@ What a drawn value adds to the units that may see it is added at once, and nothi
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 from numba import njit
 
+from chainrule.kernels.plans import LANES, Draws, MADEPlan, NADEPlan, RowPlan
 from chainrule.kernels.threads import run_ranges
 from chainrule.kernels.vector_activations import INLINE, advance
-from chainrule.kernels.vectors import LANES, add_totals, load, splat, store
+from chainrule.kernels.vectors import add_totals, load, splat, store
 
-__all__ = [
-    "FAMILIES",
-    "SAMPLER_ACTIVATIONS",
-    "Draws",
-    "MADEPlan",
-    "NADEPlan",
-    "RowPlan",
-    "sample_made",
-    "sample_nade",
-]
+__all__ = ["sample"]
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 
-FAMILIES = {"bernoulli": 0, "categorical": 1, "mixture": 2, "discretized": 3, "given": 4}
-SAMPLER_ACTIVATIONS = {
-    name: code for code, name in enumerate(("relu", "sigmoid", "tanh", "leaky_relu", "elu", "silu", "gelu"))
-}
 # The most rows that walk together, and how many of them one pass over a weight serves.
-_MOST_ROWS = 32
+_MAX_ROWS = 32
 _GROUP = 4
 # A cache line of zeros after each row's states: rows a power of two apart would evict each other.
 _GAP = 16
@@ -44,147 +31,32 @@ _GAP = 16
 _COMPILE: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
 
 
-@dataclass(frozen=True)
-class RowPlan:
-    """What a walk must know of each variable, in arrays of length D.
-
-    Attributes
-    ----------
-    order : Array
-    family : Array
-        Codes of `FAMILIES`.
-    start, width : Array
-        Where the params stand among the outputs.
-    n_levels : Array
-        K of discrete variables.
-    min_scale : Array
-        What is added to softplus(raw) to make a scale.
-    feature, onehot, factor, shift : Array
-        The first feature; whether the code chooses a feature, or else is one, as ``factor * x + shift``.
-    """
-
-    order: Array
-    family: Array
-    start: Array
-    width: Array
-    n_levels: Array
-    min_scale: Array
-    feature: Array
-    onehot: Array
-    factor: Array
-    shift: Array
-
-    def arrays(self) -> tuple[Array, ...]:
-        """Return the arrays in the order in which the compiled walks take them."""
-        return (
-            self.order, self.family, self.start, self.width, self.n_levels, self.min_scale,
-            self.feature, self.onehot, self.factor, self.shift,
-        )  # fmt: skip
-
-    def with_given(self, given: Array) -> RowPlan:
-        """Return a plan in which some variables (bool (D,)) are not drawn; see `Draws`."""
-        return replace(self, family=np.where(given, FAMILIES["given"], self.family))
-
-
-@dataclass(frozen=True)
-class MADEPlan:
-    """A MADE whose hidden layers are sorted by degree and filled up with zeros to one width W.
-
-    Attributes
-    ----------
-    first : Array, (F, W)
-        From features to the first layer.
-    bias : Array, (L, W)
-    between : Array, (L - 1, W, W)
-        Weights of the further layers.
-    complete : Array, (L, D)
-        How many units of a layer have all their inputs at each position.
-    output : Array, (n_outputs, W)
-    output_bias : Array, (n_outputs,)
-    direct : Array, (F, n_outputs filled up) or (0, 0)
-    activation : int
-        Of `SAMPLER_ACTIVATIONS`.
-    residual : bool
-    """
-
-    first: Array
-    bias: Array
-    between: Array
-    complete: Array
-    output: Array
-    output_bias: Array
-    direct: Array
-    activation: int
-    residual: bool
-
-
-@dataclass(frozen=True)
-class NADEPlan:
-    """A NADE, its hidden units filled up with zeros to a width W: weight (F, W), output (n_outputs, W).
-
-    `activation` is one of `SAMPLER_ACTIVATIONS`, `vector_activation` its code on vectors or -1.
-    """
-
-    weight: Array
-    output: Array
-    output_bias: Array
-    activation: int
-    vector_activation: int
-
-
-@dataclass(frozen=True)
-class Draws:
-    """The random numbers of n rows.
-
-    Attributes
-    ----------
-    uniforms : Array, (n, D)
-        Of binary variables their logits, which is what the params are compared with; of given variables,
-        which are not drawn, their codes.
-    quantiles : Array, (n, D)
-        Standard quantiles, or (1, 1) where unused.
-    """
-
-    uniforms: Array
-    quantiles: Array
-
-
-def sample_made(plan: MADEPlan, row: RowPlan, first_start: Array, output_start: Array, draws: Draws) -> Array:
-    """Return rows (n, D) drawn from a MADE.
-
-    `first_start` (n, W) and `output_start` (n, n_outputs) are what the context adds, or one row of zeros.
-    """
+def sample(plan: MADEPlan | NADEPlan, row: RowPlan, draws: Draws) -> Array:
+    """Return rows (n, D) drawn from a network."""
     rows = np.empty_like(draws.uniforms)
 
-    def walk(low: int, high: int) -> None:
-        _walk_made(
-            *row.arrays(), plan.first, plan.bias, plan.between, plan.complete, plan.output,
-            plan.output_bias, plan.direct, plan.activation, plan.residual, first_start, output_start,
-            draws.uniforms, draws.quantiles, low, high, rows,
-        )  # fmt: skip
+    def draw_range(low: int, high: int) -> None:
+        if isinstance(plan, MADEPlan):
+            _draw_made(
+                *row.arrays(), plan.first, plan.bias, plan.between, plan.complete, plan.output,
+                plan.output_bias, plan.direct, plan.activation, plan.residual, plan.first_start,
+                plan.output_start, draws.uniforms, draws.quantiles, low, high, rows,
+            )  # fmt: skip
+        else:
+            _draw_nade(
+                *row.arrays(), plan.weight, plan.output, plan.output_bias, plan.activation,
+                plan.vector_activation, plan.start, plan.output_start, draws.uniforms, draws.quantiles,
+                low, high, rows,
+            )  # fmt: skip
 
-    run_ranges(walk, len(rows), _rows_per_walk(len(rows)))
+    run_ranges(draw_range, len(rows), _rows_per_range(len(rows)))
     return rows
 
 
-def sample_nade(plan: NADEPlan, row: RowPlan, start: Array, output_start: Array, draws: Draws) -> Array:
-    """Return rows (n, D) drawn from a NADE; `start` (n or 1, W) holds the first pre-activations."""
-    rows = np.empty_like(draws.uniforms)
-
-    def walk(low: int, high: int) -> None:
-        _walk_nade(
-            *row.arrays(), plan.weight, plan.output, plan.output_bias, plan.activation,
-            plan.vector_activation, start, output_start, draws.uniforms, draws.quantiles, low, high, rows,
-        )  # fmt: skip
-
-    run_ranges(walk, len(rows), _rows_per_walk(len(rows)))
-    return rows
-
-
-def _rows_per_walk(n: int) -> int:
+def _rows_per_range(n: int) -> int:
     """Return a number of rows, whole groups, that gives every thread about the same work."""
     n_threads = torch.get_num_threads()
-    walks_per_thread = -(-n // (n_threads * _MOST_ROWS))
+    walks_per_thread = -(-n // (n_threads * _MAX_ROWS))
     rows = -(-n // (n_threads * walks_per_thread))
     return rows + -rows % _GROUP
 
@@ -315,7 +187,7 @@ def _add_scaled(
 
 
 @njit(**_COMPILE)
-def _walk_made(  # pragma: no cover
+def _draw_made(  # pragma: no cover
     order: Array, family: Array, start: Array, width: Array, n_levels: Array, min_scale: Array,
     feature: Array, onehot: Array, factor: Array, shift: Array,
     first: Array, bias: Array, between: Array, complete: Array, output: Array,
@@ -384,7 +256,7 @@ def _walk_made(  # pragma: no cover
 
 
 @njit(**_COMPILE)
-def _walk_nade(  # pragma: no cover
+def _draw_nade(  # pragma: no cover
     order: Array, family: Array, start: Array, width: Array, n_levels: Array, min_scale: Array,
     feature: Array, onehot: Array, factor: Array, shift: Array,
     weight: Array, output: Array, output_bias: Array, activation: int, vector_activation: int,

@@ -14,17 +14,16 @@ import triton.language as tl
 from torch import Tensor
 
 from chainrule.kernels.functions_triton import activated, softplus
-from chainrule.kernels.sampling_cpu import RowPlan
-from chainrule.kernels.sampling_gpu import GPUMADE, GPUNADE
+from chainrule.kernels.plans import GPUMADEPlan, GPUNADEPlan, RowPlan
 
-__all__ = ["sample_made", "sample_nade"]
+__all__ = ["sample"]
 
 # Tables of integers (7, D) and numbers (3, D), in the order in which the kernels read them.
 _INTEGERS = ("order", "family", "start", "width", "n_levels", "onehot", "feature")
 _NUMBERS = ("min_scale", "factor", "shift")
 # Fewer units than a program has threads would leave threads idle.
-_LEAST_UNITS = 128
-_MOST_UNITS = 512
+_MIN_UNITS = 128
+_MAX_UNITS = 512
 
 
 @triton.jit
@@ -63,7 +62,7 @@ def _drawn(
 
 
 @triton.jit
-def _walk_nade(
+def _draw_nade(
     integers: tl.tensor, numbers: tl.tensor, uniforms: tl.tensor, quantiles: tl.tensor, rows: tl.tensor,
     weight: tl.tensor, start: tl.tensor, output: tl.tensor, output_start: tl.tensor,
     n: int, n_variables: int, width: int, start_stride: int, output_stride: int,
@@ -152,7 +151,7 @@ def _direct_products(
 
 
 @triton.jit
-def _walk_made(
+def _draw_made(
     integers: tl.tensor, numbers: tl.tensor, uniforms: tl.tensor, quantiles: tl.tensor, rows: tl.tensor,
     first_weight: tl.tensor, between: tl.tensor, bias: tl.tensor, layers: tl.tensor, complete: tl.tensor,
     output: tl.tensor, output_start: tl.tensor, direct: tl.tensor, pre: tl.tensor, hidden: tl.tensor,
@@ -231,8 +230,27 @@ def _walk_made(
         tl.debug_barrier()
 
 
-def sample_made(network: GPUMADE, row: RowPlan, uniforms: Tensor, quantiles: Tensor | None) -> Tensor:
-    """Return rows (n, D) drawn from a MADE; see `sample_on_gpu`."""
+def sample(
+    plan: GPUMADEPlan | GPUNADEPlan, row: RowPlan, uniforms: Tensor, quantiles: Tensor | None
+) -> Tensor:
+    """Return rows (n, D) drawn from a network.
+
+    Parameters
+    ----------
+    plan : GPUMADEPlan or GPUNADEPlan
+    row : RowPlan
+    uniforms : Tensor, (n, D)
+        Of binary variables their logits.
+    quantiles : Tensor, (n, D), or None
+        Standard quantiles of the variables that are mixtures; None where there are none.
+    """
+    if isinstance(plan, GPUMADEPlan):
+        return _sample_made(plan, row, uniforms, quantiles)
+    return _sample_nade(plan, row, uniforms, quantiles)
+
+
+def _sample_made(network: GPUMADEPlan, row: RowPlan, uniforms: Tensor, quantiles: Tensor | None) -> Tensor:
+    """Return rows (n, D) drawn from a MADE."""
     (n, n_variables), n_units, device = uniforms.shape, sum(network.sizes), uniforms.device
     integers, numbers = _tables(row, uniforms)
     rows = torch.empty_like(uniforms)
@@ -245,27 +263,27 @@ def sample_made(network: GPUMADE, row: RowPlan, uniforms: Tensor, quantiles: Ten
         values = torch.empty_like(uniforms)
     n_rows = _rows_per_program(n)
     with torch.cuda.device_of(uniforms):
-        _walk_made[(-(-n // n_rows),)](
+        _draw_made[(-(-n // n_rows),)](
             integers, numbers, uniforms, uniforms if quantiles is None else quantiles, rows,
             network.first, network.between, network.bias, _layers(network.sizes).to(device),
             network.complete, network.output, network.output_start, direct, pre, hidden, features, values,
             n, n_variables, len(network.first), n_units, len(network.sizes),
             _row_stride(network.output_start),
             ACTIVATION=network.activation, RESIDUAL=network.residual, DIRECT=network.direct is not None,
-            FAMILY=int(row.family.max()), ROWS=n_rows, UNITS=min(_units(max(network.sizes)), _MOST_UNITS),
+            FAMILY=int(row.family.max()), ROWS=n_rows, UNITS=min(_units(max(network.sizes)), _MAX_UNITS),
             PARAMS=triton.next_power_of_2(int(row.width.max())), num_warps=4,
         )  # fmt: skip
     return rows
 
 
-def sample_nade(network: GPUNADE, row: RowPlan, uniforms: Tensor, quantiles: Tensor | None) -> Tensor:
-    """Return rows (n, D) drawn from a NADE; see `sample_on_gpu`."""
+def _sample_nade(network: GPUNADEPlan, row: RowPlan, uniforms: Tensor, quantiles: Tensor | None) -> Tensor:
+    """Return rows (n, D) drawn from a NADE."""
     (n, n_variables), width = uniforms.shape, network.weight.shape[1]
     integers, numbers = _tables(row, uniforms)
     rows = torch.empty_like(uniforms)
     n_rows, units = _rows_per_program(n), _units(width)
     with torch.cuda.device_of(uniforms):
-        _walk_nade[(-(-n // n_rows),)](
+        _draw_nade[(-(-n // n_rows),)](
             integers, numbers, uniforms, uniforms if quantiles is None else quantiles, rows,
             network.weight, network.start, network.output, network.output_start,
             n, n_variables, width, _row_stride(network.start), _row_stride(network.output_start),
@@ -295,7 +313,7 @@ def _row_stride(start: Tensor) -> int:
 
 
 def _units(width: int) -> int:
-    return max(triton.next_power_of_2(width), _LEAST_UNITS)
+    return max(triton.next_power_of_2(width), _MIN_UNITS)
 
 
 def _rows_per_program(n: int) -> int:

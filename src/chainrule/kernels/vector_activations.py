@@ -5,22 +5,14 @@ from __future__ import annotations
 from typing import Any, TypeAlias
 
 import numpy as np
-import torch
 from numba import njit
 
 from chainrule.kernels.vectors import exp, load, maximum, minimum, splat, store, where_positive
 
-__all__ = ["INLINE", "VECTOR_ACTIVATIONS", "activate", "activation_code", "advance", "pass_through"]
+__all__ = ["INLINE", "activate", "advance", "pass_through"]
 
-VECTOR_ACTIVATIONS = {"relu": 0, "sigmoid": 1, "tanh": 2}
 INLINE: dict[str, Any] = {"nogil": True, "error_model": "numpy", "forceinline": True}
 Array: TypeAlias = "np.ndarray[Any, Any]"
-
-
-def activation_code(name: str, dtype: torch.dtype) -> int:
-    """Return the code of one of `VECTOR_ACTIVATIONS` in the form that suits a precision."""
-    code = VECTOR_ACTIVATIONS[name]
-    return code + 2 if code and dtype == torch.float32 else code
 
 
 @njit(**INLINE)

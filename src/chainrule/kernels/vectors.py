@@ -13,15 +13,13 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-import torch.nn.functional as F
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic, models, overload, register_model
-from torch import Tensor
+
+from chainrule.kernels.plans import LANES
 
 __all__ = [
-    "LANES",
     "add_totals",
     "exp",
     "load",
@@ -29,21 +27,14 @@ __all__ = [
     "minimum",
     "splat",
     "store",
-    "whole_vectors",
     "where_positive",
 ]
 
-LANES = 32
 # Products and sums may be fused, and sums reordered.
 _FLAGS = ("contract", "reassoc", "nsz", "arcp")
 _INDEX = ir.IntType(32)
 # Of an intrinsic's own arguments the first, the typing context, is not one of its caller's.
 _intrinsic: Any = intrinsic
-
-
-def whole_vectors(tensor: Tensor) -> np.ndarray:
-    """Return an array with zeros appended to the last dimension until it consists of whole vectors."""
-    return F.pad(tensor.detach(), (0, -tensor.shape[-1] % LANES)).contiguous().numpy()
 
 
 class VectorType(types.Type):
