@@ -12,8 +12,8 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 from chainrule import GMM, MADE, NADE, Ensemble, Independent, Mixture, OrderlessNADE
-from chainrule.estimators.columns import mean_of_members
 from chainrule.estimators.reasons import find_reasons
+from chainrule.estimators.surprisal import mean_of_members
 
 TINY = {"hidden_sizes": (8,), "max_epochs": 3, "random_state": 0}
 MIXTURES = [Independent(), Mixture(n_components=3, random_state=0)]
@@ -133,7 +133,7 @@ def test_missing_values_are_left_out(estimator, table):
     holes.loc[::3, "colour"] = None
     holes.loc[1::3, "size"] = np.nan
     missing = holes.isna().to_numpy()
-    for scores in (model.score_columns(holes), model.surprise(holes)):
+    for scores in (model.score_columns(holes), model.surprisal(holes)):
         np.testing.assert_array_equal(np.isnan(scores), missing)
 
 
@@ -143,9 +143,9 @@ def test_missing_values_are_left_out(estimator, table):
 @each([*MIXTURES, Ensemble(Mixture(2), n_members=2, random_state=0)])
 def test_surprise_is_exact_given_all_others(estimator, bits):
     model = clone(estimator).fit(bits)
-    assert model.surprise_given == "others"
+    assert model.surprisal_given == "others"
     rows = every_row()
-    joint, surprise = model.score_samples(rows), model.surprise(rows)
+    joint, surprise = model.score_samples(rows), model.surprisal(rows)
     for d in range(3):
         flipped = rows.copy()
         flipped[:, d] ^= 1
@@ -156,8 +156,8 @@ def test_surprise_is_exact_given_all_others(estimator, bits):
 @each(FREE)
 def test_models_of_any_order_answer_by_questions(estimator, table):
     model = clone(estimator).fit(table)
-    assert model.surprise_given == "others"
-    surprise = model.surprise(table)
+    assert model.surprisal_given == "others"
+    surprise = model.surprisal(table)
     for d, name in enumerate(table.columns):
         others = [other for other in table.columns if other != name]
         np.testing.assert_allclose(
@@ -168,8 +168,8 @@ def test_models_of_any_order_answer_by_questions(estimator, table):
 @each(FIXED)
 def test_models_of_fixed_order_know_only_what_comes_before(estimator, table):
     model = clone(estimator).fit(table)
-    assert model.surprise_given == "before"
-    np.testing.assert_array_equal(model.surprise(table), -model.score_columns(table))
+    assert model.surprisal_given == "before"
+    np.testing.assert_array_equal(model.surprisal(table), -model.score_columns(table))
 
 
 @pytest.mark.parametrize("pca", [None, 2])
@@ -177,10 +177,10 @@ def test_surprise_of_gaussians(pca):
     rng = np.random.default_rng(0)
     X = rng.normal(size=(300, 3)) @ rng.normal(size=(3, 3)) * [1.0, 10.0, 0.1] + 5
     model = GMM(n_components=2, pca=pca, random_state=0).fit(X)
-    assert model.surprise_given == "others"
+    assert model.surprisal_given == "others"
     np.testing.assert_allclose(model.score_columns(X).sum(axis=1), model.score_samples(X), atol=1e-6)
     row = X[:1]
-    surprise = model.surprise(row)[0]
+    surprise = model.surprisal(row)[0]
     for d in range(3):
         spread = X[:, d].std()
         grid = np.linspace(X[:, d].mean() - 12 * spread, X[:, d].mean() + 12 * spread, 20_001)
@@ -190,8 +190,8 @@ def test_surprise_of_gaussians(pca):
         integral = density.sum() * (grid[1] - grid[0])
         assert surprise[d] == pytest.approx(np.log(integral) - model.score_samples(row)[0], abs=1e-3)
         # What is expected is the mean of this very density.
-        codes, _ = model._encode_rows(row, None)
-        mean, probability = model._expected_values(codes, None, d)
+        codes, _ = model.encode_rows(row)
+        mean, probability = model.surprisals().expected(codes, None, d)
         assert mean[0] == pytest.approx((density * grid).sum() / density.sum(), abs=1e-3 * spread)
         assert np.isnan(probability[0])
 
@@ -201,7 +201,7 @@ def test_gaussians_of_discrete_columns_split_their_bound(bits):
     model = GMM(n_components=2, random_state=0).fit(X)
     scores = model.score_columns(X)
     np.testing.assert_allclose(scores.sum(axis=1), model.score_samples(X), atol=1e-6)
-    assert np.isfinite(model.surprise(X)).all()
+    assert np.isfinite(model.surprisal(X)).all()
 
 
 def test_context_is_part_of_what_is_given(bits):
@@ -222,15 +222,15 @@ def test_what_mixtures_expect(estimator, table):
     if isinstance(model, Mixture):
         model.set_params(smoothing=0.5)  # what is chosen on so few rows may blur the components
     model.fit(table)
-    codes, _ = model._encode_rows(table[:20], None)
-    levels, probabilities = model._expected_values(codes, None, 1)
+    codes, _ = model.encode_rows(table[:20])
+    levels, probabilities = model.surprisals().expected(codes, None, 1)
     rows = pd.concat([table[:20].assign(colour=colour) for colour in ("blue", "red", "white")])
-    each_level = np.exp(-model.surprise(rows)[:, 1]).reshape(3, 20)
+    each_level = np.exp(-model.surprisal(rows)[:, 1]).reshape(3, 20)
     each_level /= each_level.sum(axis=0)  # the rest is reserved for colours never seen
     np.testing.assert_allclose(probabilities, each_level.max(axis=0), atol=1e-9)
     assert levels.tolist() == [("blue", "red", "white")[i] for i in each_level.argmax(axis=0)]
     # The mean of a real number, by draws: near that of the large, or of the small ones.
-    numbers, nothing = model._expected_values(codes, None, 0)
+    numbers, nothing = model.surprisals().expected(codes, None, 0)
     assert np.isnan(nothing).all()
     assert np.abs(numbers).max() < 2000
     if isinstance(estimator, Mixture):
@@ -241,10 +241,10 @@ def test_what_mixtures_expect(estimator, table):
 @each([FREE[0], FIXED[0]])
 def test_what_networks_expect(estimator, table):
     model = clone(estimator).fit(table)
-    codes, _ = model._encode_rows(table[:20], None)
-    level, probability = model._expected_values(codes, None, 1)
-    number, nothing = model._expected_values(codes, None, 3)
-    if model.surprise_given == "others":
+    codes, _ = model.encode_rows(table[:20])
+    level, probability = model.surprisals().expected(codes, None, 1)
+    number, nothing = model.surprisals().expected(codes, None, 3)
+    if model.surprisal_given == "others":
         colour, count = model.conditional(table[:20], "colour"), model.conditional(table[:20], "count")
     else:
         known = table[:20].astype(object)
@@ -263,18 +263,18 @@ def test_the_reasons_of_a_planted_row(estimator, bits):
     frame = pd.DataFrame(twice, columns=["a", "b", "c"]).assign(z=rng.normal(size=900) * 1e-3)
     slow = {"max_epochs": 60} if name_of(estimator) == "OrderlessNADE" else {}
     model = clone(estimator).set_params(**slow).fit(frame)
-    usual = model.surprise(frame).mean(axis=0)
+    usual = model.surprisal(frame).mean(axis=0)
     planted = pd.DataFrame({"a": [1, 1], "b": [1, 1], "c": [0, 1], "z": [0.02, 0.0]})
     far, plain = find_reasons(model, planted, usual, n_reasons=2)
     assert far[0].column == "z"
     assert far[0].probability is None  # it has a density
     assert abs(far[0].expected) < 0.002
-    assert far[0].surprise > far[0].usual_surprise + 5
+    assert far[0].surprisal > far[0].usual_surprisal + 5
     assert "z" not in [reason.column for reason in plain]
     for reason in [*far, *plain]:
-        assert reason.surprise > reason.usual_surprise
+        assert reason.surprisal > reason.usual_surprisal
         if reason.column != "z":
-            assert reason.probability == pytest.approx(np.exp(-reason.surprise))
+            assert reason.probability == pytest.approx(np.exp(-reason.surprisal))
             assert reason.expected in (0, 1)
             assert 0.5 <= reason.expected_probability <= 1
 

@@ -946,7 +946,7 @@ def test_rows_are_answered_in_batches_that_fit_into_memory(mixed, monkeypatch):
         return mixed.score_samples(holes, given="sex", n_orders=3), found.probabilities
 
     whole = ask()
-    monkeypatch.setattr("chainrule.estimators.questions.evaluation_batch", lambda model: 7)
+    monkeypatch.setattr("chainrule.estimators.query_engines.evaluation_batch", lambda model: 7)
     for together, in_parts in zip(whole, ask(), strict=True):
         np.testing.assert_allclose(in_parts, together, rtol=1e-5, atol=1e-7)
     filled = mixed.impute(holes, n_orders=3, random_state=0)
@@ -1013,12 +1013,12 @@ def test_latent_codes_of_what_is_there(mixed):
     X = people(6, seed=17)
     holes = X.assign(height=np.nan)
     if isinstance(mixed, MADE):
-        with pytest.raises(DataError, match="encode of MADE takes whole rows: impute"):
-            mixed.encode(holes)
+        with pytest.raises(DataError, match="embed of MADE takes whole rows: impute"):
+            mixed.embed(holes)
         return
-    codes = mixed.encode(holes)
+    codes = mixed.embed(holes)
     assert np.isfinite(codes).all()
-    assert (codes != mixed.encode(X)).any()
+    assert (codes != mixed.embed(X)).any()
     # The output layer makes of them the conditional distribution of what is missing.
     network = mixed.model_.conditioner
     outputs = network.output(torch.from_numpy(codes)).detach()[:, network.starts[1] : network.starts[2]]

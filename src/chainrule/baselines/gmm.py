@@ -9,12 +9,14 @@ import numpy as np
 from scipy.special import logsumexp
 from scipy.stats import qmc
 from sklearn.decomposition import PCA
+from sklearn.utils.validation import check_is_fitted
 
 from chainrule.baselines.gaussian_mixture import PrincipalMixture, fit_axes, fit_gaussians, rows_in_reach
 from chainrule.baselines.selection import best_of, candidates
 from chainrule.errors import KindError
-from chainrule.estimators.base import CodedRows, DensityEstimator
-from chainrule.estimators.columns import split_without_unseen
+from chainrule.estimators.base import DensityEstimator
+from chainrule.estimators.rows import CodedRows
+from chainrule.estimators.surprisal import MarginalSurprisal, Surprisal, split_without_unseen
 from chainrule.schema import UNSEEN, Schema
 from chainrule.schema.values import quoted
 from chainrule.supports import Binary, Grid, Reals, Support
@@ -232,25 +234,14 @@ class GMM(DensityEstimator):
         return scores
 
     @property
-    def surprise_given(self) -> Literal["others", "before"]:
-        """What `surprise` is given: all other columns."""
+    def surprisal_given(self) -> Literal["others", "before"]:
+        """What `surprisal` is given: all other columns."""
         return "others"
 
-    def _column_scores(self, codes: np.ndarray, context: np.ndarray | None) -> np.ndarray:
-        scores = split_without_unseen(self._split_codes, codes, context, self.schema_.n_codes)
-        return scores + self.schema_.log_abs_det_jacobian_of_cells(codes)
-
-    def _split_codes(self, codes: np.ndarray, context: np.ndarray | None) -> np.ndarray:
-        leading = self._mean_over_draws(self.mixture_.log_prob_of_leading, codes)
-        return self._of_all_columns(np.diff(leading, axis=1, prepend=0.0) - np.log(self._units))
-
-    def _cell_scores(self, codes: np.ndarray, context: np.ndarray | None) -> np.ndarray:
-        # To the other columns a level that it has never seen is the first one.
-        known = np.where(codes == UNSEEN, np.float32(0), codes)
-        without = self._mean_over_draws(lambda y: self.mixture_.given_others(y)[0], known)
-        whole = self._score_codes(known, context) + np.log(self._units).sum()
-        scores = self._of_all_columns(whole[:, None] - without - np.log(self._units))
-        return np.where(codes == known, scores, 0.0) + self.schema_.log_abs_det_jacobian_of_cells(codes)
+    def surprisals(self) -> Surprisal:
+        """Return how the fitted model's log-likelihoods split over columns and cells, on codes."""
+        check_is_fitted(self, "schema_")
+        return _GaussianSurprisal(self)
 
     def _of_all_columns(self, scores: np.ndarray) -> np.ndarray:
         """Return scores (n, n_varying) of all columns, (n, D): 0 of the constant ones."""
@@ -274,18 +265,6 @@ class GMM(DensityEstimator):
         moved = self._moves(codes)
         lattice = self._lattice if len(self._discrete) else self._lattice[:1]
         return [self._continuous(codes, (u + moved) % 1.0) for u in lattice]
-
-    def _expected_values(
-        self, codes: np.ndarray, context: np.ndarray | None, d: int
-    ) -> tuple[np.ndarray, np.ndarray]:
-        variable = self.schema_.variables[d]
-        if variable.is_discrete:
-            return super()._expected_values(codes, context, d)
-        column = self._varying.tolist().index(d)
-        without, means = np.stack([self.mixture_.given_others(y) for y in self._draws(codes)], axis=1)
-        shares = np.exp(without - logsumexp(without, axis=0))[..., column]
-        mean = (shares * means[..., column]).sum(axis=0) * self._units[column]
-        return variable.numbers(mean), np.full(len(codes), np.nan)
 
     def _moves(self, codes: np.ndarray) -> np.ndarray:
         """Return how far each row's lattice is moved, (n, n_discrete) in [0, 1).
@@ -316,6 +295,47 @@ class GMM(DensityEstimator):
         self._units, self._lattice = arrays["units"], arrays["lattice"]
         self._multipliers = arrays["multipliers"]
         self._keep(PrincipalMixture.from_arrays(len(self._varying), arrays))
+
+
+class _GaussianSurprisal(MarginalSurprisal):
+    """The split of a Gaussian mixture, whose marginals and conditionals are known."""
+
+    estimator: GMM
+
+    def of_columns(self, codes: np.ndarray, context: np.ndarray | None) -> np.ndarray:
+        """Return the gains in the log-density of leading columns."""
+        schema = self.estimator.schema_
+        scores = split_without_unseen(self._split, codes, context, schema.n_codes)
+        return scores + schema.log_abs_det_jacobian_of_cells(codes)
+
+    def _split(self, codes: np.ndarray, context: np.ndarray | None) -> np.ndarray:
+        model = self.estimator
+        leading = model._mean_over_draws(model.mixture_.log_prob_of_leading, codes)
+        return model._of_all_columns(np.diff(leading, axis=1, prepend=0.0) - np.log(model._units))
+
+    def of_cells(self, codes: np.ndarray, context: np.ndarray | None) -> np.ndarray:
+        """Return what rows lose in log-density with each cell."""
+        model = self.estimator
+        # To the other columns a level that it has never seen is the first one.
+        known = np.where(codes == UNSEEN, np.float32(0), codes)
+        without = model._mean_over_draws(lambda y: model.mixture_.given_others(y)[0], known)
+        whole = model._score_codes(known, context) + np.log(model._units).sum()
+        scores = model._of_all_columns(whole[:, None] - without - np.log(model._units))
+        return np.where(codes == known, scores, 0.0) + model.schema_.log_abs_det_jacobian_of_cells(codes)
+
+    def expected(
+        self, codes: np.ndarray, context: np.ndarray | None, d: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the conditional mean of a real number; of a discrete column, of values tried one by one."""
+        model = self.estimator
+        variable = model.schema_.variables[d]
+        if variable.is_discrete:
+            return super().expected(codes, context, d)
+        column = model._varying.tolist().index(d)
+        without, means = np.stack([model.mixture_.given_others(y) for y in model._draws(codes)], axis=1)
+        shares = np.exp(without - logsumexp(without, axis=0))[..., column]
+        mean = (shares * means[..., column]).sum(axis=0) * model._units[column]
+        return variable.numbers(mean), np.full(len(codes), np.nan)
 
 
 def _units(y: np.ndarray, n_levels: np.ndarray) -> np.ndarray:

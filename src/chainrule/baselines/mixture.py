@@ -11,7 +11,8 @@ import numpy as np
 from chainrule.baselines.parts import Parts
 from chainrule.baselines.product_mixture import ProductMixture, fit_by_em, independent_product
 from chainrule.baselines.selection import best_of, candidates
-from chainrule.estimators.base import CodedRows, DensityEstimator
+from chainrule.estimators.base import DensityEstimator
+from chainrule.estimators.rows import CodedRows
 from chainrule.supports import Binary, Grid, Levels, Reals, Support
 
 __all__ = ["Independent", "Mixture", "MixtureOfBernoullis"]

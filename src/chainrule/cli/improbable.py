@@ -52,7 +52,7 @@ class LeastProbable:
         if self._usual is None:
             chosen = np.random.default_rng(0).permutation(len(nats))[:_MOST_USUAL]
             with _without_warnings():
-                surprise = self.estimator.surprise(rows[np.sort(chosen)])
+                surprise = self.estimator.surprisal(rows[np.sort(chosen)])
                 self._usual = np.nan_to_num(np.nanmean(surprise, axis=0))  # 0 where all are missing
         lowest = np.argsort(nats, kind="stable")[: self.count]
         found = [(float(nats[i]), self._n_rows + int(i) + 1, rows[[int(i)]]) for i in lowest]
@@ -63,13 +63,13 @@ class LeastProbable:
     def facts(self) -> dict[str, Any]:
         """Return what was found, JSON-safe: rows are counted from 1."""
         return {
-            "surprise_given": self.estimator.surprise_given,
+            "surprise_given": self.estimator.surprisal_given,
             "least_probable": [
                 {
                     "row": number,
                     "log_likelihood": nats,
                     "columns": [
-                        {"value": _cell(row, reason.column, self.estimator), **asdict(reason)}
+                        {"value": _cell(row, reason.column, self.estimator), **_facts(reason)}
                         for reason in self._reasons(row)
                     ],
                 }
@@ -83,6 +83,12 @@ class LeastProbable:
         assert self._usual is not None  # or there would be no row
         with _without_warnings():
             return find_reasons(self.estimator, row, self._usual)[0]
+
+
+def _facts(reason: Reason) -> dict[str, Any]:
+    """Return a reason under the keys of the JSON file."""
+    facts = asdict(reason)
+    return {key.replace("surprisal", "surprise"): value for key, value in facts.items()}
 
 
 def _without_warnings() -> AbstractContextManager[Any]:

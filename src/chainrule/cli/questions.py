@@ -10,7 +10,6 @@ import typer
 from chainrule.errors import DataError, QueryError
 
 if TYPE_CHECKING:
-    from chainrule.estimators.answering import AnsweringEstimator
     from chainrule.estimators.base import DensityEstimator
     from chainrule.schema import Schema
 
@@ -54,11 +53,9 @@ def parse_columns(texts: Sequence[str] | None, schema: Schema) -> list[str] | No
     return [schema.names[number] for number in schema.column_numbers(names)]
 
 
-def answering(estimator: DensityEstimator) -> AnsweringEstimator:
-    """Return the estimator if questions can be put to it."""
-    from chainrule.estimators.answering import AnsweringEstimator
-
-    if isinstance(estimator, AnsweringEstimator):
+def answering(estimator: DensityEstimator) -> DensityEstimator:
+    """Return the estimator if it answers conditional queries."""
+    if estimator.answers_queries:
         return estimator
     raise QueryError(
         f"this model is of class {type(estimator).__name__}, which answers no such questions; "

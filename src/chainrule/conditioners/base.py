@@ -173,7 +173,7 @@ class Conditioner(nn.Module, ABC):
         return self(x, member, context), None
 
     @abstractmethod
-    def encode(self, x: Tensor, member: int = 0, context: Tensor | None = None) -> Tensor:
+    def embed(self, x: Tensor, member: int = 0, context: Tensor | None = None) -> Tensor:
         """Return the activations of the last hidden layer, (n, H), for codes x and context features."""
 
     @abstractmethod

@@ -218,7 +218,7 @@ class MADEConditioner(CompiledConditioner):
             outputs = outputs + self.output_context(context)
         return outputs
 
-    def encode(self, x: Tensor, member: int = 0, context: Tensor | None = None) -> Tensor:
+    def embed(self, x: Tensor, member: int = 0, context: Tensor | None = None) -> Tensor:
         """Return the activations of the last hidden layer, (n, H), for codes x and context features."""
         return self._last_hidden(self._features(x), self._products(member), context)
 

@@ -105,7 +105,7 @@ class NADEConditioner(CompiledConditioner):
         outputs = outputs + self.output_bias
         return outputs if self.output_context is None else outputs + self.output_context(context)
 
-    def encode(self, x: Tensor, member: int = 0, context: Tensor | None = None) -> Tensor:
+    def embed(self, x: Tensor, member: int = 0, context: Tensor | None = None) -> Tensor:
         """Return the hidden units (n, H) after all variables are known, which no order changes."""
         return self.activate(self.start(len(x), context) + self.encoding(x) @ self.weight)
 

@@ -157,7 +157,7 @@ class OrderlessConditioner(AnyOrderConditioner):
         observed = draw_observed_masks(present, self.generator)
         return self.outputs_from(x, observed, context=context), unobserved_weights(observed, present, x.dtype)
 
-    def encode(self, x: Tensor, member: int = 0, context: Tensor | None = None) -> Tensor:
+    def embed(self, x: Tensor, member: int = 0, context: Tensor | None = None) -> Tensor:
         """Return the activations of the last hidden layer, (n, H), after all that is not missing (NaN)."""
         missing = x.isnan()
         return self.last_hidden(self._pre(x.masked_fill(missing, 0.0), ~missing, context))

@@ -15,7 +15,6 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from chainrule import inference
 from chainrule.conditionals import ENCODINGS, Conditionals, families_of, make_family
 from chainrule.conditioners import (
     ACTIVATIONS,
@@ -23,10 +22,10 @@ from chainrule.conditioners import (
     InputEncoding,
 )
 from chainrule.errors import DataError, ParameterError
-from chainrule.estimators.answering import AnsweringEstimator
-from chainrule.estimators.base import CodedRows
-from chainrule.estimators.columns import mean_of_members, split_without_unseen
-from chainrule.estimators.questions import Questioner
+from chainrule.estimators.base import DensityEstimator
+from chainrule.estimators.chain_surprisal import ChainSurprisal
+from chainrule.estimators.query_engines import ChainQueryEngine
+from chainrule.estimators.rows import CodedRows
 from chainrule.estimators.training_arguments import TRAINING_CONSTRAINTS
 from chainrule.model import AutoregressiveModel
 from chainrule.orders import given_order, natural_order, random_orders
@@ -51,11 +50,11 @@ COUNT = Interval(Integral, 1, None, closed="left")
 _MARGIN_NUMBERS = 2**23
 
 
-class AutoregressiveEstimator(AnsweringEstimator):
+class AutoregressiveEstimator(DensityEstimator):
     """What NADE and MADE share: building, fitting, scoring, sampling and saving an `AutoregressiveModel`."""
 
     supports_context: ClassVar[bool] = True
-    _encodes_missing: ClassVar[bool] = False
+    _embeds_missing: ClassVar[bool] = False
 
     model_: AutoregressiveModel
     families_: tuple[str, ...]
@@ -82,7 +81,7 @@ class AutoregressiveEstimator(AnsweringEstimator):
     verbose: bool | int
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
-        **AnsweringEstimator._parameter_constraints,
+        **DensityEstimator._parameter_constraints,
         "activation": [StrOptions(set(ACTIVATIONS))],
         "ordering": [StrOptions({"natural", "random", "any"}), "array-like"],
         "n_orderings": [COUNT],
@@ -151,15 +150,15 @@ class AutoregressiveEstimator(AnsweringEstimator):
         finally:
             del self._callbacks
 
-    def encode(self, X: Any, *, member: int = 0, context: Any = None) -> np.ndarray:
-        """Return the latent codes of rows: the activations of the last hidden layer.
+    def embed(self, X: Any, *, member: int = 0, context: Any = None) -> np.ndarray:
+        """Return the embeddings of rows: the activations of the last hidden layer.
 
         Parameters
         ----------
         X : array or DataFrame, shape (n, D)
             `OrderlessNADE` leaves missing values out; the others take whole rows.
         member : int
-            Which of the orders and masks of an ensemble to use, counted from 0. NADE's codes are those after
+            Which of the orders and masks of an ensemble to use, counted from 0. NADE's are those after
             the whole row, the same for every order.
         context : array or DataFrame, shape (n, C), optional
             As in `score_samples`.
@@ -168,7 +167,7 @@ class AutoregressiveEstimator(AnsweringEstimator):
         -------
         ndarray of shape (n, H), float32
             H is the size of the last hidden layer. A unit of MADE sees the leading variables that its degree
-            allows, so its codes never depend on the last variable of the order.
+            allows, so embeddings never depend on the last variable of the order.
 
         Raises
         ------
@@ -179,7 +178,7 @@ class AutoregressiveEstimator(AnsweringEstimator):
         --------
         >>> from chainrule import MADE
         >>> X = np.random.default_rng(0).integers(0, 2, (50, 4))
-        >>> MADE(hidden_sizes=(16, 8), max_epochs=1).fit(X).encode(X[:3]).shape
+        >>> MADE(hidden_sizes=(16, 8), max_epochs=1).fit(X).embed(X[:3]).shape
         (3, 8)
         """
         check_is_fitted(self, "schema_")
@@ -192,15 +191,15 @@ class AutoregressiveEstimator(AnsweringEstimator):
         codes = self.schema_.coarse(
             self.schema_.encode(X, estimator=type(self).__name__, missing=self.supports_missing)
         )
-        if not self._encodes_missing and np.isnan(codes).any():
+        if not self._embeds_missing and np.isnan(codes).any():
             raise DataError(
-                f"encode of {type(self).__name__} takes whole rows: impute the missing values first, or fit "
-                "OrderlessNADE, which encodes what is there"
+                f"embed of {type(self).__name__} takes whole rows: impute the missing values first, or fit "
+                "OrderlessNADE, which embeds what is there"
             )
         context_codes = self._encode_fitted_context(context, len(codes))
         with torch.no_grad():
             parts = [
-                self.model_.conditioner.encode(rows.codes, int(member), rows.context).cpu().numpy()
+                self.model_.conditioner.embed(rows.codes, int(member), rows.context).cpu().numpy()
                 for rows in self._rows(codes, context_codes).batches(evaluation_batch(self.model_))
             ]
         return np.concatenate(parts)
@@ -336,53 +335,34 @@ class AutoregressiveEstimator(AnsweringEstimator):
             scores[part] = self.model_.log_prob(rows.codes, rows.context).cpu().numpy()
         return scores
 
-    def column_order(self) -> np.ndarray | None:
-        """Return the order in which `score_columns` takes the columns, by their numbers from 0, (D,).
+    def surprisals(self) -> ChainSurprisal:
+        """Return how the fitted model's log-likelihoods split over columns and cells, on codes."""
+        check_is_fitted(self, "schema_")
+        return ChainSurprisal(self)
 
-        None if there are several orders, over which the model is averaged.
+    @property
+    def answers_queries(self) -> bool:
+        """Whether p(these | those) can be asked for: yes, as far as the order allows."""
+        return True
+
+    def query_engine(self, n_orders: int | None = None) -> ChainQueryEngine:
+        """Return what answers `ConditionalQuery` objects, which are about codes.
+
+        Parameters
+        ----------
+        n_orders : int, optional
+            Number of orders that answer; by default those of the model.
+
+        Raises
+        ------
+        QueryError
+            If `n_orders` is given, and the model is not of any order.
         """
         check_is_fitted(self, "schema_")
-        network = self.model_.conditioner
-        if network.is_any_order:
-            return super().column_order()
-        orders = [network.order(member).cpu().numpy() for member in range(network.n_members)]
-        return orders[0] if all(np.array_equal(orders[0], order) for order in orders) else None
-
-    def _column_scores(self, codes: np.ndarray, context: np.ndarray | None) -> np.ndarray:
-        order = self.column_order()
-        known = codes
-        if self.model_.conditioner.is_any_order:  # what it has never seen, it leaves out
-            known = np.where(np.isfinite(codes), codes, np.nan)
-        known = self.schema_.coarse(known)
-        scores = split_without_unseen(self._split_codes, known, context, self.schema_.n_codes, order)
-        scores = np.where(np.isnan(scores), 0.0, scores) + self.schema_.log_abs_det_jacobian_of_cells(codes)
-        return np.where(np.isnan(codes), np.nan, scores)
-
-    @torch.no_grad()
-    def _split_codes(self, codes: np.ndarray, context: np.ndarray | None) -> np.ndarray:
-        """Return log p(x_d | the columns before it) of codes, (n, D), NaN where missing."""
-        size = evaluation_batch(self.model_)
-        scores = np.empty(codes.shape)
-        for start in range(0, len(codes), size):
-            part = slice(start, start + size)
-            rows = self._rows(codes[part], None if context is None else context[part])
-            scores[part] = mean_of_members(np.stack(self._log_conditionals(rows)))
-        return scores
-
-    def _log_conditionals(self, rows: Rows) -> list[np.ndarray]:
-        """Return the terms of each member's log p(x), (n, D); of a model of any order those of one order."""
-        model = self.model_
-        if not model.conditioner.is_any_order:
-            members = range(model.n_members)
-            return [model.log_conditionals(rows.codes, k, rows.context).cpu().numpy() for k in members]
-        there = ~rows.codes.isnan()
-        order = natural_order(there.shape[1]).to(there.device)
-        nothing = torch.zeros_like(there)
-        terms = inference.log_conditionals(model, rows.codes, nothing, there, order, rows.context).cpu()
-        return [np.where(there.cpu(), terms, np.nan)]
+        return ChainQueryEngine(self.model_, self.schema_, self._rows, n_orders)
 
     def _sample_codes(self, n: int, generator: np.random.Generator, context: np.ndarray | None) -> np.ndarray:
-        torch_generator = self._torch_generator(generator)
+        torch_generator = _torch_generator(generator, self._device())
         size = evaluation_batch(self.model_)
         parts = []
         for start in range(0, n, size):
@@ -390,12 +370,6 @@ class AutoregressiveEstimator(AnsweringEstimator):
             features = None if context is None else self._context_features(context[start : start + count])
             parts.append(self.model_.sample(count, torch_generator, features).cpu().numpy())
         return np.concatenate(parts)
-
-    def _torch_generator(self, generator: np.random.Generator) -> torch.Generator:
-        return _torch_generator(generator, self._device())
-
-    def _questioner(self, n_orders: int | None) -> Questioner:
-        return Questioner(self.model_, self.schema_, self._rows, n_orders)
 
     def _get_state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         arrays = {name: t.cpu().numpy() for name, t in self.model_.state_dict().items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -15,42 +15,19 @@ from sklearn.utils.validation import check_is_fitted
 
 from chainrule.errors import DataError, KindError, ParameterError
 from chainrule.estimators.anomalies import CONTAMINATION, AnomalyMixin, offset_of, rows_for_offset
-from chainrule.estimators.columns import ColumnScores
+from chainrule.estimators.parameters import argument_from_json, argument_to_json
+from chainrule.estimators.query_methods import Columns, QueryMethods
+from chainrule.estimators.rows import CodedRows, as_columns, make_generator, take, take_of_both
+from chainrule.estimators.surprisal import MarginalSurprisal, Surprisal, SurprisalMethods
 from chainrule.estimators.unseen import Scorer, score_summed_over_unseen, warn_of_unseen
 from chainrule.schema import COLUMN_TYPES, UNSEEN, Schema
 from chainrule.storage import write_folder
 from chainrule.supports import Support
 
-__all__ = ["CodedRows", "DensityEstimator", "make_generator"]
+__all__ = ["DensityEstimator"]
 
 
-def make_generator(random_state: Any) -> np.random.Generator:
-    """Return a NumPy generator from None, a seed, a `Generator` or scikit-learn's `RandomState`."""
-    if isinstance(random_state, np.random.RandomState):
-        return np.random.default_rng(random_state.randint(np.iinfo(np.int32).max))
-    return np.random.default_rng(random_state)
-
-
-@dataclass(frozen=True)
-class CodedRows:
-    """Rows as models see them.
-
-    Attributes
-    ----------
-    codes : ndarray of shape (n, D), float32
-        As `Schema.coarse` gives them; NaN where a value is missing.
-    context : ndarray of shape (n, C) or None
-        Codes of the side information.
-    log_det : float
-        What the mean log-likelihood of the rows lies above that of their codes, in nats.
-    """
-
-    codes: np.ndarray
-    context: np.ndarray | None
-    log_det: float
-
-
-class DensityEstimator(DensityMixin, AnomalyMixin, ColumnScores, BaseEstimator, ABC):
+class DensityEstimator(DensityMixin, AnomalyMixin, SurprisalMethods, QueryMethods, BaseEstimator, ABC):
     """Base of all estimators: a subclass sees only codes, the numbers inside a `Schema`.
 
     A subclass stores its parameters in ``__init__`` (among them `kinds`, `contamination` and `random_state`)
@@ -136,13 +113,13 @@ class DensityEstimator(DensityMixin, AnomalyMixin, ColumnScores, BaseEstimator, 
         schema = Schema.infer(X, self._declared_kinds(), missing=self.supports_missing)
         self._check_kinds(schema)
         self._check_context_use(context, context_val, X_val)
-        context_schema = None if context is None else Schema.infer(_as_columns(context))
+        context_schema = None if context is None else Schema.infer(as_columns(context))
         codes = schema.encode(X, missing=self.supports_missing)
         beside = self._encode_context(context_schema, context, len(codes))
         if X_val is None:
             rows_train, rows_val = self._split(len(codes), generator)
             codes, codes_val = codes[rows_train], codes[rows_val]
-            beside, beside_val = _take(beside, rows_train), _take(beside, rows_val)
+            beside, beside_val = take(beside, rows_train), take(beside, rows_val)
         else:
             codes_val = schema.encode(X_val, missing=self.supports_missing, unseen=UNSEEN)
             beside_val = self._encode_context(context_schema, context_val, len(codes_val))
@@ -152,7 +129,7 @@ class DensityEstimator(DensityMixin, AnomalyMixin, ColumnScores, BaseEstimator, 
         known = (codes_val != UNSEEN).all(axis=1)  # rows with unseen levels would tell nothing to stop by
         self._fit_codes(
             self._coded_rows(codes, beside),
-            self._coded_rows(codes_val[known], _take(beside_val, known)) if known.any() else None,
+            self._coded_rows(codes_val[known], take(beside_val, known)) if known.any() else None,
             generator,
         )
         self.offset_ = self._find_offset((codes, codes_val), (beside, beside_val))
@@ -161,46 +138,115 @@ class DensityEstimator(DensityMixin, AnomalyMixin, ColumnScores, BaseEstimator, 
         log_det = float(self.schema_.log_abs_det_jacobian(codes).mean())
         return CodedRows(self.schema_.coarse(codes), context, log_det)
 
-    def score_samples(self, X: Any, context: Any = None) -> np.ndarray:
-        """Return the log-likelihood of each row, float64 of shape (n,).
+    def score_samples(
+        self,
+        X: Any,
+        context: Any = None,
+        *,
+        given: Columns | None = None,
+        of: Columns | None = None,
+        n_orders: int | None = None,
+        return_spread: bool = False,
+    ) -> Any:
+        """Return the log-likelihood of each row, float64 of shape (n,), or log p(these | those).
 
         Nats, in the units of `X`: the log-probability of discrete columns plus the log-density of continuous
         ones. A level that the training rows lack is warned about and counts with the share of probability
         that is reserved for such levels, as if its cell were missing otherwise.
+
+        Parameters
+        ----------
+        X : array or DataFrame, shape (n, D)
+            With missing values, if the model is of any order: they are left out, and the answer is about
+            what is there.
+        context : array or DataFrame, shape (n, C), optional
+        given : column or sequence of columns, optional
+            By name or number from 0: condition on these.
+        of : column or sequence of columns, optional
+            Whose probability is asked for; by default all that are not given.
+        n_orders : int, optional
+            Over how many orders the probabilities are averaged; by default the model's `n_orderings`.
+        return_spread : bool
+            Return also the standard deviation over the orders of each row's log-probability, (n,).
+
+        Raises
+        ------
+        QueryError
+            If a fixed order cannot answer the question.
+        DataError
+            If columns are unknown or both given and asked for, or rows cannot be used.
+        ParameterError
+            If `n_orders` is no positive number, or the spread is asked for of one order.
+
+        Examples
+        --------
+        >>> from chainrule import OrderlessNADE
+        >>> X = np.random.default_rng(0).integers(0, 2, (200, 3))
+        >>> model = OrderlessNADE(hidden_sizes=(16,), max_epochs=2, random_state=0).fit(X)
+        >>> whole = model.score_samples(X, of=[0, 1])
+        >>> parts = model.score_samples(X, of=0) + model.score_samples(X, of=1, given=0)
+        >>> bool(np.allclose(whole, parts, atol=0.1))
+        True
         """
-        return self._log_likelihoods(*self._encode_rows(X, context))
+        if given is not None or of is not None or n_orders is not None or return_spread:
+            return self._score_query(X, context, given, of, n_orders, return_spread)
+        return self.log_likelihoods(*self.encode_rows(X, context))
 
     def score(self, X: Any, y: Any = None, context: Any = None) -> float:
         """Return the mean log-likelihood of the rows in nats."""
         return float(self.score_samples(X, context).mean())
 
-    def sample(self, n_samples: int = 1, *, context: Any = None, random_state: Any = None) -> Any:
-        """Draw rows from the fitted distribution.
+    def sample(
+        self,
+        n_samples: int = 1,
+        *,
+        given: Any = None,
+        context: Any = None,
+        n_orders: int | None = None,
+        random_state: Any = None,
+    ) -> Any:
+        """Draw rows from the fitted distribution, or from that of the rest given some values.
+
+        Draws are exact and take the same time however improbable the given values are: none is rejected.
 
         Parameters
         ----------
         n_samples : int
-            How many rows; with `context` of one row all are drawn given it, otherwise one per context row.
-        context : array or DataFrame, shape (1, C) or (n_samples, C), optional
+            How many rows; if `given` are rows, how many completions of each.
+        given : mapping of column to value, or rows with missing values, optional
+            What all samples share, or rows to complete: each completion stands after the others of its row.
+        context : array or DataFrame, shape (1, C), or one row per sample or per given row, optional
+            With one row all are drawn given it.
+        n_orders : int, optional
+            From how many orders each sample's is drawn; by default the model's `n_orderings`.
         random_state : None, int, Generator or RandomState
             None draws anew at each call.
 
         Returns
         -------
         Rows in the container of the training data, with its columns and types.
+
+        Raises
+        ------
+        QueryError
+            If a fixed order cannot answer the question.
+        DataError
+            If a column is unknown, a value is none that the column can have, or rows have other columns.
         """
         check_is_fitted(self, "schema_")
-        if not isinstance(n_samples, int | np.integer) or n_samples < 1:
+        if not isinstance(n_samples, Integral) or n_samples < 1:
             raise ParameterError(f"n_samples must be a whole number of at least 1, got {n_samples!r}")
-        n_context = 1 if context is None else len(_as_columns(context))
+        if given is not None or n_orders is not None:
+            return self._sample_given(int(n_samples), given, context, n_orders, random_state)
+        n_context = 1 if context is None else len(as_columns(context))
         context_codes = self._encode_fitted_context(context, n_context)
         if context_codes is not None and n_context not in (1, n_samples):
             raise DataError(f"context has {n_context} rows, expected 1 or n_samples = {n_samples}")
         if context_codes is not None:
             context_codes = np.repeat(context_codes, n_samples // n_context, axis=0)
-        return self._decode_whole(self._draw(n_samples, make_generator(random_state), context_codes))
+        return self._decode_whole(self.draw_codes(n_samples, make_generator(random_state), context_codes))
 
-    def _draw(self, n: int, generator: np.random.Generator, context: np.ndarray | None) -> np.ndarray:
+    def draw_codes(self, n: int, generator: np.random.Generator, context: np.ndarray | None) -> np.ndarray:
         """Return n drawn rows of codes, (n, D)."""
         return self.schema_.refine(self._sample_codes(n, generator, context), generator)
 
@@ -250,12 +296,12 @@ class DensityEstimator(DensityMixin, AnomalyMixin, ColumnScores, BaseEstimator, 
 
     def _parameter_facts(self) -> dict[str, Any]:
         """Return the constructor arguments as JSON can hold them."""
-        return {name: _json_safe(value) for name, value in self.get_params(deep=False).items()}
+        return {name: argument_to_json(value) for name, value in self.get_params(deep=False).items()}
 
     @classmethod
     def _from_parameter_facts(cls, facts: Mapping[str, Any]) -> Self:
         """Return the unfitted estimator whose arguments `_parameter_facts` returned."""
-        return cls(**{name: _from_json(value) for name, value in facts.items()})
+        return cls(**{name: argument_from_json(value) for name, value in facts.items()})
 
     def _set_schema(self, schema: Schema, context_schema: Schema | None) -> None:
         self.__dict__.pop("offset_", None)  # that of an earlier fit, which this one may not live to replace
@@ -267,13 +313,13 @@ class DensityEstimator(DensityMixin, AnomalyMixin, ColumnScores, BaseEstimator, 
         elif hasattr(self, "feature_names_in_"):
             del self.feature_names_in_
 
-    def _encode_rows(self, X: Any, context: Any) -> tuple[np.ndarray, np.ndarray | None]:
+    def encode_rows(self, X: Any, context: Any = None) -> tuple[np.ndarray, np.ndarray | None]:
         """Return the codes of rows and of their context."""
         check_is_fitted(self, "schema_")
         codes = self._encode_to_score(X)
         return codes, self._encode_fitted_context(context, len(codes))
 
-    def _log_likelihoods(self, codes: np.ndarray, context: np.ndarray | None) -> np.ndarray:
+    def log_likelihoods(self, codes: np.ndarray, context: np.ndarray | None) -> np.ndarray:
         """Return nats per row of codes in the user's units, float64 (n,); levels may be `UNSEEN`."""
         scores = self._score_seen(self._score_codes, self.schema_.coarse(codes), context)
         return scores + self.schema_.log_abs_det_jacobian(codes)
@@ -302,7 +348,7 @@ class DensityEstimator(DensityMixin, AnomalyMixin, ColumnScores, BaseEstimator, 
     ) -> float:
         """Return the log-likelihood below which rows are anomalies, from training and validation rows."""
         rows = rows_for_offset(self.contamination, len(codes[0]), len(codes[1]), codes[0].shape[1])
-        scores = self._log_likelihoods(_take_of_both(codes, rows), _take_of_both(context, rows))
+        scores = self.log_likelihoods(take_of_both(codes, rows), take_of_both(context, rows))
         return offset_of(self.contamination, scores)
 
     def _declared_kinds(self) -> str | Mapping[Any, str] | None:
@@ -364,7 +410,7 @@ class DensityEstimator(DensityMixin, AnomalyMixin, ColumnScores, BaseEstimator, 
     def _encode_context(self, schema: Schema | None, context: Any, n_rows: int) -> np.ndarray | None:
         if schema is None:
             return None
-        codes = schema.encode(_as_columns(context), estimator=f"the context of {type(self).__name__}")
+        codes = schema.encode(as_columns(context), estimator=f"the context of {type(self).__name__}")
         if len(codes) != n_rows:
             raise DataError(f"context has {len(codes)} rows, expected {n_rows}, one per row of X")
         return codes
@@ -380,9 +426,14 @@ class DensityEstimator(DensityMixin, AnomalyMixin, ColumnScores, BaseEstimator, 
         return False
 
     @property
-    def surprise_given(self) -> Literal["others", "before"]:
-        """Whether `surprise` is given all other columns, or only those before: where the order is fixed."""
+    def surprisal_given(self) -> Literal["others", "before"]:
+        """Whether `surprisal` is given all other columns, or only those before: where the order is fixed."""
         return "others" if self.supports_missing else "before"
+
+    def surprisals(self) -> Surprisal:
+        """Return how the fitted model's log-likelihoods split over columns and cells, on codes."""
+        check_is_fitted(self, "schema_")
+        return MarginalSurprisal(self)
 
     @abstractmethod
     def _fit_codes(self, train: CodedRows, valid: CodedRows | None, generator: np.random.Generator) -> None:
@@ -403,48 +454,3 @@ class DensityEstimator(DensityMixin, AnomalyMixin, ColumnScores, BaseEstimator, 
     @abstractmethod
     def _set_state(self, facts: Mapping[str, Any], arrays: dict[str, np.ndarray]) -> None:
         """Take back what `_get_state` returned."""
-
-
-def _take(array: np.ndarray | None, rows: np.ndarray) -> np.ndarray | None:
-    """Return some rows of an array; None of None."""
-    return None if array is None else array[rows]
-
-
-def _take_of_both(parts: tuple[np.ndarray | None, np.ndarray | None], rows: np.ndarray) -> Any:
-    """Return rows, by their numbers from the first of two arrays on to the second; None of None."""
-    first, second = parts
-    if first is None or second is None:
-        return None
-    behind = rows >= len(first)
-    return np.concatenate([first[rows[~behind]], second[rows[behind] - len(first)]])
-
-
-def _as_columns(context: Any) -> Any:
-    """Return a one-dimensional context as a single column."""
-    if isinstance(context, list | tuple):
-        context = np.asarray(context)
-    if isinstance(context, np.ndarray) and context.ndim == 1:
-        return context[:, None]
-    return context
-
-
-def _json_safe(value: Any) -> Any:
-    """Return a constructor argument as JSON can hold it; generators are not kept, only their results."""
-    if isinstance(value, np.ndarray):
-        return value.tolist()
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, Mapping):
-        # A list of pairs, because the keys of JSON objects are text and those of `kinds` may be numbers.
-        return {"mapping": [[_json_safe(key), _json_safe(item)] for key, item in value.items()]}
-    if isinstance(value, list | tuple):
-        return [_json_safe(item) for item in value]
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    return None
-
-
-def _from_json(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _from_json(item) for key, item in value["mapping"]}
-    return tuple(_from_json(item) for item in value) if isinstance(value, list) else value

@@ -201,7 +201,7 @@ class ConditionalDistribution:
     def _probabilities_of_orders(self) -> np.ndarray:
         if self.levels is None:
             raise KindError(
-                f"column {self.variable.name!r} is {self.variable.kind} and has no list of levels; "
+                f"column {self.variable.name!r} is {self.variable.kind} and has no levels; "
                 "ask for log_prob or quantile"
             )
         n_orders, n = self._params.shape[:2]

@@ -7,18 +7,18 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
-import torch
 from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
 from chainrule.errors import QueryError
-from chainrule.estimators.answering import AnsweringEstimator
 from chainrule.estimators.autoregressive import COUNT, AutoregressiveEstimator
-from chainrule.estimators.base import CodedRows, DensityEstimator, make_generator
-from chainrule.estimators.columns import mean_of_members
+from chainrule.estimators.base import DensityEstimator
+from chainrule.estimators.chain_surprisal import EnsembleSurprisal
+from chainrule.estimators.conditional_query import ADVICE
 from chainrule.estimators.loading import find_class
 from chainrule.estimators.made import MADE
-from chainrule.estimators.questions import ADVICE, MemberQuestioners
+from chainrule.estimators.query_engines import EnsembleQueryEngine
+from chainrule.estimators.rows import CodedRows, make_generator
 from chainrule.schema import Schema
 
 __all__ = ["Ensemble"]
@@ -26,7 +26,7 @@ __all__ = ["Ensemble"]
 _SEEDS = 2**31 - 1
 
 
-class Ensemble(AnsweringEstimator):
+class Ensemble(DensityEstimator):
     """Several members, each fitted by itself to the same rows; the model is the mean of their probabilities.
 
     Members differ in their seeds, so in their first weights and the order of their batches. Where `estimator`
@@ -81,7 +81,7 @@ class Ensemble(AnsweringEstimator):
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
-        **AnsweringEstimator._parameter_constraints,
+        **DensityEstimator._parameter_constraints,
         "estimator": [DensityEstimator, None],
         "n_members": [COUNT],
         **{
@@ -126,7 +126,7 @@ class Ensemble(AnsweringEstimator):
         check_is_fitted(self, "schema_")
         codes = self._encode_to_score(X)
         context_codes = self._encode_fitted_context(context, len(codes))
-        return np.stack([member._log_likelihoods(codes, context_codes) for member in self.members_])
+        return np.stack([member.log_likelihoods(codes, context_codes) for member in self.members_])
 
     @property
     def is_any_order(self) -> bool:
@@ -195,29 +195,10 @@ class Ensemble(AnsweringEstimator):
             np.logaddexp(total, member._score_codes(codes, context), out=total)
         return total - np.log(len(self.members_))
 
-    def column_order(self) -> np.ndarray | None:
-        """Return the order in which all members take the columns, (D,), or None if they differ."""
+    def surprisals(self) -> EnsembleSurprisal:
+        """Return how the fitted model's log-likelihoods split over columns and cells, on codes."""
         check_is_fitted(self, "schema_")
-        orders = [member.column_order() for member in self.members_]
-        first = orders[0]
-        if first is None or any(order is None or not np.array_equal(order, first) for order in orders):
-            return None
-        return first
-
-    def _column_scores(self, codes: np.ndarray, context: np.ndarray | None) -> np.ndarray:
-        return mean_of_members(np.stack([m._column_scores(codes, context) for m in self.members_]))
-
-    def _cell_scores(self, codes: np.ndarray, context: np.ndarray | None) -> np.ndarray:
-        if isinstance(self.members_[0], AutoregressiveEstimator):
-            return super()._cell_scores(codes, context)
-        return DensityEstimator._cell_scores(self, codes, context)
-
-    def _expected_values(
-        self, codes: np.ndarray, context: np.ndarray | None, d: int
-    ) -> tuple[np.ndarray, np.ndarray]:
-        if isinstance(self.members_[0], AutoregressiveEstimator):
-            return super()._expected_values(codes, context, d)
-        return DensityEstimator._expected_values(self, codes, context, d)
+        return EnsembleSurprisal(self, self.members_)
 
     def _sample_codes(self, n: int, generator: np.random.Generator, context: np.ndarray | None) -> np.ndarray:
         codes = np.empty((n, self.schema_.n_variables), dtype=np.float32)
@@ -229,22 +210,20 @@ class Ensemble(AnsweringEstimator):
                 codes[rows] = member._sample_codes(len(rows), generator, given)
         return codes
 
-    def _questioner(self, n_orders: int | None) -> MemberQuestioners:
-        members = [member._questioner(n_orders) for member in self._chains()]
-        return MemberQuestioners(members)
+    @property
+    def answers_queries(self) -> bool:
+        """Whether p(these | those) can be asked for: yes, as far as the members answer."""
+        return True
 
-    def _torch_generator(self, generator: np.random.Generator) -> torch.Generator:
-        return self._chains()[0]._torch_generator(generator)
-
-    def _chains(self) -> list[AutoregressiveEstimator]:
-        """Return the members, if questions can be put to them."""
-        chains = [member for member in self.members_ if isinstance(member, AutoregressiveEstimator)]
-        if len(chains) < len(self.members_):
+    def query_engine(self, n_orders: int | None = None) -> EnsembleQueryEngine:
+        """Return what answers `ConditionalQuery` objects by all members, each under `n_orders` orders."""
+        check_is_fitted(self, "schema_")
+        if not self.members_[0].answers_queries:
             raise QueryError(
                 f"members of class {type(self.members_[0]).__name__} answer no questions p(these | those). "
                 f"{ADVICE}"
             )
-        return chains
+        return EnsembleQueryEngine([member.query_engine(n_orders) for member in self.members_])
 
     def _get_state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         facts, arrays = [], {}

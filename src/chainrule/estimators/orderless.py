@@ -82,7 +82,7 @@ device, checkpoint, verbose, random_state
         "dropout": [Interval(Real, 0, 0.99, closed="left")],
     }
 
-    _encodes_missing = True
+    _embeds_missing = True
     ordering = "any"
     resample_every = 1
 

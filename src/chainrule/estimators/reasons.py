@@ -21,20 +21,20 @@ class Reason:
     Attributes
     ----------
     column : str
-    surprise : float
-        Nats, as `DensityEstimator.surprise` returns it.
-    usual_surprise : float
-        The mean of the column's surprise over the rows that this one is compared with.
+    surprisal : float
+        Nats, as `DensityEstimator.surprisal` returns it.
+    usual_surprisal : float
+        The mean of the column's surprisal over the rows that this one is compared with.
     expected : object
-        The most probable level, or the mean of a number, given what the surprise is given; None where the
+        The most probable level, or the mean of a number, given what the surprisal is given; None where the
         model cannot tell.
     probability, expected_probability : float or None
         Of the cell's own value and of the most probable level; None of densities and means.
     """
 
     column: str
-    surprise: float
-    usual_surprise: float
+    surprisal: float
+    usual_surprisal: float
     expected: Any
     probability: float | None
     expected_probability: float | None
@@ -43,9 +43,9 @@ class Reason:
 def find_reasons(
     estimator: DensityEstimator, X: Any, usual: np.ndarray, n_reasons: int = 3
 ) -> list[list[Reason]]:
-    """Return the cells of each row whose surprise exceeds the usual one the most, those first.
+    """Return the cells of each row whose surprisal exceeds the usual one the most, those first.
 
-    Surprises of different columns cannot be compared: an age surprises by some four nats wherever it stands,
+    Surprisals of different columns cannot be compared: an age has some four nats wherever it stands,
     and the density of a continuous column depends on its unit. How far each exceeds what is usual in its
     column can.
 
@@ -55,9 +55,9 @@ def find_reasons(
         Fitted without context.
     X : array or DataFrame, shape (n, D)
     usual : ndarray of shape (D,)
-        The mean surprise of each column over the rows to compare with.
+        The mean surprisal of each column over the rows to compare with.
     n_reasons : int
-        At most so many cells of a row, of those whose surprise is more than usual.
+        At most so many cells of a row, of those whose surprisal is more than usual.
 
     Examples
     --------
@@ -67,17 +67,17 @@ def find_reasons(
     >>> reason.column, reason.expected, round(reason.probability, 3)
     ('x2', 0, 0.005)
     """
-    surprise = estimator.surprise(X)
-    excess = np.nan_to_num(surprise - usual, nan=-np.inf)
+    surprisal = estimator.surprisal(X)
+    excess = np.nan_to_num(surprisal - usual, nan=-np.inf)
     chosen = np.argsort(-excess, axis=1, kind="stable")[:, :n_reasons]
     is_reason = np.take_along_axis(excess, chosen, axis=1) > 0
     expected = _expectations(estimator, X, np.unique(chosen[is_reason]).tolist())
     return [
         [
-            _reason(estimator, d, float(surprise[row, d]), float(usual[d]), expected[d][row])
+            _reason(estimator, d, float(surprisal[row, d]), float(usual[d]), expected[d][row])
             for d in chosen[row, is_reason[row]].tolist()
         ]
-        for row in range(len(surprise))
+        for row in range(len(surprisal))
     ]
 
 
@@ -85,11 +85,12 @@ def _expectations(
     estimator: DensityEstimator, X: Any, columns: list[int]
 ) -> dict[int, list[tuple[Any, float | None]]]:
     """Return for each column what to expect of it in each row, and with which probability."""
-    codes, context = estimator._encode_rows(X, None)
+    codes, context = estimator.encode_rows(X)
+    split = estimator.surprisals()
     found: dict[int, list[tuple[Any, float | None]]] = {}
     for d in columns:
         try:
-            values, probabilities = estimator._expected_values(codes, context, d)
+            values, probabilities = split.expected(codes, context, d)
         except QueryError:
             found[d] = [(None, None)] * len(codes)
         else:
@@ -101,12 +102,12 @@ def _expectations(
 
 
 def _reason(
-    estimator: DensityEstimator, d: int, surprise: float, usual: float, expected: tuple[Any, float | None]
+    estimator: DensityEstimator, d: int, surprisal: float, usual: float, expected: tuple[Any, float | None]
 ) -> Reason:
     variable = estimator.schema_.variables[d]
-    probability = None if not variable.is_discrete else float(np.exp(-surprise))
+    probability = None if not variable.is_discrete else float(np.exp(-surprisal))
     value, expected_probability = expected
-    return Reason(variable.name, surprise, usual, value, probability, expected_probability)
+    return Reason(variable.name, surprisal, usual, value, probability, expected_probability)
 
 
 def _unless_nan(number: float) -> float | None:

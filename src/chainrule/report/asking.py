@@ -9,10 +9,10 @@ import numpy as np
 
 from chainrule.conditioners import OrderlessConditioner
 from chainrule.estimators.autoregressive import AutoregressiveEstimator
+from chainrule.estimators.conditional_query import ConditionalQuery
 from chainrule.estimators.ensemble import Ensemble
-from chainrule.estimators.questions import Question, Questioner
 
-__all__ = ["answers_any_question", "questioner", "scoring_cost", "walk_cost", "whole_rows"]
+__all__ = ["answers_any_question", "scoring_cost", "walk_cost", "whole_rows"]
 
 # What the calls of one step of a walk take beside its products, in multiplications that take as long.
 _STEP = 5e6
@@ -27,15 +27,10 @@ def answers_any_question(estimator: Any) -> bool:
     )
 
 
-def questioner(estimator: AutoregressiveEstimator, n_orders: int | None = None) -> Questioner:
-    """Return what puts questions to the model of a fitted estimator, in codes."""
-    return estimator._questioner(n_orders)
-
-
-def whole_rows(codes: np.ndarray) -> Question:
-    """Return the question for log p of all that is there."""
-    there = ~np.isnan(codes)
-    return Question(codes, np.zeros_like(there), there, None)
+def whole_rows(codes: np.ndarray) -> ConditionalQuery:
+    """Return the query for log p of all that is observed."""
+    present = ~np.isnan(codes)
+    return ConditionalQuery(codes, np.zeros_like(present), present)
 
 
 def walk_cost(estimator: AutoregressiveEstimator, n_rows: int) -> float:

@@ -10,8 +10,7 @@ import numpy as np
 import torch
 
 from chainrule.estimators.binned_distribution import BinnedDistribution
-from chainrule.estimators.questions import Question
-from chainrule.report.asking import questioner
+from chainrule.estimators.conditional_query import ConditionalQuery
 from chainrule.report.images import image_grid
 from chainrule.report.rows import code_values, pixel_shades, take_rows
 from chainrule.report.style import INK, MUTED, REAL, Picture, figure, ticks, vector_picture
@@ -57,10 +56,10 @@ def image_completions(
     schema = estimator.schema_
     given = _upper_half(shape)
     known = np.repeat(given & ~np.isnan(codes), _N_DRAWS, axis=0)
-    question = Question(np.repeat(codes, _N_DRAWS, axis=0), known, ~known, None)
+    query = ConditionalQuery(np.repeat(codes, _N_DRAWS, axis=0), known, ~known)
     device = next(estimator.model_.parameters()).device
     # One walk for all draws of all rows.
-    drawn = questioner(estimator).complete(question, torch.Generator(device).manual_seed(0))
+    drawn = estimator.query_engine().sample(query, torch.Generator(device).manual_seed(0))
     real = pixel_shades(schema, codes, reference)
     half = np.where(given, real, np.nan)
     draws = pixel_shades(schema, drawn, reference).reshape(len(codes), _N_DRAWS, -1)

@@ -11,7 +11,7 @@ import numpy as np
 
 from chainrule.estimators.ensemble import Ensemble
 from chainrule.metrics.statistics import Summary, paired_difference, summarize
-from chainrule.report.asking import answers_any_question, questioner, scoring_cost, whole_rows
+from chainrule.report.asking import answers_any_question, scoring_cost, whole_rows
 from chainrule.report.blocks import Block, stacked
 from chainrule.report.numbers import count, decimals_for, listed, number, with_error
 from chainrule.report.rows import take_rows
@@ -148,7 +148,7 @@ def _order_scores(estimator: Any, rows: Any) -> np.ndarray | None:
         return None
     n_orders, n_rows = size
     codes = estimator.schema_.encode(_spread(rows, n_rows), missing=True, unseen=np.nan)
-    scores = questioner(estimator, n_orders).log_probs(whole_rows(codes))
+    scores = estimator.query_engine(n_orders).log_probs(whole_rows(codes))
     result: np.ndarray = scores + estimator.schema_.log_abs_det_jacobian(codes)
     return result
 

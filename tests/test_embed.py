@@ -36,7 +36,7 @@ def test_outputs_follow_from_the_codes_of_made(parameters):
     conditioner = model.model_.conditioner
     x = torch.from_numpy(ROWS).float()
     for member in range(model.model_.n_members):
-        codes = torch.from_numpy(model.encode(ROWS, member=member))
+        codes = torch.from_numpy(model.embed(ROWS, member=member))
         assert codes.shape == (60, 12)
         layers = conditioner.effective(member)
         weight, bias = layers[conditioner.n_layers]
@@ -51,19 +51,19 @@ def test_codes_of_made_see_the_variables_that_their_degrees_allow():
     order = [3, 0, 5, 1, 4, 2]
     model = made(ordering=order)
     degrees = model.model_.conditioner.degrees_of(0)[-1].numpy()
-    codes = model.encode(ROWS)
+    codes = model.embed(ROWS)
     for position, variable in enumerate(order):
         changed = ROWS.copy()
         changed[:, variable] = 1 - changed[:, variable]
-        moved = (np.abs(model.encode(changed) - codes) > 0).any(axis=0)
+        moved = (np.abs(model.embed(changed) - codes) > 0).any(axis=0)
         assert not moved[degrees <= position].any()
         assert moved.any() == (position < len(order) - 1)
 
 
 def test_codes_of_members_differ():
     model = made(n_masks=3)
-    assert np.abs(model.encode(ROWS, member=0) - model.encode(ROWS, member=2)).max() > 1e-3
-    assert np.array_equal(model.encode(ROWS), model.encode(ROWS, member=0))
+    assert np.abs(model.embed(ROWS, member=0) - model.embed(ROWS, member=2)).max() > 1e-3
+    assert np.array_equal(model.embed(ROWS), model.embed(ROWS, member=0))
 
 
 @pytest.mark.parametrize("n_orderings", [1, 3])
@@ -78,42 +78,42 @@ def test_codes_of_nade_are_the_hidden_units_at_the_end_of_a_sequential_pass(n_or
                 state.next_params(d)
                 state.update(d, x[:, d])
             expected = conditioner.activate(state.pre)
-        np.testing.assert_allclose(model.encode(ROWS, member=member), expected.numpy(), rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(model.embed(ROWS, member=member), expected.numpy(), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("estimator", [MADE(hidden_sizes=(8,)), NADE(hidden_size=8)])
 def test_codes_see_the_context(estimator):
     context = np.random.default_rng(1).integers(0, 2, (60, 2))
     model = fitted(estimator, context=context)
-    codes = model.encode(ROWS, context=context)
+    codes = model.embed(ROWS, context=context)
     assert codes.shape == (60, 8) and codes.dtype == np.float32
-    assert np.abs(codes - model.encode(ROWS, context=1 - context)).max() > 1e-3
+    assert np.abs(codes - model.embed(ROWS, context=1 - context)).max() > 1e-3
     with pytest.raises(DataError, match="context"):
-        model.encode(ROWS)
+        model.embed(ROWS)
 
 
 def test_codes_do_not_depend_on_the_batch(monkeypatch):
     model = made(n_masks=2)
-    whole = model.encode(ROWS, member=1)
+    whole = model.embed(ROWS, member=1)
     monkeypatch.setattr("chainrule.estimators.autoregressive.evaluation_batch", lambda _: 7)
-    np.testing.assert_allclose(model.encode(ROWS, member=1), whole, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(model.embed(ROWS, member=1), whole, rtol=1e-5, atol=1e-6)
 
 
 def test_codes_are_the_same_after_loading(tmp_path):
     model = made(ordering="random")
     model.save(tmp_path / "model")
-    assert np.array_equal(load(tmp_path / "model").encode(ROWS), model.encode(ROWS))
+    assert np.array_equal(load(tmp_path / "model").embed(ROWS), model.embed(ROWS))
 
 
 @pytest.mark.parametrize("member", [-1, 3, 0.5, "first"])
 def test_a_member_that_does_not_exist_is_refused(member):
     with pytest.raises(ParameterError, match="member must be a whole number below 3"):
-        made(n_masks=3).encode(ROWS, member=member)
+        made(n_masks=3).embed(ROWS, member=member)
 
 
 def test_codes_need_a_fitted_model():
     with pytest.raises(NotFittedError):
-        MADE().encode(ROWS)
+        MADE().embed(ROWS)
 
 
 # ---------------------------------------------------------------- minibatches

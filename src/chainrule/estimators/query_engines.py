@@ -1,4 +1,4 @@
-"""Questions to a fitted model: p(these | those), completions, imputation, conditional distributions."""
+"""Conditional queries to a fitted model, on codes: p(query | observed), draws, distributions of variables."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from chainrule.conditioners import AnyOrderConditioner
 from chainrule.errors import ParameterError, QueryError
 from chainrule.estimators.binned_distribution import BinnedDistribution
 from chainrule.estimators.conditional_distribution import ConditionalDistribution
+from chainrule.estimators.conditional_query import ADVICE, ConditionalQuery
 from chainrule.inference import LateVariableError
 from chainrule.model import AutoregressiveModel
 from chainrule.orders import random_orders
@@ -26,71 +27,60 @@ from chainrule.training import Rows, evaluation_batch
 if TYPE_CHECKING:
     from chainrule.schema import Schema
 
-__all__ = ["ADVICE", "MemberQuestioners", "Question", "Questioner"]
+__all__ = ["ChainQueryEngine", "EnsembleQueryEngine", "QueryEngine"]
 
-ADVICE = 'MADE(ordering="any") and OrderlessNADE answer any question: fit one of those'
 # Orders beyond those of a model come from this seed, so that they are the same at every call.
 _ORDER_SEED = 0
 
 
-class Question:
-    """Codes of rows, what of them is known and what is asked for.
-
-    Parameters
-    ----------
-    codes : ndarray (n, D)
-        NaN where missing.
-    given, asked : ndarray, bool (n, D)
-    context : ndarray (n, C), optional
-    """
-
-    def __init__(
-        self, codes: np.ndarray, given: np.ndarray, asked: np.ndarray, context: np.ndarray | None
-    ) -> None:
-        self.codes, self.given, self.asked, self.context = codes, given, asked, context
-
-    def __len__(self) -> int:
-        return len(self.codes)
-
-    def take(self, index: slice | np.ndarray) -> Question:
-        """Return the question about some of the rows."""
-        context = None if self.context is None else self.context[index]
-        return Question(self.codes[index], self.given[index], self.asked[index], context)
-
-    def batches(self, size: int) -> Iterator[Question]:
-        """Yield the question about `size` rows at a time."""
-        for start in range(0, len(self), size):
-            yield self.take(slice(start, start + size))
-
-
-class Distributions(ABC):
-    """What gives each variable's distribution from the params that orders or members answer with."""
+class QueryEngine(ABC):
+    """What answers conditional queries, with one answer for each of K orders, members or both."""
 
     model: AutoregressiveModel
     schema: Schema
 
-    @abstractmethod
-    def outputs(self, question: Question) -> Tensor:
-        """Return the outputs of what is asked, each variable from the given ones alone, (K, n, n_outputs)."""
+    def torch_generator(self, generator: np.random.Generator) -> torch.Generator:
+        """Return a generator where the model is, seeded by another."""
+        device = next(self.model.parameters()).device
+        return torch.Generator(device).manual_seed(int(generator.integers(2**62)))
 
-    def distributions(self, question: Question) -> Iterator[tuple[np.ndarray, int, ConditionalDistribution]]:
-        """Yield row numbers, a variable asked for in them, and its distribution given the given ones.
+    @property
+    @abstractmethod
+    def n_answers(self) -> int:
+        """Number of answers, K."""
+
+    @abstractmethod
+    def log_probs(self, query: ConditionalQuery) -> np.ndarray:
+        """Return log p(query | observed) of codes as models see them under each order, (K, n)."""
+
+    @abstractmethod
+    def sample(self, query: ConditionalQuery, generator: torch.Generator) -> np.ndarray:
+        """Return codes (n, D) with everything drawn that is not observed, each row by one of the orders."""
+
+    @abstractmethod
+    def outputs(self, query: ConditionalQuery) -> Tensor:
+        """Return the query's outputs, (K, n, n_outputs), each variable from the observed ones alone."""
+
+    def distributions(
+        self, query: ConditionalQuery
+    ) -> Iterator[tuple[np.ndarray, int, ConditionalDistribution]]:
+        """Yield row numbers, a variable of the query in them, and its distribution given the observed ones.
 
         One pass serves all variables of a batch of rows.
         """
         starts, first = self.model.conditionals.starts, 0
-        for part in question.batches(evaluation_batch(self.model)):
+        for part in query.batches(evaluation_batch(self.model)):
             outputs = self.outputs(part)
-            for d in np.flatnonzero(part.asked.any(axis=0)).tolist():
-                rows = np.flatnonzero(part.asked[:, d])
+            for d in np.flatnonzero(part.query.any(axis=0)).tolist():
+                rows = np.flatnonzero(part.query[:, d])
                 params = outputs[:, torch.from_numpy(rows), starts[d] : starts[d + 1]]
                 yield first + rows, d, self._distribution(d, params)
             first += len(part)
 
-    def distribution(self, question: Question, d: int) -> ConditionalDistribution:
-        """Return the distribution of variable d, asked for in all rows, given the given ones."""
+    def distribution(self, query: ConditionalQuery, d: int) -> ConditionalDistribution:
+        """Return the distribution of variable d, in the query of all rows, given the observed ones."""
         columns = slice(self.model.conditionals.starts[d], self.model.conditionals.starts[d + 1])
-        parts = question.batches(evaluation_batch(self.model))
+        parts = query.batches(evaluation_batch(self.model))
         return self._distribution(d, torch.cat([self.outputs(part)[..., columns] for part in parts], dim=1))
 
     def _distribution(self, d: int, params: Tensor) -> ConditionalDistribution:
@@ -102,8 +92,8 @@ class Distributions(ABC):
         return BinnedDistribution(variable, family, params, variable.bins)
 
 
-class Questioner(Distributions):
-    """Puts questions to the model of a fitted estimator, averaging the answers of several orders.
+class ChainQueryEngine(QueryEngine):
+    """Answers by the model of a fitted estimator under several orders.
 
     Parameters
     ----------
@@ -129,7 +119,7 @@ class Questioner(Distributions):
 
     @property
     def n_answers(self) -> int:
-        """How many orders answer."""
+        """Number of orders."""
         return len(self.orders)
 
     def _orders(self, n_orders: int | None) -> list[Tensor | int]:
@@ -150,63 +140,60 @@ class Questioner(Distributions):
         return list(torch.cat([network.orders, more])[:n_orders])
 
     @torch.no_grad()
-    def log_probs(self, question: Question) -> np.ndarray:
-        """Return log p(asked | given) under each order, (K, n)."""
-        scores = np.empty((len(self.orders), len(question)))
+    def log_probs(self, query: ConditionalQuery) -> np.ndarray:
+        """Return log p(query | observed) under each order, (K, n)."""
+        scores = np.empty((len(self.orders), len(query)))
         for k, order in enumerate(self.orders):
             done = 0
-            for part in question.batches(evaluation_batch(self.model)):
-                rows, given, asked = self._tensors(part)
+            for part in query.batches(evaluation_batch(self.model)):
+                rows, observed, asked = self._tensors(part)
                 with self._named_variables():
-                    answer = inference.log_prob(self.model, rows.codes, given, asked, order, rows.context)
+                    answer = inference.log_prob(self.model, rows.codes, observed, asked, order, rows.context)
                 scores[k, done : done + len(part)] = answer.cpu()
                 done += len(part)
         return scores
 
     @torch.no_grad()
-    def complete(self, question: Question, generator: torch.Generator) -> np.ndarray:
-        """Return codes (n, D) with everything drawn that is not given, each row by one of the orders."""
-        completed = np.empty_like(question.codes)
+    def sample(self, query: ConditionalQuery, generator: torch.Generator) -> np.ndarray:
+        """Return codes (n, D) with everything drawn that is not observed, each row by one of the orders."""
+        drawn_rows = np.empty_like(query.codes)
         device = generator.device
         chosen = (
-            torch.randint(len(self.orders), (len(question),), generator=generator, device=device)
-            .cpu()
-            .numpy()
+            torch.randint(len(self.orders), (len(query),), generator=generator, device=device).cpu().numpy()
         )
         for k in np.unique(chosen):
             numbers = np.flatnonzero(chosen == k)
             for start in range(0, len(numbers), evaluation_batch(self.model)):
                 index = numbers[start : start + evaluation_batch(self.model)]
-                rows, given, _ = self._tensors(question.take(index))
+                rows, observed, _ = self._tensors(query.take(index))
                 uniforms = self.model.uniforms(len(index), generator)
                 with self._named_variables():
                     drawn = inference.sample_conditional(
-                        self.model, rows.codes, given, self.orders[k], uniforms, rows.context
+                        self.model, rows.codes, observed, self.orders[k], uniforms, rows.context
                     )
-                completed[index] = drawn.cpu()
-        seed = (
-            int(torch.randint(2**62, (), generator=generator, device=device)) if self.schema.is_refined else 0
-        )
-        refined = self.schema.refine(completed, np.random.default_rng(seed))
-        return np.where(question.given, question.codes, refined)
+                drawn_rows[index] = drawn.cpu()
+        refines = self.schema.is_refined  # other draws must not depend on it
+        seed = int(torch.randint(2**62, (), generator=generator, device=device)) if refines else 0
+        refined = self.schema.refine(drawn_rows, np.random.default_rng(seed))
+        return np.where(query.observed, query.codes, refined)
 
     @torch.no_grad()
-    def outputs(self, question: Question) -> Tensor:
-        """Return the outputs of what is asked, each variable from the given ones alone, (K, n, n_outputs)."""
-        rows, given, asked = self._tensors(question)
+    def outputs(self, query: ConditionalQuery) -> Tensor:
+        """Return the query's outputs, (K, n, n_outputs), each variable from the observed ones alone."""
+        rows, observed, asked = self._tensors(query)
         network = self.model.conditioner
         same = isinstance(network, AnyOrderConditioner) and network.observes_a_set
         with self._named_variables():
             answers = [
-                inference.conditional_params(self.model, rows.codes, given, asked, order, rows.context)
+                inference.conditional_params(self.model, rows.codes, observed, asked, order, rows.context)
                 for order in (self.orders[:1] if same else self.orders)
             ]
         return torch.stack(answers).cpu()
 
-    def _tensors(self, question: Question) -> tuple[Rows, Tensor, Tensor]:
-        rows = self.to_rows(self.schema.coarse(question.codes), question.context)
+    def _tensors(self, query: ConditionalQuery) -> tuple[Rows, Tensor, Tensor]:
+        rows = self.to_rows(self.schema.coarse(query.codes), query.context)
         device = rows.codes.device
-        return rows, torch.from_numpy(question.given).to(device), torch.from_numpy(question.asked).to(device)
+        return rows, torch.from_numpy(query.observed).to(device), torch.from_numpy(query.query).to(device)
 
     @contextmanager
     def _named_variables(self) -> Iterator[None]:
@@ -221,39 +208,39 @@ class Questioner(Distributions):
             ) from None
 
 
-class MemberQuestioners(Distributions):
-    """Puts questions to the members of an ensemble, averaging the answers of all orders of all of them.
+class EnsembleQueryEngine(QueryEngine):
+    """Answers by the members of an ensemble, each under all of its orders.
 
     Parameters
     ----------
-    members : sequence of Questioner
+    members : sequence of QueryEngine
         With as many orders each.
     """
 
-    def __init__(self, members: Sequence[Questioner]) -> None:
+    def __init__(self, members: Sequence[QueryEngine]) -> None:
         self.members = members
         self.model, self.schema = members[0].model, members[0].schema
 
     @property
     def n_answers(self) -> int:
-        """How many orders answer, of all members together."""
+        """Number of orders of all members together."""
         return sum(member.n_answers for member in self.members)
 
-    def log_probs(self, question: Question) -> np.ndarray:
-        """Return log p(asked | given) under each order of each member, (K, n)."""
-        return np.concatenate([member.log_probs(question) for member in self.members])
+    def log_probs(self, query: ConditionalQuery) -> np.ndarray:
+        """Return log p(query | observed) under each order of each member, (K, n)."""
+        return np.concatenate([member.log_probs(query) for member in self.members])
 
-    def complete(self, question: Question, generator: torch.Generator) -> np.ndarray:
-        """Return codes (n, D) with everything drawn that is not given, each row by one of the members."""
-        completed = np.empty_like(question.codes)
+    def sample(self, query: ConditionalQuery, generator: torch.Generator) -> np.ndarray:
+        """Return codes (n, D) with everything drawn that is not observed, each row by one of the members."""
+        drawn_rows = np.empty_like(query.codes)
         chosen = torch.randint(
-            len(self.members), (len(question),), generator=generator, device=generator.device
+            len(self.members), (len(query),), generator=generator, device=generator.device
         ).cpu()
         for k in chosen.unique().tolist():
             rows = np.flatnonzero(chosen == k)
-            completed[rows] = self.members[k].complete(question.take(rows), generator)
-        return completed
+            drawn_rows[rows] = self.members[k].sample(query.take(rows), generator)
+        return drawn_rows
 
-    def outputs(self, question: Question) -> Tensor:
+    def outputs(self, query: ConditionalQuery) -> Tensor:
         """Return what each member's `outputs` returns, (K, n, n_outputs)."""
-        return torch.cat([member.outputs(question) for member in self.members])
+        return torch.cat([member.outputs(query) for member in self.members])

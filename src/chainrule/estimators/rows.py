@@ -1,0 +1,59 @@
+"""Rows on their way into estimators, and where their random numbers come from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+__all__ = ["CodedRows", "as_columns", "make_generator", "take", "take_of_both"]
+
+
+def make_generator(random_state: Any) -> np.random.Generator:
+    """Return a NumPy generator from None, a seed, a `Generator` or scikit-learn's `RandomState`."""
+    if isinstance(random_state, np.random.RandomState):
+        return np.random.default_rng(random_state.randint(np.iinfo(np.int32).max))
+    return np.random.default_rng(random_state)
+
+
+@dataclass(frozen=True)
+class CodedRows:
+    """Rows as models see them.
+
+    Attributes
+    ----------
+    codes : ndarray of shape (n, D), float32
+        As `Schema.coarse` gives them; NaN where a value is missing.
+    context : ndarray of shape (n, C) or None
+        Codes of the side information.
+    log_det : float
+        What the mean log-likelihood of the rows lies above that of their codes, in nats.
+    """
+
+    codes: np.ndarray
+    context: np.ndarray | None
+    log_det: float
+
+
+def take(array: np.ndarray | None, rows: np.ndarray) -> np.ndarray | None:
+    """Return some rows of an array; None of None."""
+    return None if array is None else array[rows]
+
+
+def take_of_both(parts: tuple[np.ndarray | None, np.ndarray | None], rows: np.ndarray) -> Any:
+    """Return rows, by their numbers from the first of two arrays on to the second; None of None."""
+    first, second = parts
+    if first is None or second is None:
+        return None
+    behind = rows >= len(first)
+    return np.concatenate([first[rows[~behind]], second[rows[behind] - len(first)]])
+
+
+def as_columns(context: Any) -> Any:
+    """Return a one-dimensional context as a single column."""
+    if isinstance(context, list | tuple):
+        context = np.asarray(context)
+    if isinstance(context, np.ndarray) and context.ndim == 1:
+        return context[:, None]
+    return context
