@@ -9,7 +9,7 @@ import numpy as np
 
 from chainrule.report.blocks import Block, Table
 from chainrule.report.images import image_grid
-from chainrule.report.study_plots import COLOURS, Line, line_picture
+from chainrule.report.line_plots import COLOURS, Line, line_picture
 from chainrule.report.style import MUTED, Picture
 
 __all__ = ["sections", "verdict"]

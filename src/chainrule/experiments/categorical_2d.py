@@ -20,8 +20,8 @@ from chainrule.estimators.base import DensityEstimator
 from chainrule.experiments.study import Study, StudyResult, StudyRun
 from chainrule.metrics.statistics import Summary, paired_difference, summarize
 from chainrule.report.blocks import Block, Table
+from chainrule.report.line_plots import COLOURS, Line, line_picture
 from chainrule.report.numbers import count, listed, number, with_error
-from chainrule.report.study_plots import COLOURS, Line, line_picture
 from chainrule.report.style import MAP, MUTED, Picture, figure, ticks, vector_picture
 
 __all__ = ["STUDY", "TOLERANCE"]

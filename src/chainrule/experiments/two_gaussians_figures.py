@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from chainrule.datasets.synthetic import TwinGaussians
 from chainrule.experiments.known_truth import ConditionalGrid
+from chainrule.report.line_plots import COLOURS, Line, line_picture
 from chainrule.report.numbers import number
-from chainrule.report.study_plots import COLOURS, Line, line_picture
 from chainrule.report.style import INK, MAP, MUTED, Picture, figure, ticks, vector_picture
 
 __all__ = ["MODEL_COLOURS", "conditional_pictures", "curve_pictures", "density_pictures", "scatter_pictures"]

@@ -20,8 +20,8 @@ from chainrule.experiments.known_truth import ConditionalGrid, KnownRows
 from chainrule.experiments.study import StudyRun
 from chainrule.metrics.statistics import Summary, summarize
 from chainrule.report.blocks import Block, Table
+from chainrule.report.line_plots import COLOURS, Line, line_picture, point_picture
 from chainrule.report.numbers import count, with_error
-from chainrule.report.study_plots import COLOURS, Line, bar_picture, line_picture
 from chainrule.report.style import MUTED, Picture
 
 __all__ = ["Group", "Setting", "SettingsStudy", "settings_groups", "study_settings"]
@@ -382,15 +382,13 @@ def _line(name: str, part: str, colour: str, x: list[float], outcomes: list[_Out
 
 
 def _bars(title: str, xlabel: str, part: str, outcomes: list[_Outcome]) -> Picture:
-    summaries = [outcome.summary(part) for outcome in outcomes]
-    return bar_picture(
+    return point_picture(
         title,
         [outcome.setting.label for outcome in outcomes],
-        [summary.mean for summary in summaries],
-        [summary.standard_error for summary in summaries],
+        [outcome.summary(part) for outcome in outcomes],
         xlabel=xlabel,
         alt=f"{title} of each masking strategy.",
-        zero=False,
+        reference=None,
         caption="Bars: two standard errors over the seeds.",
     )
 

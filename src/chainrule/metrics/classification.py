@@ -45,20 +45,20 @@ class Auc:
     influence: NDArray[np.float64]
 
     @property
+    def summary(self) -> Summary:
+        """The area with its standard error over test rows."""
+        n = len(self.influence)
+        error = float(self.influence.std(ddof=1) / math.sqrt(n)) if n > 1 else math.nan
+        return Summary(self.value, error, n)
+
+    @property
     def standard_error(self) -> float:
         """Standard error of the area over test rows."""
-        return self._error(self.influence)
+        return self.summary.standard_error
 
     def difference(self, other: Auc) -> Summary:
         """Return the paired difference to an area on the same rows; positive: this one is larger."""
-        return Summary(
-            self.value - other.value, self._error(self.influence - other.influence), len(self.influence)
-        )
-
-    @staticmethod
-    def _error(influence: NDArray[np.float64]) -> float:
-        n = len(influence)
-        return float(influence.std(ddof=1) / math.sqrt(n)) if n > 1 else math.nan
+        return Auc(self.value - other.value, self.influence - other.influence).summary
 
 
 def area_under_curve(truth: NDArray[np.int64], scores: NDArray[np.floating]) -> Auc:

@@ -12,6 +12,7 @@ import torch
 from chainrule.estimators.binned_distribution import BinnedDistribution
 from chainrule.estimators.conditional_query import ConditionalQuery
 from chainrule.report.images import image_grid
+from chainrule.report.numbers import short
 from chainrule.report.rows import code_values, pixel_shades, take_rows
 from chainrule.report.style import INK, MUTED, REAL, Picture, figure, ticks, vector_picture
 
@@ -141,7 +142,7 @@ def conditional_bars(
         own = background[:, d][~np.isnan(background[:, d])]
         draw = _picture_of(schema.variables[d])
         draw(axes[:, across], schema.variables[d], distribution, codes[:, d], own, colour)
-        axes[0, across].set_title(_short(schema.names[d], 24))
+        axes[0, across].set_title(short(schema.names[d], 24))
     for down, number in enumerate(numbers):
         axes[down, 0].set_ylabel(f"test row {number + 1}", color=MUTED)
     return vector_picture(canvas, alt, **words)
@@ -160,7 +161,7 @@ def _level_bars(
     levels = list(variable.levels or ())
     shares = np.bincount(background.astype(int), minlength=len(levels)) / max(len(background), 1)
     shown = _levels_to_show(probabilities, truth)
-    names = [_short(str(levels[level]), 14) for level in shown]
+    names = [short(str(levels[level]), 14) for level in shown]
     n_others = len(levels) - len(shown)
     if n_others:
         names.append(f"{n_others} others")
@@ -280,7 +281,3 @@ def _value_axis(axis: Any, is_last: bool, limits: tuple[float, float], true: flo
     axis.set_yticks([])
     axis.spines["left"].set_visible(False)
     axis.tick_params(labelbottom=is_last)
-
-
-def _short(name: str, most: int) -> str:
-    return name if len(name) <= most else name[: most - 1] + "…"

@@ -5,7 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-__all__ = ["count", "decimals_for", "in_ascii", "listed", "number", "seconds", "with_error"]
+from chainrule.metrics.statistics import Summary
+
+__all__ = [
+    "count",
+    "decimals_for",
+    "in_ascii",
+    "listed",
+    "measured_text",
+    "number",
+    "seconds",
+    "short",
+    "with_error",
+]
 
 
 def decimals_for(*errors: float) -> int:
@@ -45,6 +57,16 @@ def with_error(value: float, error: float, decimals: int) -> str:
     if not math.isfinite(error):
         return number(value, decimals)
     return f"{number(value, decimals)} ± {number(error, decimals)}"
+
+
+def measured_text(level: Summary, min_decimals: int = 1) -> str:
+    """Return a mean and its standard error, with the decimals that show two digits of the error.
+
+    >>> measured_text(Summary(-19.853, 0.31, 9)), measured_text(Summary(0.9, 0.031, 9), 4)
+    ('−19.85 ± 0.31', '0.9000 ± 0.0310')
+    """
+    decimals = max(min_decimals, decimals_for(level.standard_error))
+    return with_error(level.mean, level.standard_error, decimals)
 
 
 def seconds(value: float) -> str:
@@ -87,3 +109,12 @@ def in_ascii(text: str) -> str:
     '>= -1,234.5 ± 0.3'
     """
     return text.translate({ord("−"): "-", ord("–"): "-", ord("≥"): ">=", ord("∞"): "inf", 0x202F: ","})
+
+
+def short(text: str, most: int = 20) -> str:
+    """Return a text of at most `most` letters.
+
+    >>> short("education"), short("education", 5)
+    ('education', 'educ…')
+    """
+    return text if len(text) <= most else text[: most - 1] + "…"

@@ -13,9 +13,10 @@ from chainrule.estimators.ensemble import Ensemble
 from chainrule.metrics.statistics import Summary, paired_difference, summarize
 from chainrule.report.asking import answers_any_question, scoring_cost, whole_rows
 from chainrule.report.blocks import Block, stacked
+from chainrule.report.line_plots import Line, line_picture
 from chainrule.report.numbers import count, decimals_for, listed, number, with_error
 from chainrule.report.rows import take_rows
-from chainrule.report.style import Picture, figure, ticks, vector_picture
+from chainrule.report.style import Picture
 
 if TYPE_CHECKING:
     from chainrule.report.comparison import Comparison, ModelResult
@@ -181,25 +182,18 @@ def _spread(rows: Any, n: int) -> Any:
 
 
 def _curve(model: str, curve: Averages, part: str, colour: str) -> Picture:
-    canvas, axes = figure(4.2, 2.7)
     levels = [level.mean for level in curve.levels]
-    errors = [2 * gain.standard_error if math.isfinite(gain.standard_error) else 0.0 for gain in curve.gains]
-    axes.errorbar(curve.sizes, levels, yerr=errors, fmt="o-", markersize=5, capsize=3, color=colour)
-    axes.set_xscale("log", base=2)
-    axes.set_xticks(curve.sizes, [str(size) for size in curve.sizes])
-    axes.minorticks_off()
-    axes.yaxis.set_major_locator(ticks(5))
-    axes.grid(axis="y")
-    axes.set_xlabel(f"{part}s averaged")
-    axes.set_ylabel("test NLL (nats)")
-    first, last = (
-        number(level, decimals_for(curve.gains[-1].standard_error)) for level in levels[:: len(levels) - 1]
-    )
-    return vector_picture(
-        canvas,
-        f"Test NLL of {model} by the number of {part}s averaged: {first} nats for one, {last} for "
+    decimals = decimals_for(curve.gains[-1].standard_error)
+    first, last = (number(level, decimals) for level in (levels[0], levels[-1]))
+    errors = [gain.standard_error for gain in curve.gains]
+    return line_picture(
+        model,
+        [Line(model, curve.sizes, levels, colour, errors, markers=True)],
+        xlabel=f"{part}s averaged",
+        ylabel="test NLL (nats)",
+        alt=f"Test NLL of {model} by the number of {part}s averaged: {first} nats for one, {last} for "
         f"{curve.sizes[-1]}.",
-        title=model,
+        log=True,
         key=colour,
         caption=f"{count(curve.n_rows)} test rows. A point: the mean over separate sets of so many {part}s; "
         f"the bars span two standard errors of the difference to one {part}. The log-likelihood of a row "

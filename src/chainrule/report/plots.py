@@ -4,50 +4,61 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from chainrule.report.line_plots import Line, line_picture, point_picture
 from chainrule.report.numbers import decimals_for, number
-from chainrule.report.style import INK, MUTED, PAPER, RULE, Picture, figure, ticks, vector_picture
+from chainrule.report.style import INK, MUTED, RULE, Picture, figure, ticks, vector_picture
 
 if TYPE_CHECKING:
     from chainrule.report.comparison import Comparison, ModelResult
+    from chainrule.training import History
 
 __all__ = ["differences", "learning_curves", "paired_scatter", "row_histograms"]
 
 _MAX_POINTS = 3000
 
 
-@dataclass(frozen=True)
-class _Course:
-    """The course of a fit, as arrays."""
-
-    model: str
-    train: np.ndarray
-    valid: np.ndarray
-    best_epoch: int
-    interrupted: bool
-
-
 def learning_curves(results: Sequence[ModelResult], colours: Mapping[str, str]) -> list[Picture]:
     """Return one picture per model that was trained in epochs, all with the same vertical axis."""
-    trained = [
-        _Course(
-            result.model,
-            np.asarray(history.train, dtype=np.float64),
-            np.asarray(history.valid, dtype=np.float64),
-            history.best_epoch,
-            history.interrupted,
-        )
-        for result in results
-        if (history := result.history) is not None and history.train
-    ]
+    trained = {r.model: r.history for r in results if r.history is not None and r.history.train}
     if not trained:
         return []
-    low, high, clipped = _loss_limits(trained)
-    return [_curve(course, colours[course.model], (low, high), clipped) for course in trained]
+    low, high, clipped = _loss_limits(list(trained.values()))
+    return [
+        _learning_curve(model, history, colours[model], (low, high), clipped)
+        for model, history in trained.items()
+    ]
+
+
+def _learning_curve(
+    model: str, history: History, colour: str, limits: tuple[float, float], clipped: bool
+) -> Picture:
+    epochs = range(1, len(history.train) + 1)
+    lines = [Line("train", epochs, history.train, MUTED, dashed=True)]
+    words = f"{len(epochs)} epochs"
+    if history.valid:
+        lines.append(Line("validation", range(1, len(history.valid) + 1), history.valid, colour))
+    best = history.best_epoch
+    if 1 <= best <= len(history.valid):
+        lowest = history.valid[best - 1]
+        lines.append(Line("_best", [best], [lowest], colour, markers=True))
+        words += f", best at epoch {best} with {number(lowest, 2)} nats on the validation rows"
+    remarks = [f"{words[0].upper()}{words[1:]}."]
+    remarks += ["The first epochs lie above the frame."] * clipped
+    remarks += ["The fit was interrupted."] * history.interrupted
+    return line_picture(
+        model,
+        lines,
+        xlabel="epoch",
+        ylabel="negative log-likelihood (nats)",
+        alt=f"Learning curves of {model}, train and validation loss per epoch: {words}.",
+        limits=limits,
+        key=colour,
+        caption=" ".join(remarks),
+    )
 
 
 def differences(comparison: Comparison, colours: Mapping[str, str]) -> Picture | None:
@@ -56,28 +67,18 @@ def differences(comparison: Comparison, colours: Mapping[str, str]) -> Picture |
     gaps = [comparison.difference(result) for result in ranked]
     if len(ranked) < 2 or not all(math.isfinite(gap.mean) for gap in gaps):
         return None
-    canvas, axes = figure(4.0, max(3.3, 0.9 + 0.5 * len(ranked)))
-    axes.axvline(0, color=MUTED, linewidth=0.8)
-    for row, (result, gap) in enumerate(zip(ranked, gaps, strict=True)):
-        error = gap.standard_error if math.isfinite(gap.standard_error) else 0.0
-        axes.errorbar(
-            gap.mean, row, xerr=2 * error, fmt="o", markersize=7, capsize=4, color=colours[result.model]
-        )
-    axes.set_yticks(range(len(ranked)), [result.model for result in ranked], fontsize=9.5)
-    axes.set_ylim(len(ranked) - 0.4, -0.6)
-    axes.tick_params(axis="y", length=0)
-    axes.spines["left"].set_visible(False)
-    axes.grid(axis="x")
-    axes.xaxis.set_major_locator(ticks(5))
-    axes.set_xlabel(f"nats per row, relative to {ranked[0].model}")
+    leader = ranked[0].model
     words = "; ".join(
         f"{result.model} {number(gap.mean, decimals_for(gap.standard_error))}"
         for result, gap in zip(ranked[1:], gaps[1:], strict=True)
     )
-    return vector_picture(
-        canvas,
-        f"Paired difference of each model to {ranked[0].model}, in nats per test row: {words}.",
-        title="Difference to the leading model",
+    return point_picture(
+        "Difference to the leading model",
+        [result.model for result in ranked],
+        gaps,
+        xlabel=f"nats per row, relative to {leader}",
+        alt=f"Paired difference of each model to {leader}, in nats per test row: {words}.",
+        colours=[colours[result.model] for result in ranked],
         caption="Mean difference over the same test rows; the bars span two standard errors either way.",
     )
 
@@ -158,53 +159,15 @@ def paired_scatter(first: ModelResult, second: ModelResult, colours: Mapping[str
     )
 
 
-def _curve(course: _Course, colour: str, limits: tuple[float, float], clipped: bool) -> Picture:
-    epochs = np.arange(1, len(course.train) + 1)
-    best = course.best_epoch
-    canvas, axes = figure(4.6, 2.9)
-    few = "o" if len(epochs) < 3 else None
-    axes.plot(
-        epochs, course.train, color=MUTED, linewidth=1.3, linestyle=(0, (4, 2)), marker=few, label="train"
-    )
-    if len(course.valid):
-        epochs_valid = np.arange(1, len(course.valid) + 1)
-        axes.plot(epochs_valid, course.valid, color=colour, marker=few, label="validation")
-    words = f"{len(epochs)} epochs"
-    if 1 <= best <= len(course.valid):
-        lowest = course.valid[best - 1]
-        axes.axvline(best, color=RULE, linewidth=1, zorder=0)
-        axes.plot(best, lowest, "o", color=colour, markeredgecolor=PAPER, markersize=8, zorder=5)
-        words += f", best at epoch {best} with {number(lowest, 2)} nats on the validation rows"
-    axes.set_xlim(
-        0.5 if len(epochs) < 3 else 1, len(epochs) + (0.5 if len(epochs) < 3 else 0.02 * len(epochs))
-    )
-    axes.set_ylim(*limits)
-    axes.grid(axis="y")
-    axes.xaxis.set_major_locator(ticks(6, integer=True))
-    axes.yaxis.set_major_locator(ticks(5))
-    axes.set_xlabel("epoch")
-    axes.set_ylabel("negative log-likelihood (nats)")
-    axes.legend(loc="upper right")
-    return vector_picture(
-        canvas,
-        f"Learning curves of {course.model}, train and validation loss per epoch: {words}.",
-        title=course.model,
-        key=colour,
-        caption=f"{words[0].upper()}{words[1:]}."
-        + (" The first epochs lie above the frame." if clipped else "")
-        + (" The fit was interrupted." if course.interrupted else ""),
-    )
-
-
-def _loss_limits(courses: Sequence[_Course]) -> tuple[float, float, bool]:
+def _loss_limits(courses: Sequence[History]) -> tuple[float, float, bool]:
     """Return limits that show where the curves settle, and whether the first epochs are cut off."""
-    curves = [curve for course in courses for curve in (course.train, course.valid) if len(curve)]
+    curves = [np.asarray(curve) for course in courses for curve in (course.train, course.valid) if curve]
     everything = _finite(np.concatenate(curves))
     if not len(everything):
         return 0.0, 1.0, False
     low, high = float(everything.min()), float(everything.max())
-    settled = [_finite(curve[len(curve) // 12 + (len(curve) > 4) :]) for curve in curves]
-    calm = max((float(values.max()) for values in settled if len(values)), default=high)
+    settled = _finite(np.concatenate([curve[len(curve) // 12 + (len(curve) > 4) :] for curve in curves]))
+    calm = float(settled.max()) if len(settled) else high
     clipped = high - low > 2.5 * (calm - low) > 0
     high = low + 1.25 * (calm - low) if clipped else high
     margin = 0.06 * max(high - low, 1e-3)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.colors import to_rgb
 
+from chainrule.report.numbers import short
 from chainrule.report.rows import one_hot, plot_values
 from chainrule.report.style import (
     INK,
@@ -149,9 +150,9 @@ def pair_plot(schema: Schema, columns: Sequence[int], real: Any, result: ModelRe
         axis.xaxis.set_major_locator(ticks(3))
         axis.tick_params(labelbottom=row == n - 1, labelleft=column == 0 and row > 0, labelsize=7.5)
         if row == n - 1:
-            axis.set_xlabel(_short(names[column]), fontsize=8.5)
+            axis.set_xlabel(short(names[column]), fontsize=8.5)
         if column == 0:
-            axis.set_ylabel(_short(names[row]), fontsize=8.5)
+            axis.set_ylabel(short(names[row]), fontsize=8.5)
     return vector_picture(
         canvas,
         f"Pair plot of the columns {', '.join(names)}: real test rows and samples of {result.model}.",
@@ -271,11 +272,11 @@ def _plane_grid(
 def _plane_axes(axes: Any, schema: Schema, limits: Sequence[tuple[float, float]]) -> None:
     first, second = schema.variables
     axes.set(xlim=limits[0], ylim=limits[1])
-    axes.set_xlabel(_short(first.name))
-    axes.set_ylabel(_short(second.name))
+    axes.set_xlabel(short(first.name))
+    axes.set_ylabel(short(second.name))
     for axis, variable in ((axes.xaxis, first), (axes.yaxis, second)):
         if not variable.is_numeric and variable.levels and len(variable.levels) <= 8:
-            axis.set_ticks(range(len(variable.levels)), [_short(str(level)) for level in variable.levels])
+            axis.set_ticks(range(len(variable.levels)), [short(str(level)) for level in variable.levels])
         else:
             axis.set_major_locator(ticks(5))
 
@@ -327,7 +328,3 @@ def _limits(values: np.ndarray) -> tuple[float, float]:
     low, high = (float(value) for value in np.quantile(known, [0.002, 0.998]))
     margin = 0.08 * (high - low) or 0.5
     return low - margin, high + margin
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= 20 else name[:19] + "…"

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from chainrule.report.study_plots import COLOURS
+from chainrule.report.line_plots import COLOURS
 from chainrule.report.style import MUTED, PAPER, RULE, Picture, figure, ticks, vector_picture
 
 __all__ = ["EffectPoints", "course_picture", "effect_picture", "importance_picture", "search_picture"]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from chainrule.report.blocks import Block, Table, stacked
-from chainrule.report.numbers import count, decimals_for, number, with_error
+from chainrule.report.numbers import count, measured_text, number
 from chainrule.report.synthetic_plots import (
     association_maps,
     classifier_areas,
@@ -98,15 +98,12 @@ def _summary(found: FidelityReport, model: str) -> str:
     equal = "none equals" if copies == 0 else "1 equals" if copies == 1 else f"{count(copies)} equal"
     sentences = []
     if drawn.tstr_auc is not None and real.tstr_auc is not None:
-        ours, best = (
-            with_error(area.value, area.standard_error, 3) for area in (drawn.tstr_auc, real.tstr_auc)
-        )
-        gap = drawn.tstr_auc.difference(real.tstr_auc)
-        decimals = max(3, decimals_for(gap.standard_error))
+        ours, best = (measured_text(area.summary, 3) for area in (drawn.tstr_auc, real.tstr_auc))
+        gap = measured_text(drawn.tstr_auc.difference(real.tstr_auc), 3)
         sentences.append(
             f"A classifier of {found.target} that was trained on rows drawn from {model} reaches an area "
             f"under the ROC curve (AUC) of {ours} on the real test rows; trained on as many real rows, "
-            f"{best} (paired difference {with_error(gap.mean, gap.standard_error, decimals)})."
+            f"{best} (paired difference {gap})."
         )
     sentences.append(
         f"Of {count(drawn.n_rows)} rows drawn from {model}, {equal} a training row in every cell "
@@ -168,12 +165,8 @@ def _cells(name: str, fidelity: Fidelity, found: FidelityReport) -> list[str]:
     if fidelity.tstr_auc is None or found.real.tstr_auc is None:
         return cells
     gap = fidelity.tstr_auc.difference(found.real.tstr_auc)
-    decimals = max(3, decimals_for(gap.standard_error))
-    return [
-        *cells,
-        with_error(fidelity.tstr_auc.value, fidelity.tstr_auc.standard_error, 3),
-        "–" if fidelity is found.real else with_error(gap.mean, gap.standard_error, decimals),
-    ]
+    against_real = "–" if fidelity is found.real else measured_text(gap, 3)
+    return [*cells, measured_text(fidelity.tstr_auc.summary, 3), against_real]
 
 
 def _percent(share: float) -> str:

@@ -10,7 +10,8 @@ import numpy as np
 from matplotlib.colors import LinearSegmentedColormap, Normalize, to_rgb
 from matplotlib.dates import AutoDateFormatter, AutoDateLocator
 
-from chainrule.report.numbers import number, with_error
+from chainrule.report.line_plots import point_picture
+from chainrule.report.numbers import measured_text, number, short
 from chainrule.report.rows import code_values
 from chainrule.report.style import INK, MUTED, REAL, Picture, figure, ticks, vector_picture
 
@@ -46,7 +47,7 @@ def marginal_panels(
     for axis, d in zip(axes.flat, columns, strict=False):
         draw = _histogram if schema.variables[d].is_numeric else _bars
         draw(axis, schema.variables[d], _there(real[:, d]), _there(ours[:, d]), colour)
-        axis.set_title(_short(schema.names[d], 20), fontsize=9)
+        axis.set_title(short(schema.names[d], 20), fontsize=9)
         axis.set_title(
             number(drawn.marginals[d].distance, 3), loc="right", fontsize=8, color=MUTED, weight="normal"
         )
@@ -75,7 +76,7 @@ def _bars(axis: Any, variable: ColumnType, real: np.ndarray, drawn: np.ndarray, 
     ]
     shown = np.argsort(-(shares[0] + shares[1]), kind="stable")
     shown = shown if n_levels <= _MAX_BARS else shown[: _MAX_BARS - 1]
-    names = [_short(str(levels[level]), 14) for level in shown]
+    names = [short(str(levels[level]), 14) for level in shown]
     heights = [
         [*share[shown], *([1 - share[shown].sum()] if n_levels > len(shown) else [])] for share in shares
     ]
@@ -142,7 +143,7 @@ def association_maps(found: FidelityReport, model: str, **words: Any) -> Picture
     most = max(0.1, math.ceil(10 * np.abs(apart).max()) / 10)
     n = len(found.columns)
     is_named = n <= _MAX_NAMED_COLUMNS
-    names = [_short(name, 16) for name in found.columns] if is_named else []
+    names = [short(name, 16) for name in found.columns] if is_named else []
     side = float(np.clip(0.19 * n, 2.4, 3.4))
     canvas, axes = figure(3 * side + 2.6, side + (1.5 if is_named else 0.7), ncols=3)
     real_axis, drawn_axis, apart_axis = axes
@@ -209,36 +210,26 @@ def nearest_rows(
 
 
 def classifier_areas(
-    found: FidelityReport, order: Sequence[str], colours: Mapping[str, str], **words: Any
+    found: FidelityReport, order: Sequence[str], colours: Mapping[str, str], title: str, **words: Any
 ) -> Picture | None:
     """Return the area under the ROC curve of classifiers trained on drawn rows, beside that of real rows."""
     real = found.real.tstr_auc
     if real is None:
         return None
-    canvas, axes = figure(4.6, max(2.4, 1.0 + 0.45 * (len(order) + 1)))
-    areas = [("real rows", real, INK)]
-    areas += [
-        (name, area, colours[name]) for name in order if (area := found.models[name].tstr_auc) is not None
-    ]
-    axes.axvline(real.value, color=REAL, linewidth=1.2)
-    for row, (_, area, colour) in enumerate(areas):
-        error = np.nan_to_num(area.standard_error)
-        axes.errorbar(area.value, row, xerr=2 * error, fmt="o", markersize=7, capsize=4, color=colour)
-    axes.set_yticks(range(len(areas)), [name for name, _, _ in areas], fontsize=9.5)
-    axes.set_ylim(len(areas) - 0.4, -0.6)
-    axes.tick_params(axis="y", length=0)
-    axes.spines["left"].set_visible(False)
-    axes.grid(axis="x")
-    axes.xaxis.set_major_locator(ticks(5))
-    axes.set_xlabel("area under the ROC curve, on real test rows")
-    figures = "; ".join(f"{name} {with_error(area.value, area.standard_error, 3)}" for name, area, _ in areas)
-    alt = f"Areas of classifiers of {found.target} by the rows that they were trained on: {figures}."
-    return vector_picture(canvas, alt, **words)
+    areas = {"real rows": real.summary}
+    areas |= {name: area.summary for name in order if (area := found.models[name].tstr_auc) is not None}
+    figures = "; ".join(f"{name} {measured_text(area, 3)}" for name, area in areas.items())
+    return point_picture(
+        title,
+        list(areas),
+        list(areas.values()),
+        xlabel="area under the ROC curve, on real test rows",
+        alt=f"Areas of classifiers of {found.target} by the rows that they were trained on: {figures}.",
+        colours=[INK, *(colours[name] for name in order)],
+        reference=real.value,
+        **words,
+    )
 
 
 def _there(values: np.ndarray) -> np.ndarray:
     return values[~np.isnan(values)]
-
-
-def _short(name: str, most: int) -> str:
-    return name if len(name) <= most else name[: most - 1] + "…"

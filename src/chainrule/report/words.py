@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from chainrule.metrics.statistics import Summary, paired_difference
-from chainrule.report.numbers import count, decimals_for, listed, number, with_error
+from chainrule.report.numbers import count, decimals_for, listed, measured_text, number
 
 if TYPE_CHECKING:
     from chainrule.report.comparison import Comparison, ModelResult
@@ -27,14 +27,14 @@ def conclusion(comparison: Comparison) -> list[str]:
 
 def _ranking(comparison: Comparison, ranked: list[ModelResult]) -> str:
     first = ranked[0]
-    level = with_error(first.test_log_likelihood, first.standard_error, decimals_for(first.standard_error))
+    level = measured_text(first.summary)
     if len(ranked) == 1:
         return f"{first.model} gives the {count(comparison.n_test)} test rows {level} nats per row."
     if comparison.best() is first:
         gap = paired_difference(first.log_likelihoods, ranked[1].log_likelihoods)
         return (
             f"{first.model} is the best of the {len(ranked)} models: {level} nats per test row, "
-            f"{_gap(gap)} nats above {ranked[1].model}, the runner-up, "
+            f"{measured_text(gap)} nats above {ranked[1].model}, the runner-up, "
             f"over the same {count(comparison.n_test)} rows{_times(gap) if comparison.discrete else ''}."
         )
     close = [
@@ -46,7 +46,7 @@ def _ranking(comparison: Comparison, ranked: list[ModelResult]) -> str:
     return (
         f"{first.model} has the highest mean, {level} nats per test row, but these "
         f"{count(comparison.n_test)} rows cannot tell it from {listed(other.model for other in close)}: "
-        f"it leads {ranked[1].model} by {_gap(gap)} nats. No model is marked as best."
+        f"it leads {ranked[1].model} by {measured_text(gap)} nats. No model is marked as best."
     )
 
 
@@ -68,7 +68,7 @@ def _neural(ranked: list[ModelResult]) -> list[str]:
         parts.append(f"{listed(level)} cannot be told from the best baseline, {top.model}")
     if below:
         parts.append(f"{listed(below)} {_verb(below, 'stays', 'stay')} behind the best baseline, {top.model}")
-    amounts = ", ".join(f"{name} {_gap(gap)}" for name, gap in gaps.items())
+    amounts = ", ".join(f"{name} {measured_text(gap)}" for name, gap in gaps.items())
     return [f"{'; '.join(parts)} (nats per row above it: {amounts})."]
 
 
@@ -90,11 +90,12 @@ def _entropy(first: ModelResult, entropy: float) -> str:
     if not gap.significant:
         return f"{level}; {first.model} is within two standard errors of it, as close as these rows can show."
     if gap.mean < 0:
+        beyond = Summary(-gap.mean, gap.standard_error, gap.n_rows)
         return (
-            f"{level}; {first.model} seems to lie {_gap(gap, flip=True)} nats beyond it, which no model can: "
-            "test rows that also stand in the training rows, or a wrong entropy, would explain it."
+            f"{level}; {first.model} seems to lie {measured_text(beyond)} nats beyond it, which no model "
+            "can: test rows that also stand in the training rows, or a wrong entropy, would explain it."
         )
-    return f"{level}, the limit for every model; {first.model} is {_gap(gap)} nats away from it."
+    return f"{level}, the limit for every model; {first.model} is {measured_text(gap)} nats away from it."
 
 
 def _training(comparison: Comparison) -> list[str]:
@@ -115,11 +116,6 @@ def _training(comparison: Comparison) -> list[str]:
             f"The {_verb(stopped, 'fit', 'fits')} of {listed(stopped)} ended by an interruption."
         )
     return sentences
-
-
-def _gap(gap: Summary, *, flip: bool = False) -> str:
-    mean = -gap.mean if flip else gap.mean
-    return with_error(mean, gap.standard_error, decimals_for(gap.standard_error))
 
 
 def _times(gap: Summary) -> str:

@@ -1,4 +1,4 @@
-"""Figures that several studies share: lines with error bars, learning curves."""
+"""Figures of all reports: lines over something, such as learning curves, and points with error bars."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from chainrule.metrics.statistics import Summary
 from chainrule.report.style import MUTED, RULE, Picture, figure, ticks, vector_picture
 
-__all__ = ["COLOURS", "Line", "bar_picture", "line_picture"]
+__all__ = ["COLOURS", "Line", "point_picture", "line_picture"]
 
 # Strong colours that colour-blind readers can tell apart (Okabe and Ito), in the order of their use.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#AA4499", "#C9980B", "#332288", "#56B4E9", "#8C8C6B")
@@ -19,7 +20,10 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#AA4499", "#C9980B", "#332288", "#5
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a figure: points, and the standard errors of the upper coordinate where they have one."""
+    """One line of a figure: points, and the standard errors of the upper coordinate where they have one.
+
+    A line whose name begins with an underscore has no entry in the legend.
+    """
 
     name: str
     x: Sequence[float]
@@ -84,46 +88,47 @@ def line_picture(
         axes.set_xticks(places, [f"{place:g}" for place in places])
         axes.minorticks_off()
     else:
-        axes.xaxis.set_major_locator(ticks(6))
+        whole = all(float(place).is_integer() for line in lines for place in line.x)
+        axes.xaxis.set_major_locator(ticks(6, integer=whole))
     axes.yaxis.set_major_locator(ticks(5))
     if limits is not None:
         axes.set_ylim(*limits)
     axes.grid(axis="y")
     axes.set_xlabel(xlabel)
     axes.set_ylabel(ylabel)
-    if len(lines) + (reference is not None) > 1:
+    if sum(not line.name.startswith("_") for line in lines) + (reference is not None) > 1:
         canvas.legend(loc="outside upper left", ncols=3, columnspacing=1.2)
     return vector_picture(canvas, alt, title=title, **words)
 
 
-def bar_picture(
+def point_picture(
     title: str,
     names: Sequence[str],
-    means: Sequence[float],
-    errors: Sequence[float],
+    levels: Sequence[Summary],
     *,
     xlabel: str,
     alt: str,
     colours: Sequence[str] = (),
-    zero: bool = True,
+    reference: float | None = 0.0,
     **words: Any,
 ) -> Picture:
     """Return one point per name, with a bar of two standard errors either way, the names downwards.
 
-    `zero` draws a line at zero, as differences need one.
+    `reference` is where a line is drawn: at zero by default, as differences need one.
     """
-    canvas, axes = figure(4.8, max(2.2, 0.8 + 0.34 * len(names)))
-    if zero:
-        axes.axvline(0, color=MUTED, linewidth=0.8)
-    for place, (mean, error) in enumerate(zip(means, errors, strict=True)):
-        colour = colours[place] if colours else COLOURS[0]
-        bar = 2 * error if math.isfinite(error) else 0.0
+    canvas, axes = figure(4.8, max(2.2, 0.9 + 0.4 * len(names)))
+    if reference is not None:
+        axes.axvline(reference, color=MUTED, linewidth=0.8)
+    for place, level in enumerate(levels):
+        bar = 2 * level.standard_error if math.isfinite(level.standard_error) else 0.0
         axes.axhline(place, color=RULE, linewidth=0.6, zorder=0)
-        axes.errorbar(mean, place, xerr=bar, fmt="o", markersize=6, capsize=3, color=colour)
+        colour = colours[place] if colours else COLOURS[0]
+        axes.errorbar(level.mean, place, xerr=bar, fmt="o", markersize=6, capsize=3, color=colour)
     axes.set_yticks(range(len(names)), list(names))
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
+    axes.grid(axis="x")
     axes.xaxis.set_major_locator(ticks(5))
     axes.set_xlabel(xlabel)
     return vector_picture(canvas, alt, title=title, **words)
