@@ -20,7 +20,6 @@ from benchmarks.tables import Row, Skipped
 from chainrule import OrderlessNADE, load
 from chainrule.datasets import Dataset, load_dataset
 from chainrule.errors import DataError
-from chainrule.report.asking import questioner, whole_rows
 from chainrule.report.order_curves import averages
 from chainrule.training import Callback, Epoch
 
@@ -125,15 +124,15 @@ def fitted(dataset: Dataset, folder: Path, epochs: int) -> OrderlessNADE:
 
 def _scores(model: OrderlessNADE, rows: np.ndarray, folder: Path, n_orders: int) -> tuple[np.ndarray, float]:
     """Return log p of all rows under each order, (K, n), and the seconds that one order took."""
-    asked, kept = questioner(model, n_orders), folder / f"scores-{n_orders}-orders.npz"
+    kept = folder / f"scores-{n_orders}-orders.npz"
     scores, seconds = np.empty((n_orders, 0)), 0.0
     if kept.exists():
         with np.load(kept) as state:
             scores, seconds = state["scores"], float(state["seconds"])
     while (done := scores.shape[1]) < len(rows):
         start = time.perf_counter()
-        codes = model.schema_.encode(rows[done : done + _PART])
-        scores = np.concatenate([scores, asked.log_probs(whole_rows(codes))], axis=1)
+        part = model.order_scores(rows[done : done + _PART], n_orders=n_orders)
+        scores = np.concatenate([scores, part], axis=1)
         seconds += time.perf_counter() - start
         np.savez(kept, scores=scores, seconds=seconds)
         nll = -(np.logaddexp.reduce(scores, axis=0) - math.log(n_orders)).mean()

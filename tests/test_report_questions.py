@@ -12,7 +12,7 @@ import pytest
 from chainrule import MADE, Independent, OrderlessNADE, inference
 from chainrule.estimators.ensemble import Ensemble
 from chainrule.report import completions, order_curves, question_blocks
-from chainrule.report.asking import answers_any_question, scoring_cost, walk_cost
+from chainrule.report.asking import answers_any_question, pass_cost, scoring_cost
 from chainrule.report.comparison import Comparison, ModelResult
 from chainrule.report.comparison_page import render_report
 from chainrule.report.numbers import number
@@ -157,12 +157,12 @@ def test_costly_models_get_fewer_rows_then_fewer_orders_then_are_left_out(bits, 
     assert not block.pictures and block.table is None
 
 
-def test_the_cost_of_a_walk_grows_with_layers_and_variables(bits):
+def test_the_cost_of_a_pass_grows_with_layers_and_variables(bits):
     X, model = bits
     deep = orderless(X, hidden_sizes=(100, 100), max_epochs=1)
     one_pass = MADE(hidden_sizes=(100, 100), ordering="any", max_epochs=1, random_state=0).fit(X)
     assert scoring_cost(deep, 500) - scoring_cost(model, 500) > 500 * X.shape[1] * 10_000
-    assert scoring_cost(one_pass, 500) < scoring_cost(deep, 500) == walk_cost(deep, 500)
+    assert scoring_cost(one_pass, 500) < scoring_cost(deep, 500) == pass_cost(deep, 500)
 
 
 def test_a_model_that_finds_rows_impossible_gets_no_curve(bits, monkeypatch):

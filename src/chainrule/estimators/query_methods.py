@@ -205,20 +205,27 @@ class QueryMethods(ABC):
         for rows, d, distribution in self.query_engine(n_orders).distributions(query):
             yield d, rows, distribution
 
-    def _score_query(
+    @available_if(_answers_queries)
+    def order_scores(
         self,
         X: Any,
-        context: Any,
-        given: Columns | None,
-        of: Columns | None,
-        n_orders: int | None,
-        return_spread: bool,
-    ) -> Any:
-        """Return log p(of | given) of each row, (n,), and its spread over the orders if wanted."""
+        *,
+        context: Any = None,
+        given: Columns | None = None,
+        of: Columns | None = None,
+        n_orders: int | None = None,
+    ) -> np.ndarray:
+        """Return log p(of | given) of each row under each of the orders that answer, float64 (K, n).
+
+        The score of a row is the mean of their probabilities: ``logsumexp(scores, axis=0) - log(K)``.
+
+        Parameters
+        ----------
+        X, context, given, of, n_orders
+            As in `score_samples`.
+        """
         check_is_fitted(self, "schema_")
         engine = self.query_engine(n_orders)
-        if return_spread and engine.n_answers < 2:
-            raise ParameterError("the spread over orders needs n_orders of at least 2")
         codes = self._encode_to_score(X)
         is_observed, is_query = self._evidence_and_query(given, of)
         unseen = codes == UNSEEN
@@ -235,7 +242,22 @@ class QueryMethods(ABC):
             present & is_query,
             self._encode_fitted_context(context, len(codes)),
         )
-        scores = engine.log_probs(query) + self.schema_.log_abs_det_jacobian(codes, is_query)
+        return engine.log_probs(query) + self.schema_.log_abs_det_jacobian(codes, is_query)
+
+    def _score_query(
+        self,
+        X: Any,
+        context: Any,
+        given: Columns | None,
+        of: Columns | None,
+        n_orders: int | None,
+        return_spread: bool,
+    ) -> Any:
+        """Return log p(of | given) of each row, (n,), and its spread over the orders if wanted."""
+        check_is_fitted(self, "schema_")
+        if return_spread and self.query_engine(n_orders).n_answers < 2:
+            raise ParameterError("the spread over orders needs n_orders of at least 2")
+        scores = self.order_scores(X, context=context, given=given, of=of, n_orders=n_orders)
         mean: np.ndarray = np.logaddexp.reduce(scores, axis=0) - np.log(len(scores))
         return (mean, scores.std(axis=0, ddof=1)) if return_spread else mean
 

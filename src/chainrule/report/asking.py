@@ -1,20 +1,17 @@
-"""How a report puts questions to fitted models, and what an answer costs."""
+"""Which fitted models a report puts queries to, and what an answer costs."""
 
 from __future__ import annotations
 
 from itertools import pairwise
 from typing import Any
 
-import numpy as np
-
 from chainrule.conditioners import OrderlessConditioner
 from chainrule.estimators.autoregressive import AutoregressiveEstimator
-from chainrule.estimators.conditional_query import ConditionalQuery
 from chainrule.estimators.ensemble import Ensemble
 
-__all__ = ["answers_any_question", "scoring_cost", "walk_cost", "whole_rows"]
+__all__ = ["answers_any_question", "scoring_cost", "pass_cost"]
 
-# What the calls of one step of a walk take beside its products, in multiplications that take as long.
+# What the calls of one step of a pass take beside its products, in multiplications that take as long.
 _STEP = 5e6
 
 
@@ -27,14 +24,8 @@ def answers_any_question(estimator: Any) -> bool:
     )
 
 
-def whole_rows(codes: np.ndarray) -> ConditionalQuery:
-    """Return the query for log p of all that is observed."""
-    present = ~np.isnan(codes)
-    return ConditionalQuery(codes, np.zeros_like(present), present)
-
-
-def walk_cost(estimator: AutoregressiveEstimator, n_rows: int) -> float:
-    """Return about how many multiplications one walk of `n_rows` rows through all variables takes."""
+def pass_cost(estimator: AutoregressiveEstimator, n_rows: int) -> float:
+    """Return about how many multiplications a sequential pass through all variables of rows takes."""
     sizes = list(getattr(estimator, "hidden_sizes", ()))
     between = sum(first * second for first, second in pairwise(sizes))
     n_variables = estimator.schema_.n_variables
@@ -48,7 +39,7 @@ def scoring_cost(estimator: Any, n_rows: int) -> float:
     """
     if isinstance(estimator, Ensemble):
         return max(scoring_cost(member, n_rows) for member in estimator.members_)
-    is_walk = isinstance(estimator, AutoregressiveEstimator) and isinstance(
+    is_sequential = isinstance(estimator, AutoregressiveEstimator) and isinstance(
         estimator.model_.conditioner, OrderlessConditioner
     )
-    return walk_cost(estimator, n_rows) if is_walk else float(_STEP + n_rows * estimator.n_parameters_)
+    return pass_cost(estimator, n_rows) if is_sequential else float(_STEP + n_rows * estimator.n_parameters_)

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from chainrule.estimators.binned_distribution import BinnedDistribution
 from chainrule.estimators.conditional_query import ConditionalQuery
@@ -58,9 +57,9 @@ def image_completions(
     given = _upper_half(shape)
     known = np.repeat(given & ~np.isnan(codes), _N_DRAWS, axis=0)
     query = ConditionalQuery(np.repeat(codes, _N_DRAWS, axis=0), known, ~known)
-    device = next(estimator.model_.parameters()).device
-    # One walk for all draws of all rows.
-    drawn = estimator.query_engine().sample(query, torch.Generator(device).manual_seed(0))
+    engine = estimator.query_engine()
+    # One pass for all draws of all rows.
+    drawn = engine.sample(query, engine.torch_generator(np.random.default_rng(0)))
     real = pixel_shades(schema, codes, reference)
     half = np.where(given, real, np.nan)
     draws = pixel_shades(schema, drawn, reference).reshape(len(codes), _N_DRAWS, -1)

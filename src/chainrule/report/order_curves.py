@@ -11,7 +11,7 @@ import numpy as np
 
 from chainrule.estimators.ensemble import Ensemble
 from chainrule.metrics.statistics import Summary, paired_difference, summarize
-from chainrule.report.asking import answers_any_question, scoring_cost, whole_rows
+from chainrule.report.asking import answers_any_question, scoring_cost
 from chainrule.report.blocks import Block, stacked
 from chainrule.report.line_plots import Line, line_picture
 from chainrule.report.numbers import count, decimals_for, listed, number, with_error
@@ -148,10 +148,8 @@ def _order_scores(estimator: Any, rows: Any) -> np.ndarray | None:
     if size is None:
         return None
     n_orders, n_rows = size
-    codes = estimator.schema_.encode(_spread(rows, n_rows), missing=True, unseen=np.nan)
-    scores = estimator.query_engine(n_orders).log_probs(whole_rows(codes))
-    result: np.ndarray = scores + estimator.schema_.log_abs_det_jacobian(codes)
-    return result
+    scores: np.ndarray = estimator.order_scores(_spread(rows, n_rows), n_orders=n_orders)
+    return scores
 
 
 def _affordable(estimator: Any, n_rows: int) -> tuple[int, int] | None:

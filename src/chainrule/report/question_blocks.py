@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from chainrule.report.asking import answers_any_question, walk_cost
+from chainrule.report.asking import answers_any_question, pass_cost
 from chainrule.report.blocks import Block
 from chainrule.report.completions import conditional_bars, image_completions, most_predictable_columns
 from chainrule.report.numbers import count, listed
@@ -56,7 +56,7 @@ def _image_block(comparison: Comparison, results: list[ModelResult], colours: Ma
         "The upper half of some test rows is given, and the lower half is drawn from p(lower | upper), "
         "several times. The draws are independent and not chosen by hand; no draw was rejected."
     )
-    quick = [result for result in results if walk_cost(result.estimator, 5 * len(chosen)) <= _MAX_COST]
+    quick = [result for result in results if pass_cost(result.estimator, 5 * len(chosen)) <= _MAX_COST]
     if len(quick) < len(results):
         slow = listed(result.model for result in results if result not in quick)
         text += f" Left out, because {count(schema.n_variables)} variables would take long here: {slow}."
