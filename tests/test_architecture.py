@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import chainrule
+from chainrule.registry import CLASSES
 
 SOURCE = Path(chainrule.__file__).parent
 ROOT = Path(__file__).parents[1]
@@ -51,6 +52,10 @@ def test_every_module_opens_with_a_docstring_and_names_what_it_offers(path):
         if isinstance(target, ast.Name)
     }
     assert "__all__" in assigned or len(tree.body) == 1, "no __all__"
+
+
+def test_public_names_are_those_of_the_registry():
+    assert set(chainrule.__all__) == {*CLASSES, "load", "load_dataset"}
 
 
 def test_public_names_exist():

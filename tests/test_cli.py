@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 import polars as pl
@@ -213,11 +212,13 @@ def test_the_columns_of_an_array_are_named_by_number(bits, tmp_path):
     assert load(folder).schema_.kinds == ("binary", "ordinal", *["binary"] * 4)
 
 
-def test_compare_and_fit_know_the_same_models():
-    from chainrule.cli.fitting import ModelName
-    from chainrule.experiments.compare import MODELS
+def test_compare_and_fit_know_the_models_of_the_registry(capsys):
+    from chainrule.registry import MODELS
 
-    assert set(get_args(ModelName)) == set(MODELS)
+    for command, option in (("fit", "--model"), ("compare", "--models"), ("sweep", "--model")):
+        assert run([command, "digits", option, "magic", *(["--out", "x"] if command == "fit" else [])]) == 2
+        said = " ".join(capsys.readouterr().err.split())
+        assert all(name in said for name in MODELS), (command, said)
 
 
 def test_kinds_are_said_before_a_fit(table, bits, tmp_path, capsys):

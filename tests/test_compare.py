@@ -13,7 +13,8 @@ import pytest
 from chainrule import Independent, MixtureOfBernoullis, load
 from chainrule.datasets import Dataset
 from chainrule.errors import DataError, FitInterrupted
-from chainrule.experiments.compare import MODELS, compare, default_models
+from chainrule.experiments.compare import compare, default_models
+from chainrule.registry import MODELS
 from chainrule.schema import Schema
 
 BASELINES = ["independent", "mixture-of-bernoullis"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from chainrule.registry import MODELS
+from chainrule.registry import CLASSES
 
 if TYPE_CHECKING:
     from chainrule.baselines import GMM, Independent, Mixture, MixtureOfBernoullis
@@ -29,13 +29,14 @@ __all__ = [
     "load_dataset",
 ]
 
-_HOME = MODELS | {"load": "chainrule.estimators", "load_dataset": "chainrule.datasets"}
+_HOME = {"load": "chainrule.estimators", "load_dataset": "chainrule.datasets"}
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
+    home = CLASSES.get(name) or _HOME.get(name)
+    if home is None:
         raise AttributeError(f"module 'chainrule' has no attribute {name!r}")
-    return getattr(import_module(_HOME[name]), name)
+    return getattr(import_module(home), name)
 
 
 def __dir__() -> list[str]:

@@ -27,7 +27,7 @@ from chainrule.cli.options import (
 )
 from chainrule.cli.output import check_file, console_for, new_folder, on_terminal, write_json
 from chainrule.errors import DataError, FitInterrupted
-from chainrule.experiments.models import MODELS
+from chainrule.registry import MODELS
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -38,16 +38,11 @@ if TYPE_CHECKING:
 
 __all__ = ["compare", "fit"]
 
-ModelName = Literal[
-    "made",
-    "nade",
-    "made-any",
-    "orderless-nade",
-    "independent",
-    "mixture",
-    "mixture-of-bernoullis",
-    "gmm",
-]
+if TYPE_CHECKING:
+    ModelName = str
+else:
+    ModelName = Literal[*MODELS]  # the choices of the option; type checkers cannot read a table
+ModelOption = Annotated[ModelName, typer.Option(help="Which model.")]
 ActivationName = Literal["relu", "leaky_relu", "elu", "silu", "gelu", "tanh", "sigmoid"]
 
 RUN_FILES = {"models", "results.json", "report.html"}
@@ -115,7 +110,7 @@ def compare(
 @with_training_options
 def fit(
     data: DataArgument,
-    model: Annotated[ModelName, typer.Option(help="Which model.")],
+    model: ModelOption,
     out: Annotated[Path, typer.Option(metavar="DIR", help="The folder to save the model into.")],
     seed: SeedOption = 0,
     hidden_sizes: Annotated[

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from chainrule.cli.fitting import MaxEpochsOption, ModelName
+from chainrule.cli.fitting import MaxEpochsOption, ModelOption
 from chainrule.cli.options import (
     DataArgument,
     ImageSizeOption,
@@ -39,7 +39,7 @@ def sweep(
     more: Annotated[
         list[str] | None, typer.Argument(metavar="NAME=VALUES", help="More parameters of --grid.")
     ] = None,
-    model: Annotated[ModelName, typer.Option(help="Which model.")] = "made",
+    model: ModelOption = "made",
     grid: Annotated[
         list[str] | None,
         typer.Option(

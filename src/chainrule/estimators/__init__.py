@@ -1,9 +1,11 @@
-"""Density estimators with the face of scikit-learn."""
+"""Density estimators with the interface of scikit-learn."""
 
 from __future__ import annotations
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from chainrule.registry import CLASSES
 
 if TYPE_CHECKING:
     from chainrule.estimators.base import DensityEstimator
@@ -23,17 +25,10 @@ __all__ = [
 ]
 
 # Each module is imported when one of its names is first used: the baselines need no PyTorch.
-_HOME = {
-    "MADE": "chainrule.estimators.made",
-    "NADE": "chainrule.estimators.nade",
-    "OrderlessNADE": "chainrule.estimators.orderless",
-    "Ensemble": "chainrule.estimators.ensemble",
-    "DensityEstimator": "chainrule.estimators.base",
-    "load": "chainrule.estimators.loading",
-}
+_HOME = CLASSES | {"DensityEstimator": "chainrule.estimators.base", "load": "chainrule.estimators.loading"}
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
+    if name not in __all__:
         raise AttributeError(f"module 'chainrule.estimators' has no attribute {name!r}")
     return getattr(import_module(_HOME[name]), name)

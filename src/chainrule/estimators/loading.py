@@ -8,7 +8,7 @@ from typing import Any
 
 from chainrule.errors import StorageError
 from chainrule.estimators.base import DensityEstimator
-from chainrule.registry import MODELS
+from chainrule.registry import CLASSES
 from chainrule.storage import read_folder
 
 __all__ = ["find_class", "load"]
@@ -41,8 +41,8 @@ def find_class(name: Any) -> type[DensityEstimator]:
     StorageError
         If it is none of this library's.
     """
-    if not isinstance(name, str) or name not in MODELS:
-        known = ", ".join(MODELS)
+    if not isinstance(name, str) or name not in CLASSES:
+        known = ", ".join(CLASSES)
         raise StorageError(f"a model of the unknown class {name!r}; known: {known}")
-    estimator_class: type[DensityEstimator] = getattr(import_module(MODELS[name]), name)
+    estimator_class: type[DensityEstimator] = getattr(import_module(CLASSES[name]), name)
     return estimator_class

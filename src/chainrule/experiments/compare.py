@@ -14,8 +14,9 @@ import numpy as np
 from chainrule.datasets import Dataset
 from chainrule.errors import DataError, FitInterrupted, KindError
 from chainrule.estimators.base import DensityEstimator
-from chainrule.experiments.models import MODELS, orders_to_average, settings_for_few_rows
+from chainrule.experiments.models import orders_to_average, settings_for_few_rows
 from chainrule.experiments.synthetic import measure_samples
+from chainrule.registry import MODELS
 from chainrule.report.comparison import Comparison, ModelResult
 from chainrule.report.comparison_page import write_report
 from chainrule.report.rows import take_rows
@@ -23,7 +24,7 @@ from chainrule.schema import Schema
 from chainrule.storage import write_json
 from chainrule.supports import Binary, Grid, Reals
 
-__all__ = ["MODELS", "compare", "default_models"]
+__all__ = ["compare", "default_models"]
 
 
 _N_SHOWN = 200  # real rows kept for the report

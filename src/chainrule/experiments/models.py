@@ -1,12 +1,10 @@
-"""The models that the commands and studies know by name; importing this loads none of them."""
+"""What a comparison gives models beside their defaults: orders to average, settings for few rows."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
-__all__ = ["MODELS", "Model", "orders_to_average", "settings_for_few_rows"]
+__all__ = ["orders_to_average", "settings_for_few_rows"]
 
 # Below so many training rows networks are small, and an epoch takes more than a handful of steps.
 _FEW_ROWS = 1000
@@ -14,30 +12,6 @@ _STEPS_PER_EPOCH = 15
 # Up to so many columns, the mean over some orders is cheap, and better than one.
 _MOST_AVERAGED = 40
 _N_ORDERS = 8
-
-
-class Model(NamedTuple):
-    """A model by its name on the command line.
-
-    `title` is what tables and reports call it, `class_name` its class in `chainrule.estimators`, and
-    `arguments` what makes it this model rather than another one of its class.
-    """
-
-    title: str
-    class_name: str
-    arguments: Mapping[str, Any] = MappingProxyType({})
-
-
-MODELS = {
-    "independent": Model("independent", "Independent"),
-    "gmm": Model("GMM", "GMM"),
-    "mixture-of-bernoullis": Model("mixture of Bernoullis", "MixtureOfBernoullis"),
-    "mixture": Model("mixture", "Mixture"),
-    "nade": Model("NADE", "NADE"),
-    "made": Model("MADE", "MADE"),
-    "made-any": Model("any-order MADE", "MADE", MappingProxyType({"ordering": "any"})),
-    "orderless-nade": Model("orderless NADE", "OrderlessNADE"),
-}
 
 
 def orders_to_average(n_variables: int) -> int:

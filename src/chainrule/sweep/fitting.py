@@ -41,7 +41,7 @@ class Fitter:
     ----------
     dataset : Dataset
     model : str
-        A name from `chainrule.experiments.compare.MODELS`.
+        A name from `chainrule.registry.MODELS`.
     space : Space
     max_epochs : int or None
     identity : str

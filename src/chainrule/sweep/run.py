@@ -14,9 +14,9 @@ import numpy as np
 
 from chainrule.datasets import Dataset
 from chainrule.errors import DataError, ParameterError
-from chainrule.experiments.compare import MODELS
 from chainrule.metrics.statistics import paired_difference, summarize
 from chainrule.progress import ProgressBar
+from chainrule.registry import MODELS
 from chainrule.schema import Schema
 from chainrule.storage import write_bytes
 from chainrule.sweep.fitting import Fitter
@@ -70,7 +70,7 @@ def sweep(
     ----------
     dataset : Dataset
     model : str
-        A name from `chainrule.experiments.compare.MODELS`.
+        A name from `chainrule.registry.MODELS`.
     grid : mapping of str to sequence, optional
         Values of constructor parameters. Without `n_trials` every combination is fitted; with it the search
         draws from these values. Without a grid the search covers the model's default space.

@@ -13,7 +13,7 @@ from typing import Any
 
 from chainrule.errors import ParameterError
 from chainrule.estimators.base import DensityEstimator
-from chainrule.experiments.compare import MODELS
+from chainrule.registry import MODELS
 
 __all__ = [
     "Choices",
@@ -146,7 +146,7 @@ def parse_grid(model: str, words: Sequence[str]) -> dict[str, list[Any]]:
     Parameters
     ----------
     model : str
-        A name from `chainrule.experiments.compare.MODELS`; says which parameters there are.
+        A name from `chainrule.registry.MODELS`; says which parameters there are.
     words : sequence of str
         One parameter each.
 
@@ -208,7 +208,7 @@ def default_space(model: str, kinds: Sequence[str]) -> Space:
     Parameters
     ----------
     model : str
-        A name from `chainrule.experiments.compare.MODELS`.
+        A name from `chainrule.registry.MODELS`.
     kinds : sequence of str
         The kinds of the columns; mixtures are searched only where some column has one.
 
