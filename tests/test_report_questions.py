@@ -11,12 +11,12 @@ import pytest
 
 from chainrule import MADE, Independent, OrderlessNADE, inference
 from chainrule.estimators.ensemble import Ensemble
-from chainrule.report import completions, order_curves, question_blocks
-from chainrule.report.asking import answers_any_question, pass_cost, scoring_cost
+from chainrule.report import completions, order_curves, query_blocks
 from chainrule.report.comparison import Comparison, ModelResult
 from chainrule.report.comparison_page import render_report
 from chainrule.report.numbers import number
 from chainrule.report.order_curves import averages
+from chainrule.report.query_costs import answers_any_query, pass_cost, scoring_cost
 from chainrule.report.style import drawing, figure
 
 COLOURS = {"any": "#0072B2", "other": "#D55E00"}
@@ -45,7 +45,7 @@ def compared(rows, image_shape=None, train_rows=None, **estimators):
 
 def blocks_of(comparison):
     with drawing():
-        return {block.title: block for block in question_blocks.question_blocks(comparison, COLOURS)}
+        return {block.title: block for block in query_blocks.query_blocks(comparison, COLOURS)}
 
 
 def svg(picture):
@@ -206,7 +206,7 @@ def test_images_of_any_shape_have_completions(shape):
 
 def test_completions_that_would_take_long_are_left_out_with_a_sentence(monkeypatch):
     X = np.random.default_rng(0).integers(0, 2, (30, 4))
-    monkeypatch.setattr(question_blocks, "_MAX_COST", 0)
+    monkeypatch.setattr(query_blocks, "_MAX_COST", 0)
     block = blocks_of(compared(X, (2, 2), any=orderless(X)))["Completions"]
     assert "4 variables would take long here: any." in block.text
     assert not block.pictures
@@ -282,7 +282,7 @@ def test_rows_with_holes_are_drawn_without_a_dot(table, column):
 
 def test_shown_rows_differ():
     codes = np.repeat([[0.0, 1.0], [1.0, 1.0]], 50, axis=0)
-    chosen = question_blocks._different_rows(codes, np.arange(100) * 2)
+    chosen = query_blocks._different_rows(codes, np.arange(100) * 2)
     assert chosen == [0, 100]
 
 
@@ -292,8 +292,8 @@ def test_shown_rows_differ():
 def test_only_models_that_answer_any_question_are_asked(bits):
     X, model = bits
     fixed = MADE(hidden_sizes=(8,), max_epochs=1, random_state=0).fit(X)
-    assert answers_any_question(model) and not answers_any_question(fixed)
-    assert answers_any_question(MADE((8,), ordering="any", max_epochs=1, random_state=0).fit(X))
+    assert answers_any_query(model) and not answers_any_query(fixed)
+    assert answers_any_query(MADE((8,), ordering="any", max_epochs=1, random_state=0).fit(X))
     assert "Questions to the models" not in render_report(compared(X, any=fixed, other=Independent().fit(X)))
     page = render_report(compared(X, any=model, other=fixed))
     assert "Questions to the models" in page
@@ -307,7 +307,7 @@ def test_only_models_that_answer_any_question_are_asked(bits):
 def test_a_model_with_a_context_is_not_asked():
     X = copies()
     model = OrderlessNADE(hidden_sizes=(8,), max_epochs=1, validation_fraction=0.0).fit(X, context=X[:, :1])
-    assert not answers_any_question(model)
+    assert not answers_any_query(model)
 
 
 @pytest.mark.parametrize("n", [1, 2])

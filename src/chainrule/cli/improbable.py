@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from chainrule.report.numbers import short
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -18,9 +20,9 @@ if TYPE_CHECKING:
 
 __all__ = ["LeastProbable", "table_of"]
 
-# Rows whose mean surprise, column by column, is what surprises are compared with.
-_MOST_USUAL = 1000
-_MOST_LETTERS = 24
+# Rows whose mean surprisal, column by column, is what surprisals are compared with.
+_MAX_USUAL = 1000
+_MAX_LETTERS = 24
 
 _GIVEN = {"others": "all other columns", "before": "the columns before it"}
 
@@ -46,11 +48,11 @@ class LeastProbable:
         self._usual: np.ndarray | None = None
 
     def score(self, rows: Any) -> Any:
-        """Return what the rows score, and remember the lowest."""
+        """Return the scores of rows, and remember the lowest."""
         answer = self._score_rows(rows)
         nats = answer[0] if isinstance(answer, tuple) else answer
         if self._usual is None:
-            chosen = np.random.default_rng(0).permutation(len(nats))[:_MOST_USUAL]
+            chosen = np.random.default_rng(0).permutation(len(nats))[:_MAX_USUAL]
             with _without_warnings():
                 surprise = self.estimator.surprisal(rows[np.sort(chosen)])
                 self._usual = np.nan_to_num(np.nanmean(surprise, axis=0))  # 0 where all are missing
@@ -60,8 +62,8 @@ class LeastProbable:
         self._n_rows += len(nats)
         return answer
 
-    def facts(self) -> dict[str, Any]:
-        """Return what was found, JSON-safe: rows are counted from 1."""
+    def metadata(self) -> dict[str, Any]:
+        """Return the rows and the reasons as JSON holds them: rows are counted from 1."""
         return {
             "surprise_given": self.estimator.surprisal_given,
             "least_probable": [
@@ -69,7 +71,7 @@ class LeastProbable:
                     "row": number,
                     "log_likelihood": nats,
                     "columns": [
-                        {"value": _cell(row, reason.column, self.estimator), **_facts(reason)}
+                        {"value": _cell(row, reason.column, self.estimator), **_entry(reason)}
                         for reason in self._reasons(row)
                     ],
                 }
@@ -85,10 +87,9 @@ class LeastProbable:
             return find_reasons(self.estimator, row, self._usual)[0]
 
 
-def _facts(reason: Reason) -> dict[str, Any]:
+def _entry(reason: Reason) -> dict[str, Any]:
     """Return a reason under the keys of the JSON file."""
-    facts = asdict(reason)
-    return {key.replace("surprisal", "surprise"): value for key, value in facts.items()}
+    return {key.replace("surprisal", "surprise"): value for key, value in asdict(reason).items()}
 
 
 def _without_warnings() -> AbstractContextManager[Any]:
@@ -96,11 +97,11 @@ def _without_warnings() -> AbstractContextManager[Any]:
     return warnings.catch_warnings(action="ignore")
 
 
-def table_of(facts: dict[str, Any]) -> Table:
-    """Return what `LeastProbable.facts` says as a table for people."""
+def table_of(found: dict[str, Any]) -> Table:
+    """Return what `LeastProbable.metadata` holds as a table for people."""
     from rich.table import Table
 
-    given = _GIVEN[facts["surprise_given"]]
+    given = _GIVEN[found["surprise_given"]]
     table = Table(
         title="The least probable rows, and the columns that make them so",
         caption=f"surprise: -log p(value | {given}) in nats, and its mean over the rows; "
@@ -109,9 +110,9 @@ def table_of(facts: dict[str, Any]) -> Table:
     for name in ("row", "nats", "column", "value", "expected", "probability", "surprise", "usual"):
         left = name in ("column", "value", "expected")
         table.add_column(name, justify="left" if left else "right", overflow="fold")
-    for found in facts["least_probable"]:
-        first = (str(found["row"]), f"{found['log_likelihood']:.2f}")
-        for cell in found["columns"] or [None]:
+    for row in found["least_probable"]:
+        first = (str(row["row"]), f"{row['log_likelihood']:.2f}")
+        for cell in row["columns"] or [None]:
             table.add_row(*first, *(_words(cell) if cell else ()))
             first = ("", "")
         table.add_section()
@@ -120,17 +121,16 @@ def table_of(facts: dict[str, Any]) -> Table:
 
 def _words(cell: dict[str, Any]) -> tuple[str, ...]:
     """Return the entries of one line of the table."""
-    expected = "–" if cell["expected"] is None else _short(cell["expected"])
+    expected = "–" if cell["expected"] is None else _text(cell["expected"])
     if cell["expected_probability"] is not None:
         expected += f" ({cell['expected_probability']:.2g})"
     probability = "density" if cell["probability"] is None else f"{cell['probability']:.2g}"
     surprise, usual = f"{cell['surprise']:.2f}", f"{cell['usual_surprise']:.2f}"
-    return cell["column"], _short(cell["value"]), expected, probability, surprise, usual
+    return cell["column"], _text(cell["value"]), expected, probability, surprise, usual
 
 
-def _short(value: Any) -> str:
-    text = f"{value:.4g}" if isinstance(value, float) else str(value)
-    return text if len(text) <= _MOST_LETTERS else text[: _MOST_LETTERS - 1] + "…"
+def _text(value: Any) -> str:
+    return short(f"{value:.4g}" if isinstance(value, float) else str(value), _MAX_LETTERS)
 
 
 def _cell(row: Any, column: str, estimator: DensityEstimator) -> Any:

@@ -125,7 +125,7 @@ def score(
     if spread is not None:
         result["mean_spread"] = spread
     if improbable is not None:
-        result |= improbable.facts()
+        result |= improbable.metadata()
         console_for(json_file).print(table_of(result))
     write_json(result, json_file)
 

@@ -28,8 +28,8 @@ __all__ = ["compare", "default_models"]
 
 
 _N_SHOWN = 200  # real rows kept for the report
-_MOST_SPLIT = 40  # columns up to which the log-likelihood is split over them
-_MOST_SAMPLES, _FEWEST_SAMPLES = 1000, 50
+_MAX_SPLIT = 40  # columns up to which the log-likelihood is split over them
+_MAX_SAMPLES, _MIN_SAMPLES = 1000, 50
 _SAMPLE_NUMBERS = 20_000_000  # bounds the memory of the samples of one model
 
 
@@ -215,7 +215,7 @@ def _run(
     fit_seconds = _fit(name, estimator, dataset, folder)
     if folder is not None:
         estimator.save(folder / "models" / name)
-    n_samples = int(np.clip(_SAMPLE_NUMBERS // dataset.n_variables, _FEWEST_SAMPLES, _MOST_SAMPLES))
+    n_samples = int(np.clip(_SAMPLE_NUMBERS // dataset.n_variables, _MIN_SAMPLES, _MAX_SAMPLES))
     estimator.sample(2, random_state=random_state)  # compiles what is compiled at first use
     start = time.perf_counter()
     samples = estimator.sample(n_samples, random_state=random_state)
@@ -238,7 +238,7 @@ def _run(
 
 def _of_columns(estimator: DensityEstimator, dataset: Dataset) -> np.ndarray | None:
     """Return the mean nats per test row of each column given those before it; None of pixels and the like."""
-    if dataset.image_shape or dataset.n_variables > _MOST_SPLIT:
+    if dataset.image_shape or dataset.n_variables > _MAX_SPLIT:
         return None
     order = estimator.column_order()
     if order is None or (np.diff(order) < 0).any():
@@ -266,7 +266,7 @@ def _fit(name: str, estimator: DensityEstimator, dataset: Dataset, folder: Path 
 
 
 def _note(estimator: DensityEstimator) -> str:
-    """Return what belongs beside the figures of a model."""
+    """Return the remark that belongs beside the figures of a model."""
     bound = ["lower bound: uniform dequantisation"] if estimator.likelihood_ == "lower bound" else []
     mixture = getattr(estimator, "mixture_", None)
     count = 1 if mixture is None else mixture.n_components

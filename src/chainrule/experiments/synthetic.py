@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["is_table", "measure_samples"]
 
-_MOST_ROWS = 5000
+_MAX_ROWS = 5000
 _CELLS = 500_000  # drawn from each model: a second or two with all measures
 
 
@@ -35,7 +35,7 @@ def measure_samples(
     schema: Schema = results[0].estimator.schema_
     if not is_table(dataset, schema):
         return None
-    n_rows = min(len(dataset.train), _MOST_ROWS, max(1, _CELLS // dataset.n_variables))
+    n_rows = min(len(dataset.train), _MAX_ROWS, max(1, _CELLS // dataset.n_variables))
     real = FidelityEvaluator(schema, dataset.train, dataset.test, n_rows=n_rows, random_state=random_state)
     drawn = {
         result.model: real.measure(result.estimator.sample(n_rows, random_state=random_state))

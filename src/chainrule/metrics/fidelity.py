@@ -28,7 +28,7 @@ Codes = NDArray[np.float32]
 _MAX_COLUMNS = 100  # of the matrix of associations
 _MAX_ASSOCIATED_ROWS = 5000
 _DISTANCES = 1e8  # between cells: half a second
-_MOST_NEIGHBOURS, _FEWEST_NEIGHBOURS = 1000, 50
+_MAX_NEIGHBOURS, _MIN_NEIGHBOURS = 1000, 50
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +69,7 @@ class Fidelity:
     @property
     def mean_marginal_distance(self) -> float:
         """Mean distance over columns."""
-        return _mean(np.array([margin.distance for margin in self.marginals]))
+        return _mean(np.array([marginal.distance for marginal in self.marginals]))
 
     @property
     def dcr(self) -> float:
@@ -153,12 +153,12 @@ class FidelityEvaluator:
         return None if self.target is None else self.schema.names[self.target]
 
     def measure(self, rows: Any) -> Fidelity:
-        """Return what drawn rows have in common with the test rows.
+        """Return the measures of drawn rows against the test rows.
 
-        Where training rows have missing cells and none of `rows` has any, each first gets the holes of a
-        training row, drawn at random: a model that draws complete rows says nothing about holes.
+        Where training rows have missing cells and none of `rows` has any, each first gets the missing
+        cells of a training row, drawn at random: a model that draws complete rows says nothing about them.
         """
-        codes = self._with_holes(self.schema.encode(rows, missing=True, unseen=math.nan))
+        codes = self._with_missing_cells(self.schema.encode(rows, missing=True, unseen=math.nan))
         return self._measure(codes, self._training_rows.are_exact_matches(codes), self._some(codes))
 
     @cached_property
@@ -199,11 +199,11 @@ class FidelityEvaluator:
 
     def _some(self, codes: Codes) -> Codes:
         """Return so many rows that their neighbours are found quickly."""
-        most = int(np.clip(_DISTANCES // self.train.size, _FEWEST_NEIGHBOURS, _MOST_NEIGHBOURS))
+        most = int(np.clip(_DISTANCES // self.train.size, _MIN_NEIGHBOURS, _MAX_NEIGHBOURS))
         rng = np.random.default_rng(self.random_state)
         return codes if len(codes) <= most else codes[rng.permutation(len(codes))[:most]]
 
-    def _with_holes(self, codes: Codes) -> Codes:
+    def _with_missing_cells(self, codes: Codes) -> Codes:
         if np.isnan(codes).any() or not np.isnan(self.train).any():
             return codes
         rng = np.random.default_rng(self.random_state)

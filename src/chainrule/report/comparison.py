@@ -159,7 +159,7 @@ class Comparison:
     def to_dict(self) -> dict[str, Any]:
         """Return the comparison as JSON-safe values under keys that stay stable."""
         best = self.best()
-        facts = {
+        document = {
             "dataset": self.dataset,
             "n_train": self.n_train,
             "n_valid": self.n_valid,
@@ -176,14 +176,14 @@ class Comparison:
             "notes": self.notes,
             "synthetic": None if self.fidelity is None else self.fidelity.to_dict(),
         }
-        safe: dict[str, Any] = json_safe(facts)
+        safe: dict[str, Any] = json_safe(document)
         return safe
 
     def _result_to_dict(self, result: ModelResult) -> dict[str, Any]:
-        facts: dict[str, Any] = {"model": result.model}
+        entry: dict[str, Any] = {"model": result.model}
         for column in RESULT_COLUMNS:
-            facts |= column.to_dict(self, result)
+            entry |= column.to_dict(self, result)
         shares = result.column_log_likelihoods
         names = () if shares is None else result.estimator.schema_.names
         by_name = None if shares is None else dict(zip(names, shares, strict=True))
-        return facts | {"note": result.note, "column_log_likelihoods": by_name}
+        return entry | {"note": result.note, "column_log_likelihoods": by_name}

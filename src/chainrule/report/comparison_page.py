@@ -11,7 +11,7 @@ from chainrule.report.mask_plot import mask_picture
 from chainrule.report.numbers import count, number, seconds
 from chainrule.report.page import render_page
 from chainrule.report.plots import learning_curves
-from chainrule.report.question_blocks import question_blocks
+from chainrule.report.query_blocks import query_blocks
 from chainrule.report.result_blocks import result_block
 from chainrule.report.sample_blocks import extreme_blocks, sample_blocks
 from chainrule.report.style import drawing, model_colours
@@ -70,7 +70,7 @@ def render_report(comparison: Comparison) -> str:
                 parts=synthetic_blocks(comparison, colours),
                 anchor="synthetic",
             ),
-            Block("Questions to the models", parts=question_blocks(comparison, colours), anchor="questions"),
+            Block("Questions to the models", parts=query_blocks(comparison, colours), anchor="questions"),
             Block(
                 f"What {ranked[0].model} expects, and what surprises it" if ranked else "Extremes",
                 "The most and the least probable test rows, with their log-likelihood in nats.",

@@ -45,7 +45,7 @@ def image_completions(
     Parameters
     ----------
     estimator : AutoregressiveEstimator
-        Answers any question.
+        Answers any query.
     codes : ndarray (n, D)
         Images; NaN where a pixel is missing.
     reference : ndarray (m, D)
@@ -121,7 +121,7 @@ def conditional_bars(
     Parameters
     ----------
     estimator : AutoregressiveEstimator
-        Answers any question.
+        Answers any query.
     rows : array or DataFrame
         Those to show.
     numbers : sequence of int
@@ -201,7 +201,7 @@ def _dot(axis: Any, across: float, up: float) -> None:
 
 
 def _picture_of(variable: ColumnType) -> Callable[..., None]:
-    """Return what draws distributions of a variable."""
+    """Return the function that draws distributions of a variable."""
     if not variable.is_numeric:
         return _level_bars
     return _ordinal_bars if variable.is_discrete else _densities

@@ -11,10 +11,10 @@ import numpy as np
 
 from chainrule.estimators.ensemble import Ensemble
 from chainrule.metrics.statistics import Summary, paired_difference, summarize
-from chainrule.report.asking import answers_any_question, scoring_cost
 from chainrule.report.blocks import Block, stacked
 from chainrule.report.line_plots import Line, line_picture
 from chainrule.report.numbers import count, decimals_for, listed, number, with_error
+from chainrule.report.query_costs import answers_any_query, scoring_cost
 from chainrule.report.rows import take_rows
 from chainrule.report.style import Picture
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Averages", "average_blocks", "averages"]
 
-_MAX_ROWS, _FEWEST_ROWS = 500, 50
+_MAX_ROWS, _MIN_ROWS = 500, 50
 _MAX_ORDERS = 16
 # Multiplications for one model: some ten seconds of one core.
 _MAX_COST = 5e11
@@ -52,7 +52,7 @@ class Averages:
 
 
 def averages(scores: np.ndarray) -> Averages:
-    """Return what averaging the probabilities of 1, 2, 4, ... and all K parts gives.
+    """Return the log-likelihoods under averages over 1, 2, 4, ... and all K parts.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ def average_blocks(comparison: Comparison, colours: Mapping[str, str]) -> list[B
         result
         for result in ranked
         # One variable has one order.
-        if answers_any_question(result.estimator) and comparison.n_variables > 1
+        if answers_any_query(result.estimator) and comparison.n_variables > 1
     ]
     ensembles = [
         result
@@ -156,7 +156,7 @@ def _affordable(estimator: Any, n_rows: int) -> tuple[int, int] | None:
     """Return how many orders and rows to take: fewer rows first, then fewer orders."""
     n_orders = _MAX_ORDERS
     while n_orders > 1:
-        for wanted in (_MAX_ROWS, _MAX_ROWS // 2, _FEWEST_ROWS):
+        for wanted in (_MAX_ROWS, _MAX_ROWS // 2, _MIN_ROWS):
             taken = min(wanted, n_rows)
             if n_orders * scoring_cost(estimator, taken) <= _MAX_COST:
                 return n_orders, taken
@@ -169,7 +169,7 @@ def _member_scores(estimator: Ensemble, rows: Any) -> np.ndarray | None:
     taken = min(_MAX_ROWS, len(rows))
     while len(estimator.members_) * scoring_cost(estimator, taken) > _MAX_COST:
         taken //= 2
-        if taken < min(_FEWEST_ROWS, len(rows)):
+        if taken < min(_MIN_ROWS, len(rows)):
             return None
     return estimator.member_scores(_spread(rows, taken))
 

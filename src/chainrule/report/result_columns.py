@@ -91,10 +91,10 @@ class ResultColumn:
     def to_dict(self, comparison: Comparison, result: ModelResult) -> dict[str, Any]:
         """Return the number under its key, and its standard error where it has one."""
         value = self.value(comparison, result)
-        facts = {self.key: value.mean if isinstance(value, Summary) else value}
+        entry = {self.key: value.mean if isinstance(value, Summary) else value}
         if self.error_key:
-            facts[self.error_key] = value.standard_error if isinstance(value, Summary) else None
-        return facts
+            entry[self.error_key] = value.standard_error if isinstance(value, Summary) else None
+        return entry
 
 
 def _above_entropy(comparison: Comparison, result: ModelResult) -> Summary | None:

@@ -25,7 +25,7 @@ __all__ = ["synthetic_blocks"]
 
 
 def synthetic_blocks(comparison: Comparison, colours: Mapping[str, str]) -> list[Block]:
-    """Return what drawn rows have in common with real ones; nothing where that was not measured.
+    """Return the measures of drawn rows against real ones; nothing where they were not taken.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ def synthetic_blocks(comparison: Comparison, colours: Mapping[str, str]) -> list
             colours,
             title="How near to training rows",
             caption="Distance: mean over columns; 1 for different levels, for numbers the share of training "
-            "rows between them. A curve left of that of real test rows tells of copies, or nearly so.",
+            "rows between them. A curve left of that of real test rows tells of exact matches, or nearly so.",
         ),
         classifier_areas(
             found,
@@ -84,7 +84,7 @@ def synthetic_blocks(comparison: Comparison, colours: Mapping[str, str]) -> list
             layout="wide",
         ),
         Block(
-            title="Copies, and what can be learnt",
+            title="Distance to training rows, and what can be learnt",
             pictures=[picture for picture in pictures if picture is not None],
             layout="two",
         ),
@@ -94,8 +94,8 @@ def synthetic_blocks(comparison: Comparison, colours: Mapping[str, str]) -> list
 def _summary(found: FidelityReport, model: str) -> str:
     """Say what rows of the leading model are good for."""
     drawn, real = found.models[model], found.real
-    copies = round(drawn.exact_matches * drawn.n_rows)
-    equal = "none equals" if copies == 0 else "1 equals" if copies == 1 else f"{count(copies)} equal"
+    n_matches = round(drawn.exact_matches * drawn.n_rows)
+    equal = {0: "none equals", 1: "1 equals"}.get(n_matches, f"{count(n_matches)} equal")
     sentences = []
     if drawn.tstr_auc is not None and real.tstr_auc is not None:
         ours, best = (measured_text(area.summary, 3) for area in (drawn.tstr_auc, real.tstr_auc))

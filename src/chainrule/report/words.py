@@ -15,7 +15,7 @@ __all__ = ["conclusion"]
 
 
 def conclusion(comparison: Comparison) -> list[str]:
-    """Return what the numbers say, one sentence or two per entry, the main result first."""
+    """Return the conclusions that the numbers allow, one or two sentences each, the main one first."""
     ranked = comparison.ranked()
     if not ranked:
         return ["No model was compared."]

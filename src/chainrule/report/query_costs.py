@@ -9,13 +9,13 @@ from chainrule.conditioners import OrderlessConditioner
 from chainrule.estimators.autoregressive import AutoregressiveEstimator
 from chainrule.estimators.ensemble import Ensemble
 
-__all__ = ["answers_any_question", "scoring_cost", "pass_cost"]
+__all__ = ["answers_any_query", "scoring_cost", "pass_cost"]
 
 # What the calls of one step of a pass take beside its products, in multiplications that take as long.
 _STEP = 5e6
 
 
-def answers_any_question(estimator: Any) -> bool:
+def answers_any_query(estimator: Any) -> bool:
     """Return whether a fitted estimator answers p(these | those) for any two sets of columns."""
     return (
         isinstance(estimator, AutoregressiveEstimator)

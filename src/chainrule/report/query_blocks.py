@@ -1,4 +1,4 @@
-"""The part of a report on questions: completions, conditional distributions, averages over orders."""
+"""The part of a report on queries: completions, conditional distributions, averages over orders."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from chainrule.report.asking import answers_any_question, pass_cost
 from chainrule.report.blocks import Block
 from chainrule.report.completions import conditional_bars, image_completions, most_predictable_columns
 from chainrule.report.numbers import count, listed
 from chainrule.report.order_curves import average_blocks
+from chainrule.report.query_costs import answers_any_query, pass_cost
 from chainrule.report.rows import take_rows
 
 if TYPE_CHECKING:
     from chainrule.report.comparison import Comparison, ModelResult
 
-__all__ = ["question_blocks"]
+__all__ = ["query_blocks"]
 
 _N_IMAGES = 6
 _N_ROWS, _N_COLUMNS = 4, 4
@@ -26,15 +26,15 @@ _MAX_BACKGROUND = 5000
 _MAX_COST = 1e12
 
 
-def question_blocks(comparison: Comparison, colours: Mapping[str, str]) -> list[Block]:
-    """Return what the models of a comparison make of questions; nothing if none answers any question.
+def query_blocks(comparison: Comparison, colours: Mapping[str, str]) -> list[Block]:
+    """Return the answers of the models of a comparison to queries; nothing if none answers any.
 
     Parameters
     ----------
     comparison : Comparison
     colours : mapping of model name to colour
     """
-    answering = [result for result in comparison.ranked() if answers_any_question(result.estimator)]
+    answering = [result for result in comparison.ranked() if answers_any_query(result.estimator)]
     blocks: list[Block] = []
     if answering and len(comparison.test_rows):
         blocks += (
