@@ -22,6 +22,7 @@ from chainrule.errors import StorageError
 
 __all__ = [
     "FORMAT_VERSION",
+    "OLDEST_VERSION",
     "is_saved_model",
     "json_safe",
     "read_folder",
@@ -31,7 +32,10 @@ __all__ = [
     "write_together",
 ]
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""The version that is written."""
+OLDEST_VERSION = 2
+"""The oldest version that is read: what is saved by it or a later one loads for good."""
 _FORMAT = "chainrule-model"
 _FACTS = "model.json"
 _ARRAYS = "model.safetensors"
@@ -142,6 +146,11 @@ def _parse_facts(path: Path) -> dict[str, Any]:
         raise StorageError(
             f"{path} has format version {version}, this chainrule reads up to {FORMAT_VERSION}; "
             "upgrade chainrule"
+        )
+    if version < OLDEST_VERSION:
+        raise StorageError(
+            f"{path} has format version {version} of an unreleased chainrule, and this one reads "
+            f"from {OLDEST_VERSION} on; fit the model again"
         )
     if not isinstance(facts.get("sha256"), str):
         raise StorageError(f"{path} was altered: the checksum of the arrays is missing")
