@@ -267,7 +267,7 @@ def test_nearest_rows_are_those_of_all_distances(monkeypatch):
     train, drawn = draw.integers(0, 2, (50, 12)), draw.integers(0, 2, (20, 12))
     drawn[3] = train[31]
     distances = np.sqrt((drawn[:, None] != train[None]).sum(axis=2))
-    monkeypatch.setattr("chainrule.experiments.richness._BLOCK_NUMBERS", 12 * 7)
+    monkeypatch.setattr("chainrule.metrics.neighbours._BLOCK", 50 * 7)
     number, distance = nearest(drawn, train)
     assert distance == pytest.approx(distances.min(axis=1))
     assert distances[np.arange(20), number] == pytest.approx(distances.min(axis=1))

@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
+from chainrule.metrics import neighbours
 from chainrule.metrics.statistics import Summary, summarize
 
 __all__ = ["Coverage", "Manifold", "coverage", "grouped_summary", "nearest"]
 
 Floats = NDArray[np.float64]
-_BLOCK_NUMBERS = 2**25
 _PCA_ROWS = 5000
 
 
@@ -106,17 +106,8 @@ def nearest(rows: NDArray[np.generic], train: NDArray[np.generic]) -> tuple[NDAr
     ndarray of shape (n,), float64
         Euclidean distance in the pixels' units; of binary rows the root of how many pixels differ.
     """
-    size = max(1, _BLOCK_NUMBERS // rows.shape[1])
-    own = rows.astype(np.float32)
-    best = np.full(len(rows), np.inf)
-    number = np.zeros(len(rows), dtype=np.intp)
-    for start in range(0, len(train), size):
-        squared = _squared_distances(own, train[start : start + size].astype(np.float32))
-        closest = squared.argmin(axis=1)
-        distance = squared[np.arange(len(rows)), closest]
-        better = distance < best
-        best[better], number[better] = distance[better], start + closest[better]
-    return number, np.sqrt(best)
+    found, squared = neighbours.nearest(rows.astype(np.float32), train.astype(np.float32), _squared_distances)
+    return found, np.sqrt(squared)
 
 
 def grouped_summary(values: Floats, groups: NDArray[np.integer] | None) -> Summary:

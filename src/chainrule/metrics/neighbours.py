@@ -1,8 +1,8 @@
-"""Whether drawn rows equal training rows, and how near to them they lie."""
+"""The search for the nearest row, and whether drawn rows equal training rows."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,11 +13,42 @@ from chainrule.metrics.marginals import is_number
 if TYPE_CHECKING:
     from chainrule.schema import ColumnType
 
-__all__ = ["TrainingRows"]
+__all__ = ["TrainingRows", "nearest"]
 
 Codes = NDArray[np.floating]
 
 _BLOCK = 4_000_000  # distances that are held at once
+
+
+def nearest(
+    rows: Codes, others: Codes, distances: Callable[[Codes, Codes], Codes]
+) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """Return the number of the row of `others` that is nearest to each row, and the distance to it.
+
+    Parameters
+    ----------
+    rows, others : ndarray (n, D), (m, D)
+    distances : callable
+        From some rows and all others to their distances, (n', m).
+
+    Returns
+    -------
+    ndarray (n,), intp
+    ndarray (n,), float64
+
+    Examples
+    --------
+    >>> rows, others = np.array([[1.0], [5.0]]), np.array([[4.0], [2.0]])
+    >>> nearest(rows, others, lambda a, b: np.abs(a - b.T))
+    (array([1, 0]), array([1., 1.]))
+    """
+    numbers, found = np.empty(len(rows), dtype=np.intp), np.empty(len(rows))
+    step = max(1, _BLOCK // len(others))
+    for start in range(0, len(rows), step):
+        part = slice(start, start + step)
+        block = distances(rows[part], others)
+        numbers[part], found[part] = block.argmin(axis=1), block.min(axis=1)
+    return numbers, found
 
 
 class TrainingRows:
@@ -50,17 +81,14 @@ class TrainingRows:
         rows that lies between them. Missing cells equal each other and differ from everything else, so that
         rows of which little is known are not near to all others.
         """
-        places = self._to_places(codes)
-        step = max(1, _BLOCK // len(self._places))
-        parts = [self._nearest_of(places[start : start + step]) for start in range(0, len(places), step)]
-        return np.concatenate(parts) if parts else np.empty(0)
+        return nearest(self._to_places(codes), self._places, self._distances)[1] / len(self._numeric)
 
-    def _nearest_of(self, places: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Return the distances of a block of rows, small enough to hold those to all training rows."""
-        total = np.zeros((len(places), len(self._places)), dtype=np.float32)
+    def _distances(self, places: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the sum over columns of the distance of each row to each other, (n, m)."""
+        total = np.zeros((len(places), len(others)), dtype=np.float32)
         apart = np.empty_like(total)
         for d, numeric in enumerate(self._numeric):
-            mine, theirs = places[:, d, None], self._places[None, :, d]
+            mine, theirs = places[:, d, None], others[None, :, d]
             np.subtract(mine, theirs, out=apart)
             if numeric:
                 np.abs(apart, out=apart)
@@ -71,7 +99,7 @@ class TrainingRows:
                 np.copyto(apart, 1, where=lost | also)
                 np.copyto(apart, 0, where=lost & also)
             total += apart
-        return total.min(axis=1).astype(np.float64) / len(self._numeric)
+        return total
 
     def _to_places(self, codes: Codes) -> NDArray[np.float32]:
         """Return numbers as the share of the training rows below them, from 0 to 1; levels as they are."""
