@@ -23,7 +23,7 @@ from benchmarks.tables import Row, Skipped
 from chainrule import MADE, Independent, Mixture, OrderlessNADE, load
 from chainrule.datasets import Dataset, load_dataset
 from chainrule.datasets.sources import DATA_VARIABLE
-from chainrule.metrics import Fidelity, FidelityEvaluator
+from chainrule.metrics.fidelity import Fidelity, FidelityEvaluator
 from chainrule.schema import Schema
 
 __all__ = ["Synthesized", "compare_synthesizers", "synthetic"]

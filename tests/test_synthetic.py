@@ -23,7 +23,6 @@ from chainrule.datasets import Dataset, load_rows
 from chainrule.errors import DataError
 from chainrule.experiments.compare import compare
 from chainrule.experiments.synthetic import is_table
-from chainrule.metrics import FidelityEvaluator
 from chainrule.metrics.associations import (
     associations,
     correlation_ratio,
@@ -31,6 +30,7 @@ from chainrule.metrics.associations import (
     frequent_levels,
 )
 from chainrule.metrics.classification import area_under_curve, choose_target, tstr_auc
+from chainrule.metrics.fidelity import FidelityEvaluator
 from chainrule.metrics.marginals import kolmogorov_smirnov, marginal_distances, total_variation, wasserstein
 from chainrule.metrics.neighbours import TrainingRows
 from chainrule.report.comparison_page import render_report

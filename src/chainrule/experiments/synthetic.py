@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from chainrule.metrics import FidelityEvaluator, FidelityReport
+from chainrule.metrics.fidelity import FidelityEvaluator, FidelityReport
 
 if TYPE_CHECKING:
     from chainrule.datasets import Dataset

@@ -12,7 +12,7 @@ from chainrule.report.result_columns import RESULT_COLUMNS
 from chainrule.storage import json_safe
 
 if TYPE_CHECKING:
-    from chainrule.metrics import FidelityReport
+    from chainrule.metrics.fidelity import FidelityReport
     from chainrule.training import History
 
 __all__ = ["Comparison", "ModelResult"]

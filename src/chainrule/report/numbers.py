@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from chainrule.metrics.statistics import Summary
+if TYPE_CHECKING:  # the command starts without NumPy
+    from chainrule.metrics.statistics import Summary
 
 __all__ = [
     "count",
@@ -62,6 +64,7 @@ def with_error(value: float, error: float, decimals: int) -> str:
 def measured_text(level: Summary, min_decimals: int = 1) -> str:
     """Return a mean and its standard error, with the decimals that show two digits of the error.
 
+    >>> from chainrule.metrics.statistics import Summary
     >>> measured_text(Summary(-19.853, 0.31, 9)), measured_text(Summary(0.9, 0.031, 9), 4)
     ('−19.85 ± 0.31', '0.9000 ± 0.0310')
     """

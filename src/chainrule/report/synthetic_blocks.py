@@ -18,7 +18,7 @@ from chainrule.report.synthetic_plots import (
 )
 
 if TYPE_CHECKING:
-    from chainrule.metrics import Fidelity, FidelityReport
+    from chainrule.metrics.fidelity import Fidelity, FidelityReport
     from chainrule.report.comparison import Comparison
 
 __all__ = ["synthetic_blocks"]

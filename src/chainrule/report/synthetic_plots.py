@@ -16,7 +16,7 @@ from chainrule.report.rows import code_values
 from chainrule.report.style import INK, MUTED, REAL, Picture, figure, ticks, vector_picture
 
 if TYPE_CHECKING:
-    from chainrule.metrics import Fidelity, FidelityReport
+    from chainrule.metrics.fidelity import Fidelity, FidelityReport
     from chainrule.schema import ColumnType, Schema
 
 __all__ = ["association_maps", "classifier_areas", "marginal_panels", "nearest_rows"]
