@@ -9,6 +9,7 @@ from chainrule.conditioners.any_order import AnyOrderConditioner, AnyOrderPass, 
 from chainrule.conditioners.made import MADEConditioner
 from chainrule.conditioners.made_sequential import SortedNetwork
 from chainrule.conditioners.masked import MaskedLinear
+from chainrule.kernels.row_blocks import filled_up
 from chainrule.masks import hidden_mask
 from chainrule.orders import rank_of
 
@@ -52,7 +53,9 @@ class AnyOrderMADEConditioner(MADEConditioner, AnyOrderConditioner):
             rank = rank[0]
         if rank.ndim == 1:
             return self._outputs_under(x, rank, context, member)
-        groups = [(rows, rank[rows[0]]) for rows in _rows_of_one_rank(rank)]
+        if not self.training:
+            return self._outputs_by_rank(x, rank, member, context)
+        groups = [(rows, rank[rows[0]]) for rows in _rows_of_one_rank(rank, _MIN_TOGETHER)]
         alone = torch.ones(len(x), dtype=torch.bool, device=x.device)
         for rows, _ in groups:
             alone[rows] = False
@@ -66,6 +69,18 @@ class AnyOrderMADEConditioner(MADEConditioner, AnyOrderConditioner):
             ]
         )
         return outputs[torch.cat([rows for rows, _ in groups]).argsort()]
+
+    def _outputs_by_rank(self, x: Tensor, rank: Tensor, member: int, context: Tensor | None) -> Tensor:
+        """Return the outputs under ranks of each row, rows of one rank in a pass of whole blocks.
+
+        What a row gets does not depend on how many others have its ranks, as it does in training.
+        """
+        outputs = x.new_empty(len(x), self.n_outputs)
+        for rows in _rows_of_one_rank(rank, 1):
+            blocks = rows[torch.from_numpy(filled_up(len(rows))).to(rows.device)]
+            of_blocks = None if context is None else context[blocks]
+            outputs[rows] = self._outputs_under(x[blocks], rank[rows[0]], of_blocks, member)[: len(rows)]
+        return outputs
 
     def _outputs_under(self, x: Tensor, rank: Tensor, context: Tensor | None, member: int) -> Tensor:
         masks = self.masks_of(rank, self.degrees_of(member))
@@ -173,7 +188,7 @@ class AnyOrderMADEPass(AnyOrderPass):
         self.pre = torch.where(self.degrees[0] == self.position, self.running, self.pre)
 
 
-def _rows_of_one_rank(rank: Tensor) -> list[Tensor]:
-    """Return the numbers of rows that have the same ranks (n, D), for ranks that several rows have."""
+def _rows_of_one_rank(rank: Tensor, at_least: int) -> list[Tensor]:
+    """Return the numbers of rows that have the same ranks (n, D), for ranks that so many rows have."""
     _, group, counts = rank.unique(dim=0, return_inverse=True, return_counts=True)
-    return [(group == k).nonzero().squeeze(1) for k in (counts >= _MIN_TOGETHER).nonzero().flatten()]
+    return [(group == k).nonzero().squeeze(1) for k in (counts >= at_least).nonzero().flatten()]

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from chainrule.conditioners.encoding import InputEncoding
 from chainrule.kernels.activations import ACTIVATIONS
+from chainrule.kernels.row_blocks import ScoringLinear
 from chainrule.orders import rank_of
 
 __all__ = [
@@ -34,7 +35,7 @@ def context_layer(n_context: int, n_out: int) -> nn.Linear | None:
 
     Made as usual, it would draw weights from the global random state.
     """
-    return nn.utils.skip_init(nn.Linear, n_context, n_out, bias=False) if n_context else None
+    return nn.utils.skip_init(ScoringLinear, n_context, n_out, bias=False) if n_context else None
 
 
 def weights_of(*layers: nn.Linear | None) -> list[Tensor]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from chainrule.kernels.row_blocks import linear
 from chainrule.kernels.staircase import StaircaseProduct, blocks_of
 
 __all__ = ["MaskedLinear", "Permuted", "StaircaseLinear"]
@@ -112,6 +112,8 @@ class StaircaseLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x W^T + b, (n, n_out)."""
+        if len(self.blocks) == 1 and not torch.is_grad_enabled():
+            return linear(x[:, self.blocks[0].columns], self.blocks[0].of(self.packed), self.bias)
         return StaircaseProduct.apply(x, self.packed, self.bias, self.blocks, self._stairs())
 
 
@@ -143,7 +145,7 @@ class MaskedLinear(nn.Module):
         """Return x (W * mask)^T + b, (n, n_out), for a mask (n_out, n_in), or one for each row."""
         weight, bias = self.under(mask)
         if mask.ndim == 2:
-            return F.linear(x, weight, bias)
+            return linear(x, weight, bias)
         return torch.bmm(weight, x[:, :, None]).squeeze(2) + bias
 
     def offset(self) -> Tensor:

@@ -12,6 +12,7 @@ from chainrule.conditioners.any_order import AnyOrderConditioner, AnyOrderPass
 from chainrule.conditioners.base import activation_gain, context_layer, weights_of
 from chainrule.conditioners.dropout import dropout
 from chainrule.conditioners.encoding import InputEncoding
+from chainrule.kernels.row_blocks import ScoringLinear, linear
 
 __all__ = ["OrderlessConditioner", "draw_observed_masks", "unobserved_weights"]
 
@@ -90,10 +91,10 @@ class OrderlessConditioner(AnyOrderConditioner):
         self.dropout = dropout
         widths = [encoding.n_features + self.n_variables, *hidden_sizes]
         self.hidden = nn.ModuleList(
-            nn.utils.skip_init(nn.Linear, n_in, n_out)
+            nn.utils.skip_init(ScoringLinear, n_in, n_out)
             for n_in, n_out in zip(widths[:-1], widths[1:], strict=True)
         )
-        self.output = nn.utils.skip_init(nn.Linear, widths[-1], self.n_outputs)
+        self.output = nn.utils.skip_init(ScoringLinear, widths[-1], self.n_outputs)
         self.first_context = context_layer(n_context, widths[1])
         self.output_context = context_layer(n_context, self.n_outputs)
         self._reset(generator)
@@ -238,9 +239,7 @@ class OrderlessPass(AnyOrderPass):
         """Return the params (n, P_d) of variable d given what each row has seen."""
         outputs = slice(self.network.starts[d], self.network.starts[d + 1])
         output = self.network.output
-        params = torch.addmm(
-            output.bias[outputs], self.network.last_hidden(self.pre), output.weight[outputs].T
-        )
+        params = linear(self.network.last_hidden(self.pre), output.weight[outputs], output.bias[outputs])
         return params if self.output_context is None else params + self.output_context[:, outputs]
 
     def update(self, d: int, value: Tensor, rows: Tensor | None = None) -> None:
@@ -250,4 +249,4 @@ class OrderlessPass(AnyOrderPass):
         mask = features.new_ones(len(features), 1) if rows is None else rows.to(features.dtype)[:, None]
         flag = encoding.n_features + d
         inputs = [self.weight[encoding.starts[d] : encoding.starts[d + 1]], self.weight[flag : flag + 1]]
-        self.pre = torch.addmm(self.pre, torch.cat([features * mask, mask], dim=1), torch.cat(inputs))
+        self.pre = self.pre + linear(torch.cat([features * mask, mask], dim=1), torch.cat(inputs).T)

@@ -27,6 +27,7 @@ from chainrule.estimators.chain_surprisal import ChainSurprisal
 from chainrule.estimators.query_engines import ChainQueryEngine
 from chainrule.estimators.rows import CodedRows
 from chainrule.estimators.training_arguments import TRAINING_CONSTRAINTS
+from chainrule.kernels.row_blocks import batches_of_whole_blocks
 from chainrule.model import AutoregressiveModel
 from chainrule.orders import given_order, natural_order, random_orders
 from chainrule.progress import ProgressBar
@@ -327,12 +328,11 @@ class AutoregressiveEstimator(DensityEstimator):
 
     @torch.no_grad()
     def _score_codes(self, codes: np.ndarray, context: np.ndarray | None) -> np.ndarray:
-        size = evaluation_batch(self.model_)
         scores = np.empty(len(codes))
-        for start in range(0, len(codes), size):
-            part = slice(start, start + size)
-            rows = self._rows(codes[part], None if context is None else context[part])
-            scores[part] = self.model_.log_prob(rows.codes, rows.context).cpu().numpy()
+        for batch, blocks in batches_of_whole_blocks(len(codes), evaluation_batch(self.model_)):
+            rows = self._rows(codes[blocks], None if context is None else context[blocks])
+            log_probs = self.model_.log_prob(rows.codes, rows.context).cpu().numpy()
+            scores[batch] = log_probs[: batch.stop - batch.start]
         return scores
 
     def surprisals(self) -> ChainSurprisal:

@@ -16,6 +16,7 @@ from chainrule.estimators.surprisal import (
     mean_of_members,
     split_without_unseen,
 )
+from chainrule.kernels.row_blocks import batches_of_whole_blocks
 from chainrule.orders import natural_order
 from chainrule.training import Rows, evaluation_batch
 
@@ -100,12 +101,11 @@ class ChainSurprisal(_QueriedCells):
     @torch.no_grad()
     def _split(self, codes: np.ndarray, context: np.ndarray | None) -> np.ndarray:
         """Return log p(x_d | the columns before it) of coarse codes, (n, D), NaN where missing."""
-        size = evaluation_batch(self.estimator.model_)
         scores = np.empty(codes.shape)
-        for start in range(0, len(codes), size):
-            part = slice(start, start + size)
-            rows = self.estimator._rows(codes[part], None if context is None else context[part])
-            scores[part] = mean_of_members(np.stack(self._log_conditionals(rows)))
+        for batch, blocks in batches_of_whole_blocks(len(codes), evaluation_batch(self.estimator.model_)):
+            rows = self.estimator._rows(codes[blocks], None if context is None else context[blocks])
+            terms = mean_of_members(np.stack(self._log_conditionals(rows)))
+            scores[batch] = terms[: batch.stop - batch.start]
         return scores
 
     def _log_conditionals(self, rows: Rows) -> list[np.ndarray]:

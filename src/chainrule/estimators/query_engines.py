@@ -20,6 +20,7 @@ from chainrule.estimators.binned_distribution import BinnedDistribution
 from chainrule.estimators.conditional_distribution import ConditionalDistribution
 from chainrule.estimators.conditional_query import ADVICE, ConditionalQuery
 from chainrule.inference import LateVariableError
+from chainrule.kernels.row_blocks import batches_of_whole_blocks, filled_up
 from chainrule.model import AutoregressiveModel
 from chainrule.orders import random_orders
 from chainrule.training import Rows, evaluation_batch
@@ -70,7 +71,7 @@ class QueryEngine(ABC):
         """
         starts, first = self.model.conditionals.starts, 0
         for part in query.batches(evaluation_batch(self.model)):
-            outputs = self.outputs(part)
+            outputs = self.outputs(part.take(filled_up(len(part))))
             for d in np.flatnonzero(part.query.any(axis=0)).tolist():
                 rows = np.flatnonzero(part.query[:, d])
                 params = outputs[:, torch.from_numpy(rows), starts[d] : starts[d + 1]]
@@ -80,8 +81,11 @@ class QueryEngine(ABC):
     def distribution(self, query: ConditionalQuery, d: int) -> ConditionalDistribution:
         """Return the distribution of variable d, in the query of all rows, given the observed ones."""
         columns = slice(self.model.conditionals.starts[d], self.model.conditionals.starts[d + 1])
-        parts = query.batches(evaluation_batch(self.model))
-        return self._distribution(d, torch.cat([self.outputs(part)[..., columns] for part in parts], dim=1))
+        outputs = [
+            self.outputs(query.take(blocks))[:, : batch.stop - batch.start, columns]
+            for batch, blocks in batches_of_whole_blocks(len(query), evaluation_batch(self.model))
+        ]
+        return self._distribution(d, torch.cat(outputs, dim=1))
 
     def _distribution(self, d: int, params: Tensor) -> ConditionalDistribution:
         family = self.model.conditionals.of_variable(d)
@@ -144,13 +148,11 @@ class ChainQueryEngine(QueryEngine):
         """Return log p(query | observed) under each order, (K, n)."""
         scores = np.empty((len(self.orders), len(query)))
         for k, order in enumerate(self.orders):
-            done = 0
-            for part in query.batches(evaluation_batch(self.model)):
-                rows, observed, asked = self._tensors(part)
+            for batch, blocks in batches_of_whole_blocks(len(query), evaluation_batch(self.model)):
+                rows, observed, asked = self._tensors(query.take(blocks))
                 with self._named_variables():
                     answer = inference.log_prob(self.model, rows.codes, observed, asked, order, rows.context)
-                scores[k, done : done + len(part)] = answer.cpu()
-                done += len(part)
+                scores[k, batch] = answer[: batch.stop - batch.start].cpu()
         return scores
 
     @torch.no_grad()
