@@ -319,10 +319,10 @@ def comparison_table(comparison: Comparison) -> Table:
     from chainrule.report.result_columns import shown_columns
 
     table = Table()
-    table.add_column("model")
+    table.add_column("model", no_wrap=True)
     columns = shown_columns(comparison)
     for column in columns:
-        table.add_column(", ".join(filter(None, (column.title, column.unit))), justify="right")
+        table.add_column(f"{column.title.lower()}\n{column.unit}".strip(), justify="right")
     best = comparison.best()
     cells = [column.cells(comparison, comparison.results) for column in columns]
     for result, texts in zip(comparison.results, zip(*cells, strict=True), strict=True):

@@ -15,8 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from chainrule.metrics.marginals import is_number
-
 if TYPE_CHECKING:
     from chainrule.schema import ColumnType
 
@@ -44,7 +42,7 @@ def associations(
     levels : sequence
         For each column of levels those that count by themselves, from `frequent_levels`.
     """
-    numeric = [is_number(variable) for variable in variables]
+    numeric = [variable.is_numeric for variable in variables]
     columns = [
         _ranks(codes[:, d]) if numeric[d] else _lumped(codes[:, d], kept) for d, kept in enumerate(levels)
     ]
@@ -73,7 +71,7 @@ def frequent_levels(
     All others will count as one: a column of names would go together with everything.
     """
     return tuple(
-        None if is_number(variable) else _most_frequent(codes[:, d]) for d, variable in enumerate(variables)
+        None if variable.is_numeric else _most_frequent(codes[:, d]) for d, variable in enumerate(variables)
     )
 
 

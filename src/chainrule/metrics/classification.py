@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from chainrule.metrics.marginals import is_number
 from chainrule.metrics.statistics import Summary
 
 if TYPE_CHECKING:
@@ -97,7 +96,7 @@ def _one_against_rest(positive: NDArray[np.bool_], scores: NDArray[np.floating])
 def choose_target(variables: Sequence[ColumnType], train: Codes, test: Codes) -> int | None:
     """Return the last column of two to ten levels, two of them with enough rows; None: there is none."""
     for d in range(len(variables) - 1, -1, -1):
-        if is_number(variables[d]) or variables[d].n_codes > _MAX_CLASSES:
+        if variables[d].is_numeric or variables[d].n_codes > _MAX_CLASSES:
             continue
         often = _counts(train[:, d]) >= _MIN_TRAIN_ROWS
         often &= _counts(test[:, d]) >= _MIN_TEST_ROWS
@@ -132,10 +131,10 @@ def tstr_auc(
     truth = test[:, target].astype(np.int64)
     scores = np.zeros((len(test), int(variables[target].n_codes)))
     classes = np.unique(rows[:, target]).astype(int)
-    used = [d for d, v in enumerate(variables) if d != target and (is_number(v) or v.n_codes < _MAX_BINS)]
+    used = [d for d, v in enumerate(variables) if d != target and (v.is_numeric or v.n_codes < _MAX_BINS)]
     if len(classes) > 1 and used:
         classifier = HistGradientBoostingClassifier(
-            categorical_features=[not is_number(variables[d]) for d in used],
+            categorical_features=[not variables[d].is_numeric for d in used],
             early_stopping=False,
             random_state=random_state,
         )

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Marginal",
-    "is_number",
     "kolmogorov_smirnov",
     "marginal_distances",
     "total_variation",
@@ -55,15 +54,10 @@ def marginal_distances(variables: Sequence[ColumnType], real: Values, drawn: Val
 
 
 def _marginal(variable: ColumnType, real: Values, drawn: Values) -> Marginal:
-    if is_number(variable):
+    if variable.is_numeric:
         distance, moved = kolmogorov_smirnov(real, drawn), wasserstein(real, drawn)
         return Marginal(variable.name, "Kolmogorov-Smirnov", distance, moved)
     return Marginal(variable.name, "total variation", total_variation(real, drawn))
-
-
-def is_number(variable: ColumnType) -> bool:
-    """Return whether values of a column have distances, and are not only levels."""
-    return variable.is_numeric
 
 
 def total_variation(real: Values, drawn: Values) -> float:

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from chainrule.metrics.marginals import is_number
-
 if TYPE_CHECKING:
     from chainrule.schema import ColumnType
 
@@ -62,7 +60,7 @@ class TrainingRows:
     """
 
     def __init__(self, variables: Sequence[ColumnType], codes: Codes) -> None:
-        self._numeric = [is_number(variable) for variable in variables]
+        self._numeric = [variable.is_numeric for variable in variables]
         self._sorted = [
             np.sort(codes[:, d][~np.isnan(codes[:, d])]) if numeric else None
             for d, numeric in enumerate(self._numeric)
