@@ -34,7 +34,7 @@ def experiment(
     json_file: JsonOption = None,
 ) -> None:
     """Run a complete study, from data to a report; after Ctrl-C the same command goes on."""
-    from chainrule.experiments.registry import load_study
+    from chainrule.experiments.studies import load_study
 
     if name is None:
         _list_studies()
@@ -71,11 +71,11 @@ def experiment(
 def _list_studies() -> None:
     from rich.table import Table
 
-    from chainrule.experiments.registry import STUDIES
+    from chainrule.experiments.studies import installed_studies
 
     table = Table()
     for heading in ("study", "what it asks", "time", "--quick"):
         table.add_column(heading)
-    for name, entry in STUDIES.items():
-        table.add_row(name, entry.description, entry.duration(False), entry.duration(True))
+    for name, study in installed_studies().items():
+        table.add_row(name, study.summary, study.duration(False), study.duration(True))
     console_for(None).print(table)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 import re
 import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -20,14 +20,14 @@ import numpy as np
 
 from chainrule import __version__
 from chainrule.errors import ChainruleError, DataError
-from chainrule.experiments.registry import STUDIES, load_study
+from chainrule.experiments.studies import Study, load_study
 from chainrule.report.blocks import Block
 from chainrule.report.numbers import seconds
 from chainrule.report.page import write_page
 from chainrule.report.style import drawing
-from chainrule.storage import write_bytes
+from chainrule.storage import json_safe, write_bytes, write_json
 
-__all__ = ["Study", "StudyResult", "StudyRun", "run_study"]
+__all__ = ["StudyResult", "StudyRun", "run_study"]
 
 _MARK = "study.json"
 _SETTINGS, _SECONDS = "__settings__", "__seconds__"
@@ -152,32 +152,6 @@ class StudyRun:
         return self.folder / folder / f"{key}.{suffix}"
 
 
-@dataclass(frozen=True)
-class Study:
-    """A study: a question, the data it is asked of, and how to answer it.
-
-    Attributes
-    ----------
-    name, title : str
-        The name on the command line, and the heading of the report.
-    description : str
-        One line on what is asked.
-    data : str
-        "synthetic", or the data that it needs.
-    run : callable
-        Does the study. Figures may be drawn at any time in it; it should use the steps of the `StudyRun`.
-    check : callable, optional
-        Given the options, raises a ChainruleError if data or packages are missing, before anything is done.
-    """
-
-    name: str
-    title: str
-    description: str
-    data: str
-    run: Callable[[StudyRun], StudyResult]
-    check: Callable[[Mapping[str, Any]], None] | None = None
-
-
 def run_study(
     name: str,
     folder: str | Path,
@@ -192,7 +166,7 @@ def run_study(
     Parameters
     ----------
     name : str
-        A name from `chainrule.experiments.registry.STUDIES`.
+        A name from `chainrule.experiments.studies.installed_studies`.
     folder : path
         New, empty, or the folder of an earlier run with the same settings.
     quick : bool
@@ -200,7 +174,7 @@ def run_study(
     random_state : int
         Seed of data, fits and samples.
     options : mapping, optional
-        Options of this study by name; see `STUDIES`.
+        Those of the study's `Study.options` that are wanted, by name; default: none.
     progress : bool
         Whether to show a bar for each fit.
 
@@ -219,29 +193,29 @@ def run_study(
     """
     options = {key: value for key, value in (options or {}).items() if value is not None}
     study = load_study(name, options)
-    if study.check is not None:
-        study.check(options)
+    code = import_module(study.module)
+    if hasattr(code, "check"):
+        code.check(options)
     folder = Path(folder)
     settings = {"quick": quick, "random_state": random_state, "options": options}
     _claim(folder, {"study": name, **settings, "version": __version__})
     run = StudyRun(folder, quick=quick, random_state=random_state, options=options, progress=progress)
-    run.say(f"{name}: {STUDIES[name].duration(quick)} on two cores, into {folder}")
+    run.say(f"{name}: {study.duration(quick)} on two cores, into {folder}")
     try:
         with drawing():
-            result = study.run(run)
+            result = code.run(run)
     except ChainruleError:
         if not (folder / "steps").exists():
             (folder / _MARK).unlink()
         raise
     head = {"study": name, **settings, "seconds": run.seconds, "verdict": result.verdict}
-    result.results = _finite(head | result.results)
+    result.results = json_safe(head | result.results)
     _write_results(study, run, result)
     return result
 
 
 def _write_results(study: Study, run: StudyRun, result: StudyResult) -> None:
-    text = json.dumps(result.results, indent=1, ensure_ascii=False, allow_nan=False)
-    write_bytes(run.folder / "results.json", f"{text}\n".encode())
+    write_json(run.folder / "results.json", result.results)
     facts = [
         *result.facts,
         ("Seed", str(run.random_state)),
@@ -312,14 +286,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         return value.tolist()
     raise TypeError(f"expected a JSON-safe value, got {type(value).__name__}")
-
-
-def _finite(value: Any) -> Any:
-    """Return the value with None for what JSON cannot hold: NaN and infinity."""
-    if isinstance(value, np.generic | np.ndarray):
-        value = value.tolist()
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {str(key): _finite(item) for key, item in value.items()}
-    return [_finite(item) for item in value] if isinstance(value, list | tuple) else value

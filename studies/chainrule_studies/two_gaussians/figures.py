@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chainrule.datasets.synthetic import TwinGaussians
-from chainrule.experiments.known_truth import ConditionalGrid
 from chainrule.report.line_plots import COLOURS, Line, line_picture
 from chainrule.report.numbers import number
 from chainrule.report.style import INK, MAP, MUTED, Picture, figure, ticks, vector_picture
+from chainrule_studies.two_gaussians.known_truth import ConditionalGrid
 
 __all__ = ["MODEL_COLOURS", "conditional_pictures", "curve_pictures", "density_pictures", "scatter_pictures"]
 

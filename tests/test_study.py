@@ -1,23 +1,28 @@
-"""Studies: steps that are kept, what the quick versions claim, the command around them."""
+"""Studies: steps that are kept, how they are found, the command around them."""
 
 from __future__ import annotations
 
 import json
 import math
 import re
+import subprocess
+import sys
+from importlib import import_module
+from importlib.metadata import EntryPoint, EntryPoints
+from types import ModuleType
 
 import numpy as np
 import pytest
 
 from chainrule.cli import run
-from chainrule.datasets.synthetic import TwinGaussians
 from chainrule.errors import DataError
-from chainrule.experiments import registry
-from chainrule.experiments.known_truth import ConditionalGrid, KnownRows
-from chainrule.experiments.registry import STUDIES, StudyEntry, load_study
-from chainrule.experiments.study import Study, StudyResult, StudyRun, run_study
+from chainrule.experiments import studies
+from chainrule.experiments.studies import GROUP, Study, installed_studies, load_study
+from chainrule.experiments.study import StudyResult, StudyRun, run_study
 from chainrule.report.blocks import Block, Table
 from chainrule.report.page import write_page
+
+NAMES = ["binarized-mnist", "categorical-2d", "mixture-or-chain", "two-gaussians"]
 
 
 class Counter:
@@ -106,6 +111,11 @@ def test_a_key_must_be_the_name_of_a_file(steps, key):
 # ---------------------------------------------------------------- a study as a whole
 
 
+def install(monkeypatch, *entries):
+    """Let these entry points stand in the place of the installed ones."""
+    monkeypatch.setattr(studies, "entry_points", lambda group: EntryPoints(entries).select(group=group))
+
+
 @pytest.fixture
 def toy(monkeypatch):
     """Put a small study of two steps in the place of the real ones; it can be told to be interrupted."""
@@ -124,9 +134,11 @@ def toy(monkeypatch):
         if state["missing"]:
             raise DataError("no data here; point --data to them")
 
-    module = type("Module", (), {"STUDY": Study("toy", "Toy", "a toy", "synthetic", study, check)})
-    monkeypatch.setattr(registry, "import_module", lambda name: module)
-    monkeypatch.setitem(STUDIES, "toy", StudyEntry("toy", "a toy", 100, 0.5, frozenset({"n"})))
+    module = ModuleType("toy_study")
+    module.STUDY = Study("Toy", "a toy", "a toy", "toy_study", 100, 0.5, frozenset({"n"}))
+    module.run, module.check = study, check
+    monkeypatch.setitem(sys.modules, "toy_study", module)
+    install(monkeypatch, EntryPoint("toy", "toy_study:STUDY", GROUP))
     return state
 
 
@@ -172,7 +184,7 @@ def test_a_folder_with_other_things_is_refused(toy, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["nonesuch"], "two-gaussians"),
+        (["nonesuch"], "there are toy"),
         (["toy", "--data", "x"], "no option --data"),
         (["toy", "--n", "3"], "--n"),
         (["toy", "--json", "no-such-folder/x.json"], "no-such-folder"),
@@ -196,14 +208,31 @@ def test_missing_data_are_one_line_before_anything_is_done(toy, capsys, tmp_path
 def test_studies_are_listed(capsys):
     assert run(["experiment"]) == 0
     listed = capsys.readouterr().out
-    assert all(name in listed for name in STUDIES)
+    assert all(name in listed for name in NAMES)
 
 
-@pytest.mark.parametrize("name", STUDIES)
+@pytest.mark.parametrize("name", NAMES)
 def test_each_study_can_be_loaded_under_its_name(name):
-    study = load_study(name, STUDIES[name].options)
-    assert study.name == name and study.title and study.description
-    assert STUDIES[name].quick_minutes <= 2
+    study = load_study(name, installed_studies()[name].options)
+    assert study.title and study.description and study.summary
+    assert study.quick_minutes <= 2
+    assert callable(import_module(study.module).run)
+
+
+def test_studies_are_listed_without_numerical_libraries():
+    code = "import sys; from chainrule.experiments import studies; studies.installed_studies(); "
+    code += "print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "chainrule_studies.two_gaussians" in done.stdout.split()
+    assert not set(done.stdout.split()) & {"torch", "numpy", "sklearn", "matplotlib"}
+
+
+@pytest.mark.parametrize("arguments", [[], ["two-gaussians"], ["two-gaussians", "--quick"]])
+def test_where_no_studies_are_installed_one_line_says_what_to_install(arguments, monkeypatch, capsys):
+    install(monkeypatch)
+    assert run(["experiment", *arguments]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: no studies are installed") and "pip install ./studies" in line
 
 
 def test_a_table_needs_as_many_cells_as_headings(tmp_path):
@@ -213,109 +242,3 @@ def test_a_table_needs_as_many_cells_as_headings(tmp_path):
         Block("x", layout="triptych")
     write_page(tmp_path / "empty.html", "Empty", [], [], [])
     assert "<h1>Empty</h1>" in (tmp_path / "empty.html").read_text()
-
-
-# ---------------------------------------------------------------- a known truth
-
-
-@pytest.mark.parametrize("n_variables", [1, 2, 8])
-def test_twin_gaussians_know_their_entropy(n_variables):
-    truth = TwinGaussians(n_variables, shift=0.5, scale=0.5)
-    nats = truth.log_density(truth.sample(200_000, np.random.default_rng(0)))
-    assert -nats.mean() == pytest.approx(truth.entropy(), abs=4 * nats.std() / math.sqrt(len(nats)))
-
-
-def test_conditionals_of_twin_gaussians_are_densities():
-    truth = TwinGaussians(3, shift=1.0, scale=0.4)
-    grid = ConditionalGrid(truth, np.array([[0.0, 0.0], [1.0, 0.8], [-0.3, 0.1]]))
-    assert np.trapezoid(grid.true, grid.points, axis=1) == pytest.approx(1, abs=1e-6)
-    # Undecided by the two others, the third is on either side equally often.
-    assert grid.true[0] == pytest.approx(grid.true[0, ::-1])
-
-
-class Scores:
-    """A distribution that scores rows as a model does."""
-
-    def __init__(self, truth):
-        self.truth = truth
-
-    def score_samples(self, rows):
-        return self.truth.log_density(rows)
-
-
-def test_conditional_errors_are_total_variation():
-    truth = TwinGaussians(2, shift=2.0, scale=0.5)
-    grid = ConditionalGrid(truth, np.array([[-2.0], [0.0], [2.0]]))
-    assert grid.errors(grid.learned(Scores(truth))) == pytest.approx(0, abs=1e-6)
-    # Where rows are, the conditional is one Gaussian: wider by half against the truth.
-    wide = TwinGaussians(2, shift=2.0, scale=0.75)
-    at = math.sqrt(2 * math.log(1.5) / (1 / 0.25 - 1 / 0.5625))
-    expected = math.erf(at / 0.5 / math.sqrt(2)) - math.erf(at / 0.75 / math.sqrt(2))
-    assert grid.errors(grid.learned(Scores(wide)))[[0, 2]] == pytest.approx(expected, abs=2e-3)
-
-
-def test_rows_of_a_known_truth_share_nothing():
-    rows = KnownRows.draw(TwinGaussians(2, 2.0, 0.5), 100, 50, 3)
-    assert (len(rows.train), len(rows.valid), len(rows.test)) == (80, 20, 50)
-    together = np.concatenate([rows.train, rows.valid, rows.test])
-    assert len(np.unique(together, axis=0)) == 150
-    assert rows.loss("test") == pytest.approx(-rows.truth.log_density(rows.test).mean())
-
-
-# ---------------------------------------------------------------- the quick versions
-
-
-@pytest.fixture(scope="module")
-def two_gaussians(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("two-gaussians")
-    return run_study("two-gaussians", folder, quick=True).results
-
-
-def test_networks_come_close_to_the_two_gaussians(two_gaussians):
-    assert two_gaussians["entropy"] == pytest.approx(2.1447, abs=1e-4)
-    assert two_gaussians["n_train"] + two_gaussians["n_valid"] == 1000
-    models = {model["model"]: model for model in two_gaussians["models"]}
-    for name, most in (("GMM", 0.03), ("NADE", 0.1), ("MADE", 0.1)):
-        gap, error = models[name]["gap_to_truth"], models[name]["gap_standard_error"]
-        assert -2 * error < gap < most
-        where_rows_are = [0, 1, 3, 4]
-        assert max(models[name]["conditional_errors"][i] for i in where_rows_are) < 0.2
-    # Two full Gaussians are the true form, and start from what the networks have to find out.
-    assert models["GMM"]["gap_to_truth"] < min(models[name]["gap_to_truth"] for name in ("NADE", "MADE"))
-    assert models["GMM"]["n_parameters"] == 11
-
-
-def test_settings_are_chosen_on_validation_rows(two_gaussians):
-    for model in two_gaussians["models"]:
-        best = max(model["candidates"], key=lambda candidate: candidate["valid"])
-        assert best["settings"] == model["settings"]
-        assert best["valid"] == model["valid_log_likelihood"]
-
-
-def test_settings_of_a_made_do_what_the_study_says(two_gaussians):
-    groups = two_gaussians["settings"]
-    assert {"layers", "size", "nade-size", "activation", "masking"} == groups.keys()
-    outcomes = [outcome for group in groups.values() for outcome in group]
-    for outcome in outcomes:
-        # Nothing is better than the truth on rows that it has not seen, and rows seen are no worse.
-        assert outcome["test"]["mean"] > -2 * outcome["test"]["standard_error"]
-        if "one at a time" not in outcome["setting"]:
-            assert outcome["train"]["mean"] < outcome["test"]["mean"]
-    masking = {outcome["setting"]: outcome["test"]["mean"] for outcome in groups["masking"]}
-    averaged = masking["4 masks, each step, averaged"]
-    assert averaged < masking["4 masks, each step, one at a time"]
-
-
-def test_one_hot_inputs_beat_the_others(data_folder, tmp_path):
-    results = run_study("categorical-2d", tmp_path, quick=True).results
-    assert results["floor_bits"] == pytest.approx(15.1769, abs=5e-5)
-    models = {model["model"]: model for model in results["models"]}
-    for model in models.values():
-        # The divergence is exact, and the estimate from test rows agrees with it.
-        assert model["exact_excess_bits"] > 0
-        error = 4 * model["excess_standard_error"]
-        assert model["excess_bits"] == pytest.approx(model["exact_excess_bits"], abs=error)
-    assert results["one_hot_within_tolerance"] and models["one-hot"]["excess_bits"] < 0.2
-    assert len(results["one_hot_beats"]) == 3
-    naive = models["naive, p(x1) p(x2)"]["exact_excess_bits"]
-    assert models["one-hot"]["exact_excess_bits"] < 0.75 * naive

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import time
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -17,14 +18,14 @@ from chainrule.datasets.named import cs294_table
 from chainrule.datasets.synthetic import table_entropy
 from chainrule.estimators import MADE, load
 from chainrule.estimators.base import DensityEstimator
-from chainrule.experiments.study import Study, StudyResult, StudyRun
+from chainrule.experiments.study import StudyResult, StudyRun
 from chainrule.metrics.statistics import Summary, paired_difference, summarize
 from chainrule.report.blocks import Block, Table
 from chainrule.report.line_plots import COLOURS, Line, line_picture
 from chainrule.report.numbers import count, listed, number, with_error
 from chainrule.report.style import MAP, MUTED, Picture, figure, ticks, vector_picture
 
-__all__ = ["STUDY", "TOLERANCE"]
+__all__ = ["TOLERANCE", "check", "run"]
 
 TOLERANCE = 0.2  # bits above the floor that one-hot inputs are to stay within
 _BITS = 1 / math.log(2)
@@ -45,7 +46,8 @@ _BLOCK = 2  # values per side of a cell of the histograms
 Floats = NDArray[np.float64]
 
 
-def _run(run: StudyRun) -> StudyResult:
+def run(run: StudyRun) -> StudyResult:
+    """Do the study."""
     table = cs294_table()
     table = table / table.sum()
     data = load_dataset("cs294-2d", random_state=run.random_state)
@@ -366,16 +368,6 @@ def _curves(fits: dict[str, dict[str, Any]], floor: float) -> list[Picture]:
     return pictures
 
 
-def _check() -> None:
+def check(options: Mapping[str, Any]) -> None:
     """Raise a DataError if the table is neither here nor to be had."""
     cs294_table()
-
-
-STUDY = Study(
-    "categorical-2d",
-    "Two categorical variables",
-    "How should the values of a categorical variable enter a MADE, and what does the chain gain?",
-    "the table of cs294-2d",
-    _run,
-    check=lambda options: _check(),
-)

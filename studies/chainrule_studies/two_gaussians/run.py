@@ -15,20 +15,20 @@ from chainrule.baselines import GMM
 from chainrule.datasets.synthetic import TwinGaussians
 from chainrule.estimators import MADE, NADE, load
 from chainrule.estimators.base import DensityEstimator
-from chainrule.experiments.known_truth import ConditionalGrid, KnownRows
-from chainrule.experiments.study import Study, StudyResult, StudyRun
-from chainrule.experiments.two_gaussians_figures import (
+from chainrule.experiments.study import StudyResult, StudyRun
+from chainrule.metrics.statistics import Summary, paired_difference, summarize
+from chainrule.report.blocks import Block, Table
+from chainrule.report.numbers import count, listed, number, with_error
+from chainrule_studies.two_gaussians.figures import (
     conditional_pictures,
     curve_pictures,
     density_pictures,
     scatter_pictures,
 )
-from chainrule.experiments.two_gaussians_settings import study_settings
-from chainrule.metrics.statistics import Summary, paired_difference, summarize
-from chainrule.report.blocks import Block, Table
-from chainrule.report.numbers import count, listed, number, with_error
+from chainrule_studies.two_gaussians.known_truth import ConditionalGrid, KnownRows
+from chainrule_studies.two_gaussians.settings import study_settings
 
-__all__ = ["GIVEN", "STUDY", "TRUTH"]
+__all__ = ["GIVEN", "TRUTH", "run"]
 
 TRUTH = TwinGaussians(2, shift=2.0, scale=0.5)
 GIVEN = (-2.5, -1.5, 0.0, 1.5, 2.5)
@@ -43,7 +43,8 @@ _QUICK_COMPONENTS = (2, 5)
 Floats = NDArray[np.float64]
 
 
-def _run(run: StudyRun) -> StudyResult:
+def run(run: StudyRun) -> StudyResult:
+    """Do the study."""
     n = run.options.get("n", _N_ROWS)
     rows = KnownRows.draw(TRUTH, n, _N_TEST, [run.random_state, 2])
     fits = {name: _choose(run, name, rows) for name in _MODELS}
@@ -276,12 +277,3 @@ def _share_between() -> float:
     """Return the share of rows with x1 within 0.5 of 0."""
     low, high = ((edge - TRUTH.shift) / TRUTH.scale for edge in (-0.5, 0.5))
     return 0.5 * (math.erf(high / math.sqrt(2)) - math.erf(low / math.sqrt(2)))
-
-
-STUDY = Study(
-    "two-gaussians",
-    "Two Gaussians",
-    "How close NADE and MADE come to a distribution that is known, and what their settings do to it.",
-    "synthetic",
-    _run,
-)

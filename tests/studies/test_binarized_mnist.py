@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from chainrule.datasets import load_dataset
-from chainrule.experiments import binarized_mnist
-from chainrule.experiments.binarized_mnist import N_MEMBERS, mixture_of, models, scan
 from chainrule.experiments.study import StudyRun, run_study
+from chainrule_studies.binarized_mnist import run as binarized_mnist
+from chainrule_studies.binarized_mnist.run import N_MEMBERS, mixture_of, models, scan
 
 FILE = Path(os.environ.get("CHAINRULE_DATA", ""), "binarized_mnist", "binarized_mnist_train.amat")
 

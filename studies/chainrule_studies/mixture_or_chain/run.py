@@ -19,12 +19,12 @@ from chainrule.datasets.atari import AtariFrames, Episodes, need_emulator
 from chainrule.errors import DataError, MissingPackageError
 from chainrule.estimators import MADE, NADE
 from chainrule.estimators.base import DensityEstimator
-from chainrule.experiments.mixture_or_chain_report import sections, verdict
-from chainrule.experiments.richness import Manifold, coverage, grouped_summary, nearest
-from chainrule.experiments.study import Study, StudyResult, StudyRun
+from chainrule.experiments.study import StudyResult, StudyRun
+from chainrule.metrics.precision_recall import Manifold, coverage, grouped_summary, nearest
 from chainrule.metrics.statistics import Summary, bits_per_dimension
+from chainrule_studies.mixture_or_chain.report import sections, verdict
 
-__all__ = ["CHAINS", "MIXTURES", "STUDY"]
+__all__ = ["CHAINS", "MIXTURES", "check", "run"]
 
 CHAINS = ("MADE", "NADE")
 MIXTURES = ("mixture of Bernoullis", "GMM")
@@ -321,7 +321,8 @@ def _unpaired(a: list[float], b: list[float]) -> list[float]:
     return [a[0] - b[0], float(np.hypot(a[1], b[1]))]
 
 
-def _run(run: StudyRun) -> StudyResult:
+def run(run: StudyRun) -> StudyResult:
+    """Do the study."""
     sets, notes = _image_sets(run)
     measured = {images.key: _measure(run, images) for images in sets}
     results = {"sets": {key: result for key, (result, _) in measured.items()}, "left_out": notes}
@@ -330,19 +331,8 @@ def _run(run: StudyRun) -> StudyResult:
     return StudyResult(results, sections(results, shown), verdict(results), facts)
 
 
-def _check(options: Mapping[str, Any]) -> None:
+def check(options: Mapping[str, Any]) -> None:
     """Raise a DataError if there is nothing where `data` points, or no MNIST."""
     if "data" in options and not Path(options["data"]).expanduser().exists():
         raise DataError(f"there is nothing at {options['data']}: --data names a folder or a tar of images")
     load_dataset("binarized-mnist")
-
-
-STUDY = Study(
-    "mixture-or-chain",
-    "Mixture or chain",
-    "Do deep autoregressive models draw richer images than mixture models, and give held-out ones more "
-    "probability?",
-    "binarized-mnist, ale-py, and a folder or tar of faces",
-    _run,
-    check=_check,
-)

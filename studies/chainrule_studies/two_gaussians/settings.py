@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 
 from chainrule.datasets.synthetic import TwinGaussians
 from chainrule.estimators import MADE, NADE
-from chainrule.experiments.known_truth import ConditionalGrid, KnownRows
 from chainrule.experiments.study import StudyRun
 from chainrule.metrics.statistics import Summary, summarize
 from chainrule.report.blocks import Block, Table
 from chainrule.report.line_plots import COLOURS, Line, line_picture, point_picture
 from chainrule.report.numbers import count, with_error
 from chainrule.report.style import MUTED, Picture
+from chainrule_studies.two_gaussians.known_truth import ConditionalGrid, KnownRows
 
 __all__ = ["Group", "Setting", "SettingsStudy", "settings_groups", "study_settings"]
 

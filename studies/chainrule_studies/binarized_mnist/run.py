@@ -14,11 +14,11 @@ from chainrule.datasets import Dataset, load_dataset
 from chainrule.estimators import MADE, NADE
 from chainrule.estimators.autoregressive import AutoregressiveEstimator
 from chainrule.estimators.base import DensityEstimator
-from chainrule.experiments.binarized_mnist_report import sections, verdict
-from chainrule.experiments.study import Study, StudyResult, StudyRun
+from chainrule.experiments.study import StudyResult, StudyRun
 from chainrule.metrics.statistics import paired_difference, summarize
+from chainrule_studies.binarized_mnist.report import sections, verdict
 
-__all__ = ["N_MEMBERS", "STUDY", "fit_baseline", "fit_member", "fit_model", "mixture_of", "models", "scan"]
+__all__ = ["N_MEMBERS", "fit_baseline", "fit_member", "fit_model", "mixture_of", "models", "run", "scan"]
 
 N_MEMBERS = {"made": 8, "nade": 8}
 """How many members the ensembles over orders have; further MADEs that were fitted before are used, too."""
@@ -262,7 +262,8 @@ def _log_probs_of_members(estimator: AutoregressiveEstimator, rows: np.ndarray) 
         )
 
 
-def _run(run: StudyRun) -> StudyResult:
+def run(run: StudyRun) -> StudyResult:
+    """Do the study."""
     rows = _rows(run)  # missing data are told before anything is fitted
     fitted = {name: fit_model(run, name) for name in models(run.quick)}
     baselines = {name: fit_baseline(run, name) for name in ("independent", "mixture")}
@@ -346,12 +347,3 @@ def _pair(a: np.ndarray, b: np.ndarray) -> list[float]:
     """Return by how many nats per row `a` is ahead of `b`, and the standard error of that."""
     difference = paired_difference(a, b)
     return [difference.mean, difference.standard_error]
-
-
-STUDY = Study(
-    name="binarized-mnist",
-    title="Orders, masks and ensembles on binarized MNIST",
-    description="What the order of the pixels, connectivity masks and averaging over orders do for MADE.",
-    data="binarized-mnist",
-    run=_run,
-)

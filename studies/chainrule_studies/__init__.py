@@ -1,0 +1,1 @@
+"""Complete studies of chainrule's models, which `chainrule experiment` finds by their entry points."""
