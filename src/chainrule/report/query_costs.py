@@ -9,7 +9,7 @@ from chainrule.conditioners import OrderlessConditioner
 from chainrule.estimators.autoregressive import AutoregressiveEstimator
 from chainrule.estimators.ensemble import Ensemble
 
-__all__ = ["answers_any_query", "scoring_cost", "pass_cost"]
+__all__ = ["answers_any_query", "pass_cost", "scoring_cost"]
 
 # What the calls of one step of a pass take beside its products, in multiplications that take as long.
 _STEP = 5e6

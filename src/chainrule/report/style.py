@@ -186,8 +186,8 @@ def _follow_page(drawn: str) -> str:
     dark = "".join(f"--c{i}:{colour};" for i, colour in enumerate(_DARK.values()))
     for i, colour in enumerate(_DARK):
         drawn = drawn.replace(colour, f"var(--c{i})")
-    sheet = (
+    rules = (
         f"<style>:root{{{light}}}@media (prefers-color-scheme:dark){{:root{{{dark}}}}}"
         f"text,tspan{{font-family:{_FONT}!important}}</style>"
     )
-    return re.sub(r"(<svg[^>]*>)", lambda found: found.group(1) + sheet, drawn, count=1)
+    return re.sub(r"(<svg[^>]*>)", lambda found: found.group(1) + rules, drawn, count=1)

@@ -129,7 +129,7 @@ def _reading(found: FidelityReport) -> str:
             "the last column of two to ten levels with enough rows, from all others; of several levels, the "
             "mean of each against the rest."
         )
-    if _has_holes(found):
+    if _has_missing_cells(found):
         sentences.append(
             "Models draw complete rows; each gets the missing cells of a training row drawn at random. "
             "Missing cells are left out of columns and pairs, and differ from all others where rows are "
@@ -138,7 +138,7 @@ def _reading(found: FidelityReport) -> str:
     return " ".join(sentences)
 
 
-def _has_holes(found: FidelityReport) -> bool:
+def _has_missing_cells(found: FidelityReport) -> bool:
     return bool(np.isnan(found.real.codes).any())
 
 
