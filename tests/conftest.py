@@ -9,8 +9,8 @@ import hypothesis
 import pytest
 import torch
 
-# The models here are tiny: a second thread would only wait for the first.
-torch.set_num_threads(1)
+# The models here are tiny: a second thread would only wait for the first. `campaign` asks for more.
+torch.set_num_threads(int(os.environ.get("CHAINRULE_TEST_THREADS", "1")))
 
 # A program of its own; imported here, it would bring in Triton before `test_triton` can have it interpreted.
 collect_ignore = ["compile_kernels.py"]

@@ -27,6 +27,8 @@ from chainrule.conditionals import (
 from chainrule.conditionals.point_masses import padded_codes
 from strategies import KINDS, MIXTURES, families
 
+pytestmark = pytest.mark.arithmetic
+
 SEEDS = st.integers(0, 10**6)
 
 

@@ -13,6 +13,8 @@ from chainrule.kernels.activations import ACTIVATIONS
 from chainrule.orders import natural_order
 from strategies import Spec, build, degrees_of, encoding_of, families, random_context, random_rows, specs
 
+pytestmark = pytest.mark.arithmetic
+
 
 def generator(seed=0):
     return torch.Generator().manual_seed(seed)

@@ -19,6 +19,8 @@ from chainrule.kernels.plans import VECTOR_ACTIVATIONS
 from chainrule.kernels.staircase import staircase_product_reference
 from chainrule.kernels.threads import run_ranges
 
+pytestmark = pytest.mark.arithmetic
+
 
 def nade_arguments(n, width, n_params, levels, seed, dtype=torch.float64):
     """Return random arguments; variables of more than one level are one-hot, the others numbers."""

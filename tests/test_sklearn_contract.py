@@ -76,6 +76,7 @@ def expected_failures(estimator):
 each = pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda e: type(e).__name__)
 
 
+@pytest.mark.arithmetic
 @parametrize_with_checks(
     [*ESTIMATORS, BINARY, make_pipeline(Binarizer(threshold=0.5), BINARY)],
     expected_failed_checks=expected_failures,

@@ -20,6 +20,8 @@ from chainrule.kernels.vectors import (
     where_positive,
 )
 
+pytestmark = pytest.mark.arithmetic
+
 DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 NAMES = {"relu": 0, "sigmoid": 1, "tanh": 2}
 

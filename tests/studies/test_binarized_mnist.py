@@ -48,6 +48,7 @@ def test_averaging_probabilities_is_never_worse_than_the_mean_of_the_members(don
         assert model["test_nll"][0] <= model["mean_of_members_test_nll"] + 1e-9
 
 
+@pytest.mark.arithmetic
 def test_every_network_is_ahead_of_the_baselines(done):
     folder, results = done
     mixture = arrays(folder, "baseline-mixture")["test"][0]
