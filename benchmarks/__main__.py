@@ -50,9 +50,9 @@ def main() -> None:
     torch.set_flush_denormal(True)
     # Weights and draws of the textbook and of the peers come from the global generator.
     torch.manual_seed(_SEED)
-    facts = {**machine.facts(), "runs": arguments.runs, "seed": _SEED}
-    print(", ".join(f"{name} {value}" for name, value in facts.items()))
-    document: dict[str, Any] = {"machine": facts}
+    metadata = {**machine.metadata(), "runs": arguments.runs, "seed": _SEED}
+    print(", ".join(f"{name} {value}" for name, value in metadata.items()))
+    document: dict[str, Any] = {"machine": metadata}
     for name in arguments.groups or _GROUPS:
         rows = document[name] = []
         for row in _printed(name, _GROUPS[name](arguments)):

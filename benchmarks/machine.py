@@ -11,10 +11,10 @@ from typing import Any
 import numba
 import torch
 
-__all__ = ["facts"]
+__all__ = ["metadata"]
 
 
-def facts() -> dict[str, Any]:
+def metadata() -> dict[str, Any]:
     """Return what the figures depend on, JSON-safe."""
     return {
         "cpu": _cpu_name(),

@@ -125,10 +125,10 @@ def test_the_offset_is_saved_and_lost_by_older_models(tmp_path, X):
     assert loaded.offset_ == model.offset_
     assert loaded.contamination == 0.2
     np.testing.assert_array_equal(loaded.predict(X), model.predict(X))
-    facts = (tmp_path / "model" / "model.json").read_text()
-    assert '"offset"' in facts
+    metadata = (tmp_path / "model" / "model.json").read_text()
+    assert '"offset"' in metadata
     (tmp_path / "model" / "model.json").write_text(
-        facts.replace('"offset"', '"of old"').replace('"contamination": 0.2', '"random_state": null')
+        metadata.replace('"offset"', '"of old"').replace('"contamination": 0.2', '"random_state": null')
     )
     old = load(tmp_path / "model")
     assert old.contamination == "auto"

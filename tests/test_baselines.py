@@ -528,8 +528,8 @@ def test_saved_model_is_bit_equal(
     np.testing.assert_array_equal(again.score_samples(X), model.score_samples(X))
     same = again.sample(50, random_state=3), model.sample(50, random_state=3)
     np.testing.assert_array_equal(np.asarray(same[0]), np.asarray(same[1]))
-    facts = [(m.n_components_, m.n_parameters_, m.likelihood_) for m in (again, model)]
-    assert facts[0] == facts[1]
+    metadata = [(m.n_components_, m.n_parameters_, m.likelihood_) for m in (again, model)]
+    assert metadata[0] == metadata[1]
 
 
 def test_same_seed_same_model() -> None:

@@ -97,9 +97,9 @@ def test_version(capsys):
 def test_datasets_lists_names(capsys):
     assert run(["datasets", "--json", "-"]) == 0
     captured = capsys.readouterr()
-    facts = {info["name"]: info for info in json.loads(captured.out)["datasets"]}
-    assert facts["digits"].keys() == {"name", "n_variables", "kind", "source", "description"}
-    assert facts["digits"]["n_variables"] == 64
+    metadata = {info["name"]: info for info in json.loads(captured.out)["datasets"]}
+    assert metadata["digits"].keys() == {"name", "n_variables", "kind", "source", "description"}
+    assert metadata["digits"]["n_variables"] == 64
     assert "digits" in captured.err
 
 

@@ -53,10 +53,10 @@ def facts_of(capsys, *arguments):
 
 
 def test_the_planted_row_comes_first_and_says_why(folder, data, table, capsys):
-    facts = facts_of(capsys, folder, data, "--top", 5)
-    assert facts["n_rows"] == 200  # all rows, in the order of the file
-    assert facts["surprise_given"] == "others"
-    rows = facts["least_probable"]
+    metadata = facts_of(capsys, folder, data, "--top", 5)
+    assert metadata["n_rows"] == 200  # all rows, in the order of the file
+    assert metadata["surprise_given"] == "others"
+    rows = metadata["least_probable"]
     assert len(rows) == 5
     nats = [row["log_likelihood"] for row in rows]
     assert nats == sorted(nats)
@@ -86,25 +86,25 @@ def test_the_table_on_the_terminal(folder, data, capsys):
 
 def test_a_model_of_fixed_order_says_what_its_surprise_is_given(table, data, tmp_path, capsys):
     MADE((8,), max_epochs=2, random_state=0).fit(table).save(tmp_path / "made")
-    facts = facts_of(capsys, tmp_path / "made", data, "--top", 3)
-    assert facts["surprise_given"] == "before"
-    assert all(c["expected"] is not None for row in facts["least_probable"] for c in row["columns"])
+    metadata = facts_of(capsys, tmp_path / "made", data, "--top", 3)
+    assert metadata["surprise_given"] == "before"
+    assert all(c["expected"] is not None for row in metadata["least_probable"] for c in row["columns"])
     assert run(["score", str(tmp_path / "made"), str(data), "--top", "1"]) == 0
     assert "-log p(value | the columns before it)" in " ".join(capsys.readouterr().out.split())
 
 
 def test_rows_are_those_of_the_split_that_is_asked_for(folder, data, capsys):
     assert facts_of(capsys, folder, data)["n_rows"] == 20
-    facts = facts_of(capsys, folder, data, "--top", 100, "--split", "test")
-    assert facts["n_rows"] == len(facts["least_probable"]) == 20
-    assert sorted(row["row"] for row in facts["least_probable"]) == list(range(1, 21))
+    metadata = facts_of(capsys, folder, data, "--top", 100, "--split", "test")
+    assert metadata["n_rows"] == len(metadata["least_probable"]) == 20
+    assert sorted(row["row"] for row in metadata["least_probable"]) == list(range(1, 21))
 
 
 def test_missing_values_are_no_reason(folder, table, tmp_path, capsys):
     holes = table.with_columns(pl.when(pl.int_range(200) % 2 == 1).then("height").alias("height"))
     holes.write_csv(tmp_path / "holes.csv")
-    facts = facts_of(capsys, folder, tmp_path / "holes.csv", "--top", 200)
-    for row in facts["least_probable"]:
+    metadata = facts_of(capsys, folder, tmp_path / "holes.csv", "--top", 200)
+    for row in metadata["least_probable"]:
         assert row["row"] % 2 == 0 or "height" not in [cell["column"] for cell in row["columns"]]
 
 
@@ -113,8 +113,8 @@ def test_arrays_have_numbered_columns(tmp_path, capsys):
     X[41] = [0, 30]
     np.save(tmp_path / "x.npy", X)
     Independent().fit(X).save(tmp_path / "independent")
-    facts = facts_of(capsys, tmp_path / "independent", tmp_path / "x.npy", "--top", 1)
-    (found,) = facts["least_probable"]
+    metadata = facts_of(capsys, tmp_path / "independent", tmp_path / "x.npy", "--top", 1)
+    (found,) = metadata["least_probable"]
     assert found["row"] == 42
     assert found["columns"][0]["column"] == "x2"
     assert found["columns"][0]["value"] == 30

@@ -303,8 +303,8 @@ def test_a_truncated_model(complaint, saved, tmp_path):
 def test_a_newer_model(complaint, saved, tmp_path):
     for file in saved.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
-    facts = json.loads((saved / "model.json").read_text())
-    (tmp_path / "model.json").write_text(json.dumps({**facts, "format_version": 999}))
+    metadata = json.loads((saved / "model.json").read_text())
+    (tmp_path / "model.json").write_text(json.dumps({**metadata, "format_version": 999}))
     assert "999" in complaint("sample", tmp_path)
 
 

@@ -56,9 +56,9 @@ def sizes(dataset):
 
 
 def test_every_named_set_is_listed_once():
-    facts = dataset_names()
-    assert [info.name for info in facts] == list(SIZES)
-    assert all(info.description and info.source and info.licence for info in facts)
+    metadata = dataset_names()
+    assert [info.name for info in metadata] == list(SIZES)
+    assert all(info.description and info.source and info.licence for info in metadata)
 
 
 @pytest.mark.parametrize("info", dataset_names(), ids=lambda info: info.name)

@@ -61,8 +61,8 @@ def cache(monkeypatch, tmp_path):
     return tmp_path / "cache" / "chainrule"
 
 
-def remote(server, sha256=CHECKSUM, **facts):
-    return RemoteFile(PLACE, sha256, f"{server.address}/small", **facts)
+def remote(server, sha256=CHECKSUM, **metadata):
+    return RemoteFile(PLACE, sha256, f"{server.address}/small", **metadata)
 
 
 def test_a_file_is_downloaded_once_and_kept(server, cache):

@@ -13,8 +13,8 @@ from chainrule.report.comparison import Comparison, ModelResult
 
 
 def result(model: str, log_likelihoods: np.ndarray, **changes: object) -> ModelResult:
-    facts = dict(fit_seconds=1.0, sample_seconds=0.1, epochs=None, n_parameters=3, samples=None) | changes
-    return ModelResult(model=model, estimator=None, log_likelihoods=log_likelihoods, **facts)
+    metadata = dict(fit_seconds=1.0, sample_seconds=0.1, epochs=None, n_parameters=3, samples=None) | changes
+    return ModelResult(model=model, estimator=None, log_likelihoods=log_likelihoods, **metadata)
 
 
 def comparison(*results: ModelResult, discrete: bool = True) -> Comparison:
@@ -102,9 +102,9 @@ def test_best_must_lead_every_other_model() -> None:
 def test_dictionary_has_the_stable_keys_and_is_json() -> None:
     rows = np.array([-2.0, -3.0])
     compared = comparison(result("A", rows, epochs=7), result("B", np.array([-math.inf, -3.0])))
-    facts = json.loads(json.dumps(compared.to_dict(), allow_nan=False))
-    assert {"dataset", "n_train", "n_valid", "n_test", "n_variables", "results"} <= set(facts)
-    first, second = facts["results"]
+    metadata = json.loads(json.dumps(compared.to_dict(), allow_nan=False))
+    assert {"dataset", "n_train", "n_valid", "n_test", "n_variables", "results"} <= set(metadata)
+    first, second = metadata["results"]
     assert set(first) >= {
         "model",
         "test_log_likelihood",

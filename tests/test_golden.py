@@ -40,6 +40,6 @@ def test_a_saved_model_says_what_it_said(folder):
 def test_each_version_has_models_of_every_class_and_column_type(version):
     saved = [json.loads((folder / "model.json").read_text()) for folder in FOLDERS
              if folder.parent.name == f"v{version}"]  # fmt: skip
-    assert {facts["class"] for facts in saved} >= (set(CLASSES) if version == FORMAT_VERSION else set())
-    kinds = {run["kind"] for facts in saved for run in facts["schema"]["variables"]}
+    assert {metadata["class"] for metadata in saved} >= (set(CLASSES) if version == FORMAT_VERSION else set())
+    kinds = {run["kind"] for metadata in saved for run in metadata["schema"]["variables"]}
     assert kinds >= (set(COLUMN_TYPES) if version == FORMAT_VERSION else set()) and saved

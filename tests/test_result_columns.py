@@ -85,14 +85,14 @@ def test_tables_leave_out_what_says_nothing_and_the_json_does_not():
     alone = make(bits(d=8), leads=(0.5,))
     shown = [column.key for column in result_columns.shown_columns(alone)]
     assert "difference" not in shown and "above_entropy" not in shown and shown[0] == "test_log_likelihood"
-    (facts,) = alone.to_dict()["results"]
-    assert facts["difference"] == 0.0 and facts["above_entropy"] is None
+    (metadata,) = alone.to_dict()["results"]
+    assert metadata["difference"] == 0.0 and metadata["above_entropy"] is None
 
 
 def test_keys_of_the_json_stay_in_their_order():
-    facts = small().to_dict()["results"][0]
-    assert list(facts)[: len(KEYS)] == KEYS
-    assert list(facts)[-2:] == ["note", "column_log_likelihoods"]
+    metadata = small().to_dict()["results"][0]
+    assert list(metadata)[: len(KEYS)] == KEYS
+    assert list(metadata)[-2:] == ["note", "column_log_likelihoods"]
 
 
 def test_numbers_of_a_bound_are_marked_everywhere():

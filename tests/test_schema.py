@@ -593,7 +593,7 @@ def test_codes_that_are_none(codes, message):
 
 
 @pytest.mark.parametrize(
-    "facts",
+    "metadata",
     [
         {"name": "v", "kind": "binary", "levels": (0, 1, 2)},
         {"name": "v", "kind": "categorical"},
@@ -603,9 +603,9 @@ def test_codes_that_are_none(codes, message):
         {"name": "v", "kind": "real"},
     ],
 )
-def test_variables_that_make_no_sense(facts):
+def test_variables_that_make_no_sense(metadata):
     with pytest.raises(DataError, match="'v'"):
-        column_from_dict(facts)
+        column_from_dict(metadata)
 
 
 # ---------------------------------------------------------------- storage
@@ -615,12 +615,12 @@ def test_variables_that_make_no_sense(facts):
     "damage", [{"variables": []}, {"variables": [{}]}, {"container": "excel"}, {"variables": 3}]
 )
 def test_damaged_storage_is_refused(damage):
-    facts = Schema.infer(np.eye(3)).to_dict()
+    metadata = Schema.infer(np.eye(3)).to_dict()
     with pytest.raises(StorageError, match="damaged"):
-        Schema.from_dict(facts | damage)
-    del facts["container"]
+        Schema.from_dict(metadata | damage)
+    del metadata["container"]
     with pytest.raises(StorageError, match="damaged"):
-        Schema.from_dict(facts)
+        Schema.from_dict(metadata)
 
 
 def test_storage_tells_bool_from_int_levels():

@@ -74,9 +74,9 @@ def saved(tmp_path):
     return folder
 
 
-def change(folder, **facts):
+def change(folder, **metadata):
     path = folder / "model.json"
-    document = json.loads(path.read_text()) | facts
+    document = json.loads(path.read_text()) | metadata
     path.write_text(json.dumps(document))
 
 
@@ -171,8 +171,8 @@ def test_no_code_is_carried(saved):
 def test_facts_and_arrays_come_back(tmp_path):
     write_folder(tmp_path / "deep" / "model", FACTS, ARRAYS)
     assert is_saved_model(tmp_path / "deep" / "model")
-    facts, arrays = read_folder(tmp_path / "deep" / "model")
-    assert facts.items() >= FACTS.items()
+    metadata, arrays = read_folder(tmp_path / "deep" / "model")
+    assert metadata.items() >= FACTS.items()
     assert set(arrays) == set(ARRAYS)
     for name, array in ARRAYS.items():
         np.testing.assert_array_equal(arrays[name], array)
@@ -182,8 +182,8 @@ def test_facts_and_arrays_come_back(tmp_path):
 def test_saving_again_replaces_the_model(tmp_path):
     write_folder(tmp_path, {"class": "A"}, ARRAYS)
     write_folder(tmp_path, {"class": "B"}, {"only": np.zeros(2)})
-    facts, arrays = read_folder(tmp_path)
-    assert facts["class"] == "B"
+    metadata, arrays = read_folder(tmp_path)
+    assert metadata["class"] == "B"
     assert set(arrays) == {"only"}
 
 

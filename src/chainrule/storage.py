@@ -37,7 +37,7 @@ FORMAT_VERSION = 2
 OLDEST_VERSION = 2
 """The oldest version that is read: what is saved by it or a later one loads for good."""
 _FORMAT = "chainrule-model"
-_FACTS = "model.json"
+_METADATA = "model.json"
 _ARRAYS = "model.safetensors"
 
 
@@ -91,26 +91,26 @@ def write_json(path: Path, result: Mapping[str, Any]) -> None:
     write_bytes(path, f"{text}\n".encode())
 
 
-def write_folder(folder: str | Path, facts: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
-    """Save a model's facts and arrays into `folder`, which is made if it does not exist.
+def write_folder(folder: str | Path, metadata: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    """Save a model's metadata and arrays into `folder`, which is made if it does not exist.
 
     The JSON file carries a checksum of the arrays, so that two files of different saves never pass as one.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     tensors = serialize_arrays({name: np.ascontiguousarray(array) for name, array in arrays.items()})
-    document = {"format": _FORMAT, "format_version": FORMAT_VERSION, "sha256": _sha256(tensors), **facts}
+    document = {"format": _FORMAT, "format_version": FORMAT_VERSION, "sha256": _sha256(tensors), **metadata}
     text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)
-    write_together({folder / _ARRAYS: tensors, folder / _FACTS: text.encode()})
+    write_together({folder / _ARRAYS: tensors, folder / _METADATA: text.encode()})
 
 
 def is_saved_model(folder: str | Path) -> bool:
     """Return whether the folder looks like one that `write_folder` made."""
-    return (Path(folder) / _FACTS).is_file() and (Path(folder) / _ARRAYS).is_file()
+    return (Path(folder) / _METADATA).is_file() and (Path(folder) / _ARRAYS).is_file()
 
 
 def read_folder(folder: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Return the facts and arrays of a saved model.
+    """Return the metadata and arrays of a saved model.
 
     Raises
     ------
@@ -121,27 +121,27 @@ def read_folder(folder: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarra
     if not folder.is_dir():
         raise StorageError(f"there is no saved model at {folder}: it is not a folder")
     if not is_saved_model(folder):
-        raise StorageError(f"{folder} is not a saved model: it needs {_FACTS} and {_ARRAYS}")
-    facts = _parse_facts(folder / _FACTS)
+        raise StorageError(f"{folder} is not a saved model: it needs {_METADATA} and {_ARRAYS}")
+    metadata = _parse_metadata(folder / _METADATA)
     tensors = (folder / _ARRAYS).read_bytes()
-    if _sha256(tensors) != facts["sha256"]:
+    if _sha256(tensors) != metadata["sha256"]:
         raise StorageError(
             f"{folder / _ARRAYS} is truncated or was altered: its checksum differs; save the model again"
         )
     try:
-        return facts, parse_arrays(tensors)
+        return metadata, parse_arrays(tensors)
     except SafetensorError as error:
         raise StorageError(f"{folder / _ARRAYS} cannot be read: {error}") from error
 
 
-def _parse_facts(path: Path) -> dict[str, Any]:
+def _parse_metadata(path: Path) -> dict[str, Any]:
     try:
-        facts = json.loads(path.read_bytes())
+        metadata = json.loads(path.read_bytes())
     except ValueError as error:
         raise StorageError(f"{path} is truncated or was altered: it is not JSON ({error})") from error
-    if not isinstance(facts, dict) or facts.get("format") != _FORMAT:
+    if not isinstance(metadata, dict) or metadata.get("format") != _FORMAT:
         raise StorageError(f"{path} does not describe a chainrule model")
-    version = facts.get("format_version")
+    version = metadata.get("format_version")
     if not isinstance(version, int) or version > FORMAT_VERSION:
         raise StorageError(
             f"{path} has format version {version}, this chainrule reads up to {FORMAT_VERSION}; "
@@ -152,9 +152,9 @@ def _parse_facts(path: Path) -> dict[str, Any]:
             f"{path} has format version {version} of an unreleased chainrule, and this one reads "
             f"from {OLDEST_VERSION} on; fit the model again"
         )
-    if not isinstance(facts.get("sha256"), str):
+    if not isinstance(metadata.get("sha256"), str):
         raise StorageError(f"{path} was altered: the checksum of the arrays is missing")
-    return facts
+    return metadata
 
 
 def _sha256(content: bytes) -> str:

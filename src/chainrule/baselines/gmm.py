@@ -290,7 +290,7 @@ class GMM(DensityEstimator):
         arrays = {"units": self._units, "lattice": self._lattice, "multipliers": self._multipliers}
         return {"n_components": self.n_components_}, arrays | self.mixture_.to_arrays()
 
-    def _set_state(self, facts: Mapping[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    def _set_state(self, metadata: Mapping[str, Any], arrays: dict[str, np.ndarray]) -> None:
         self._find_columns()
         self._units, self._lattice = arrays["units"], arrays["lattice"]
         self._multipliers = arrays["multipliers"]

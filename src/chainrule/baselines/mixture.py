@@ -56,7 +56,7 @@ class _ProductEstimator(DensityEstimator):
     def _get_state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         return {"n_components": self.n_components_}, self.mixture_.to_arrays()
 
-    def _set_state(self, facts: Mapping[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    def _set_state(self, metadata: Mapping[str, Any], arrays: dict[str, np.ndarray]) -> None:
         self._set_parts()
         self._keep(ProductMixture.from_arrays(self.parts_.layout, arrays))
 

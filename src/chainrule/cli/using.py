@@ -120,7 +120,7 @@ def score(
         "mean_log_likelihood": summary.mean,
         "standard_error": summary.standard_error,
         "n_rows": summary.n_rows,
-        **question.facts(),
+        **question.metadata(),
     }
     if spread is not None:
         result["mean_spread"] = spread
@@ -188,13 +188,13 @@ def datasets(json_file: JsonOption = None) -> None:
 
     from chainrule.datasets import dataset_names
 
-    facts = dataset_names()
+    metadata = dataset_names()
     table = Table("name", "variables", "kind", "description")
-    for info in facts:
+    for info in metadata:
         table.add_row(info.name, str(info.n_variables), info.kind, info.description)
     console_for(json_file).print(table)
     keys = ("name", "n_variables", "kind", "source", "description")
-    write_json({"datasets": [{key: getattr(info, key) for key in keys} for info in facts]}, json_file)
+    write_json({"datasets": [{key: getattr(info, key) for key in keys} for info in metadata]}, json_file)
 
 
 @dataclass(frozen=True)
@@ -205,7 +205,7 @@ class _Question:
     of: list[str] | None
     n_orders: int | None
 
-    def facts(self) -> dict[str, Any]:
+    def metadata(self) -> dict[str, Any]:
         """Return what was asked for, for the JSON: nothing where whole rows are scored."""
         return {name: value for name, value in vars(self).items() if value is not None}
 
@@ -218,11 +218,11 @@ class _Question:
 
     def scorer(self, estimator: DensityEstimator) -> Callable[[Any], Any]:
         """Return a function from rows to their scores, or to scores and spread."""
-        if not self.facts():
+        if not self.metadata():
             return estimator.score_samples
         return partial(
             answering(estimator).score_samples,
-            **self.facts(),
+            **self.metadata(),
             return_spread=self.n_orders is not None and self.n_orders > 1,
         )
 

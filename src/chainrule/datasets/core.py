@@ -1,4 +1,4 @@
-"""What a data set is: three sets of rows and the facts about them."""
+"""What a data set is: three sets of rows and the metadata about them."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ Kinds = str | Mapping[str, str] | None
 
 
 def dataset_names() -> list[DatasetInfo]:
-    """Return the facts about all named data sets."""
+    """Return the metadata about all named data sets."""
     return [named.info for named in NAMED.values()]
 
 

@@ -298,8 +298,8 @@ def _all() -> Iterator[NamedSet]:
     yield _mnist()
     yield _wine("red")
     yield _wine("white")
-    yield from (_debd(name, *facts) for name, facts in _DEBD.items())
-    yield from (_uci(name, *facts) for name, facts in _UCI.items())
+    yield from (_debd(name, *metadata) for name, metadata in _DEBD.items())
+    yield from (_uci(name, *metadata) for name, metadata in _UCI.items())
 
 
 NAMED: dict[str, NamedSet] = {named.info.name: named for named in _all()}

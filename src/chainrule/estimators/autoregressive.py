@@ -373,23 +373,23 @@ class AutoregressiveEstimator(DensityEstimator):
 
     def _get_state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         arrays = {name: t.cpu().numpy() for name, t in self.model_.state_dict().items()}
-        facts = {
+        metadata = {
             "n_parameters": self.n_parameters_,
             "families": list(self.families_),
             "history": self.history_.to_dict(),
         }
-        return facts, arrays
+        return metadata, arrays
 
-    def _set_state(self, facts: Mapping[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    def _set_state(self, metadata: Mapping[str, Any], arrays: dict[str, np.ndarray]) -> None:
         if self.device is not None and not _is_available(self.device):
             self.device = None  # Saved on a machine with another device: go on with what is here.
         # The random draws of building are all overwritten by what was saved.
-        self.families_ = tuple(facts["families"])
+        self.families_ = tuple(metadata["families"])
         model = self._build(torch.Generator())
         model.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
         self.model_ = model.to(self._device()).eval()
-        self.n_parameters_ = int(facts["n_parameters"])
-        self.history_ = History(**facts["history"])
+        self.n_parameters_ = int(metadata["n_parameters"])
+        self.history_ = History(**metadata["history"])
 
 
 def _is_available(device: str) -> bool:

@@ -253,55 +253,55 @@ class DensityEstimator(DensityMixin, AnomalyMixin, SurprisalMethods, QueryMethod
     def save(self, path: str | Path) -> None:
         """Save the fitted model into a folder: `model.safetensors` and `model.json`."""
         check_is_fitted(self, "schema_")
-        facts, arrays = self._describe()
+        metadata, arrays = self._describe()
         schemas = {
             "schema": self.schema_.to_dict(),
             "context_schema": None if self.context_schema_ is None else self.context_schema_.to_dict(),
         }
-        write_folder(path, facts | schemas | {"offset": getattr(self, "offset_", None)}, arrays)
+        write_folder(path, metadata | schemas | {"offset": getattr(self, "offset_", None)}, arrays)
 
     @classmethod
-    def restore(cls, facts: Mapping[str, Any], arrays: dict[str, np.ndarray]) -> Self:
+    def restore(cls, metadata: Mapping[str, Any], arrays: dict[str, np.ndarray]) -> Self:
         """Return the fitted estimator that `save` described."""
-        context_schema = facts["context_schema"]
+        context_schema = metadata["context_schema"]
         estimator = cls._from_description(
-            facts,
+            metadata,
             arrays,
-            Schema.from_dict(facts["schema"]),
+            Schema.from_dict(metadata["schema"]),
             None if context_schema is None else Schema.from_dict(context_schema),
         )
-        if facts.get("offset") is not None:
-            estimator.offset_ = float(facts["offset"])
+        if metadata.get("offset") is not None:
+            estimator.offset_ = float(metadata["offset"])
         return estimator
 
     def _describe(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """Return class, parameters and what was learned, but not the schemas: members share theirs."""
         state, arrays = self._get_state()
-        facts = {"class": type(self).__name__, "parameters": self._parameter_facts(), "state": state}
-        return facts, arrays
+        metadata = {"class": type(self).__name__, "parameters": self._parameters_to_json(), "state": state}
+        return metadata, arrays
 
     @classmethod
     def _from_description(
         cls,
-        facts: Mapping[str, Any],
+        metadata: Mapping[str, Any],
         arrays: dict[str, np.ndarray],
         schema: Schema,
         context_schema: Schema | None,
     ) -> Self:
         """Return the fitted estimator that `_describe` described."""
-        estimator = cls._from_parameter_facts(facts["parameters"])
+        estimator = cls._from_json_parameters(metadata["parameters"])
         estimator._set_schema(schema, context_schema)
-        estimator._set_state(facts["state"], arrays)
+        estimator._set_state(metadata["state"], arrays)
         return estimator
 
-    def _parameter_facts(self) -> dict[str, Any]:
+    def _parameters_to_json(self) -> dict[str, Any]:
         """Return the constructor arguments as JSON can hold them."""
         return {name: argument_to_json(value) for name, value in self.get_params(deep=False).items()}
 
     @classmethod
-    def _from_parameter_facts(cls, facts: Mapping[str, Any]) -> Self:
-        """Return the unfitted estimator whose arguments `_parameter_facts` returned."""
-        return cls(**{name: argument_from_json(value) for name, value in facts.items()})
+    def _from_json_parameters(cls, metadata: Mapping[str, Any]) -> Self:
+        """Return the unfitted estimator whose arguments `_parameters_to_json` returned."""
+        return cls(**{name: argument_from_json(value) for name, value in metadata.items()})
 
     def _set_schema(self, schema: Schema, context_schema: Schema | None) -> None:
         self.__dict__.pop("offset_", None)  # that of an earlier fit, which this one may not live to replace
@@ -449,8 +449,8 @@ class DensityEstimator(DensityMixin, AnomalyMixin, SurprisalMethods, QueryMethod
 
     @abstractmethod
     def _get_state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        """Return what was learned: JSON-safe facts and arrays."""
+        """Return what was learned: JSON-safe metadata and arrays."""
 
     @abstractmethod
-    def _set_state(self, facts: Mapping[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    def _set_state(self, metadata: Mapping[str, Any], arrays: dict[str, np.ndarray]) -> None:
         """Take back what `_get_state` returned."""

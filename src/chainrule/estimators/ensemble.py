@@ -226,38 +226,38 @@ class Ensemble(DensityEstimator):
         return EnsembleQueryEngine([member.query_engine(n_orders) for member in self.members_])
 
     def _get_state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        facts, arrays = [], {}
+        metadata, arrays = [], {}
         for number, member in enumerate(self.members_):
             member_facts, member_arrays = member._describe()
-            facts.append(member_facts)
+            metadata.append(member_facts)
             arrays.update({f"{number}.{name}": array for name, array in member_arrays.items()})
-        return {"members": facts}, arrays
+        return {"members": metadata}, arrays
 
-    def _set_state(self, facts: Mapping[str, Any], arrays: dict[str, np.ndarray]) -> None:
-        arrays_of: list[dict[str, np.ndarray]] = [{} for _ in facts["members"]]
+    def _set_state(self, metadata: Mapping[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        arrays_of: list[dict[str, np.ndarray]] = [{} for _ in metadata["members"]]
         for name, array in arrays.items():
             number, _, rest = name.partition(".")
             arrays_of[int(number)][rest] = array
         self._keep(
             [
                 find_class(member["class"])._from_description(member, own, self.schema_, self.context_schema_)
-                for member, own in zip(facts["members"], arrays_of, strict=True)
+                for member, own in zip(metadata["members"], arrays_of, strict=True)
             ]
         )
 
-    def _parameter_facts(self) -> dict[str, Any]:
-        facts = super()._parameter_facts()
+    def _parameters_to_json(self) -> dict[str, Any]:
+        metadata = super()._parameters_to_json()
         if self.estimator is not None:
-            facts["estimator"] = {
+            metadata["estimator"] = {
                 "class": type(self.estimator).__name__,
-                "parameters": self.estimator._parameter_facts(),
+                "parameters": self.estimator._parameters_to_json(),
             }
-        return facts
+        return metadata
 
     @classmethod
-    def _from_parameter_facts(cls, facts: Mapping[str, Any]) -> Self:
-        ensemble = super()._from_parameter_facts({**facts, "estimator": None})
-        inner = facts["estimator"]
+    def _from_json_parameters(cls, metadata: Mapping[str, Any]) -> Self:
+        ensemble = super()._from_json_parameters({**metadata, "estimator": None})
+        inner = metadata["estimator"]
         if inner is not None:
-            ensemble.estimator = find_class(inner["class"])._from_parameter_facts(inner["parameters"])
+            ensemble.estimator = find_class(inner["class"])._from_json_parameters(inner["parameters"])
         return ensemble

@@ -22,13 +22,13 @@ def load(path: str | Path) -> DensityEstimator:
     StorageError
         If the folder is no saved model, or is truncated, altered, or written by a newer version.
     """
-    facts, arrays = read_folder(path)
+    metadata, arrays = read_folder(path)
     try:
-        estimator_class = find_class(facts.get("class"))
+        estimator_class = find_class(metadata.get("class"))
     except StorageError as error:
         raise StorageError(f"{path} holds {error}") from None
     try:
-        return estimator_class.restore(facts, arrays)
+        return estimator_class.restore(metadata, arrays)
     except (AttributeError, KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
         raise StorageError(f"{path} was altered and cannot be restored: {error}") from error
 

@@ -93,9 +93,9 @@ def _infer_matrix(
     free = [d for d in range(table.n_columns) if whole or d not in declared]
     shared = _shared_type(matrix, free, declared[0] if whole else None)
     if shared is not None:
-        column_type, facts = shared
+        column_type, metadata = shared
         dtype = str(matrix.dtype)
-        found = {d: column_type(table.names[d], dtype=dtype, **facts) for d in free}
+        found = {d: column_type(table.names[d], dtype=dtype, **metadata) for d in free}
     else:
         found = {} if whole else _infer_free(table, free)
     for d in range(table.n_columns):
@@ -112,9 +112,9 @@ def _shared_type(
         return None
     block = matrix if len(free) == matrix.shape[1] else matrix[:, free]
     for column_type in COLUMN_TYPES.values() if declared is None else [declared]:
-        facts = column_type.shared_by(block, is_declared=declared is not None)
-        if facts is not None:
-            return column_type, facts
+        metadata = column_type.shared_by(block, is_declared=declared is not None)
+        if metadata is not None:
+            return column_type, metadata
     return None
 
 

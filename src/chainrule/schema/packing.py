@@ -15,21 +15,24 @@ __all__ = ["pack_columns", "unpack_columns"]
 
 def pack_columns(columns: Iterable[ColumnType], with_names: bool) -> list[dict[str, Any]]:
     """Return entries for runs of columns that differ in their names and in real numbers only."""
-    facts = [column.to_dict() for column in columns]
-    return [_pack_run(list(run), with_names) for _, run in groupby(facts, key=_shared_facts)]
+    metadata = [column.to_dict() for column in columns]
+    return [_pack_run(list(run), with_names) for _, run in groupby(metadata, key=_shared_metadata)]
 
 
-def _shared_facts(facts: Mapping[str, Any]) -> str:
+def _shared_metadata(metadata: Mapping[str, Any]) -> str:
     # As text, the level True differs from 1.
-    return json.dumps({k: v for k, v in facts.items() if k != "name" and not isinstance(v, float)})
+    return json.dumps({k: v for k, v in metadata.items() if k != "name" and not isinstance(v, float)})
 
 
 def _pack_run(run: list[dict[str, Any]], with_names: bool) -> dict[str, Any]:
     entry: dict[str, Any] = {"repeat": len(run)}
     if with_names:
-        entry["names"] = [facts["name"] for facts in run]
+        entry["names"] = [metadata["name"] for metadata in run]
     each = {
-        k: [facts.get(k) for facts in run] for facts in run for k, v in facts.items() if isinstance(v, float)
+        k: [metadata.get(k) for metadata in run]
+        for metadata in run
+        for k, v in metadata.items()
+        if isinstance(v, float)
     }
     shared = {k: v for k, v in run[0].items() if k != "name"}
     for name, values in each.items():

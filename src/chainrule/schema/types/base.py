@@ -248,17 +248,17 @@ class ColumnType(ABC):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the type in JSON-safe form."""
-        facts: dict[str, Any] = {"kind": self.kind}
+        metadata: dict[str, Any] = {"kind": self.kind}
         for each in fields(self):
             value = getattr(self, each.name)
             if value != each.default or each.name in ("name", "dtype"):
-                facts[each.name] = list(value) if isinstance(value, tuple) else value
-        return facts
+                metadata[each.name] = list(value) if isinstance(value, tuple) else value
+        return metadata
 
     @classmethod
-    def from_dict(cls, facts: Mapping[str, Any]) -> Self:
+    def from_dict(cls, metadata: Mapping[str, Any]) -> Self:
         """Undo `to_dict`."""
-        arguments: dict[str, Any] = {name: value for name, value in facts.items() if name != "kind"}
+        arguments: dict[str, Any] = {name: value for name, value in metadata.items() if name != "kind"}
         arguments = {k: tuple(v) if isinstance(v, list) else v for k, v in arguments.items()}
         return cls(**arguments)
 

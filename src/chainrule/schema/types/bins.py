@@ -138,17 +138,17 @@ class LevelBins:
         return arrays | {"discount": self.discount}
 
     @classmethod
-    def from_dict(cls, facts: Mapping[str, Any]) -> LevelBins:
+    def from_dict(cls, metadata: Mapping[str, Any]) -> LevelBins:
         """Undo `to_dict`; ValueError where the numbers are no bins."""
         starts, levels, counts = (
-            np.asarray(facts[name], dtype=np.int64) for name in ("starts", "levels", "counts")
+            np.asarray(metadata[name], dtype=np.int64) for name in ("starts", "levels", "counts")
         )
         rises = (
             starts.ndim == levels.ndim == 1 and (np.diff(starts) > 0).all() and (np.diff(levels) > 0).all()
         )
         if not rises or len(starts) < 2 or starts[0] != 0 or levels.shape != counts.shape:
             raise ValueError("the stored bins of a column are damaged")
-        return cls(starts, levels, counts, float(facts["discount"]))
+        return cls(starts, levels, counts, float(metadata["discount"]))
 
 
 def _starts(levels: np.ndarray, counts: np.ndarray, n_levels: int) -> np.ndarray:

@@ -234,14 +234,14 @@ class Ordinal(ColumnType):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the type in JSON-safe form."""
-        facts = super().to_dict()
-        return facts if self.bins is None else facts | {"bins": self.bins.to_dict()}
+        metadata = super().to_dict()
+        return metadata if self.bins is None else metadata | {"bins": self.bins.to_dict()}
 
     @classmethod
-    def from_dict(cls, facts: Mapping[str, Any]) -> Self:
+    def from_dict(cls, metadata: Mapping[str, Any]) -> Self:
         """Undo `to_dict`."""
-        bins = facts.get("bins")
-        return super().from_dict({**facts, "bins": None if bins is None else LevelBins.from_dict(bins)})
+        bins = metadata.get("bins")
+        return super().from_dict({**metadata, "bins": None if bins is None else LevelBins.from_dict(bins)})
 
 
 def _shared(numbers: Iterable[int]) -> Any:
