@@ -33,10 +33,10 @@ __all__ = ["HiddenCells", "Outliers", "cells", "hidden_cells", "planted_outliers
 
 _SEED = 0
 _HIDDEN = 0.3
-_MOST_SCORED = 2000
+_MAX_SCORED = 2000
 # Where there are fewer rows, each is scored under several draws of its holes; errors are over rows.
-_FEWEST_HOLES = 2000
-_MOST_LEARNED = {"KNNImputer": 5000, "IterativeImputer": 5000}
+_MIN_HOLES = 2000
+_MAX_LEARNED = {"KNNImputer": 5000, "IterativeImputer": 5000}
 _SET_OFF = (1e-3, 3e-3, 0.01, 0.02, 0.05, 0.1)
 _TABLES = {"adult": "adult/adult.data", "abalone": "abalone.csv"}
 
@@ -142,7 +142,7 @@ def hidden_cells(name: str, dataset: Dataset, estimator: Any, learned: float) ->
     schema = estimator.schema_
     draw = np.random.default_rng(_SEED)
     valid, test = (_repeated(_some(rows, draw)) for rows in (dataset.valid, dataset.test))
-    n_rows = min(len(dataset.test), _MOST_SCORED)
+    n_rows = min(len(dataset.test), _MAX_SCORED)
     codes_valid, codes = (schema.encode(rows, missing=True, unseen=np.nan) for rows in (valid, test))
     hidden_valid, hidden = ((draw.random(c.shape) < _HIDDEN) & ~np.isnan(c) for c in (codes_valid, codes))
     start = time.perf_counter()
@@ -151,7 +151,7 @@ def hidden_cells(name: str, dataset: Dataset, estimator: Any, learned: float) ->
     table = _OneHot(schema)
     train = schema.encode(dataset.train, missing=True, unseen=np.nan)
     for method, imputer in _imputers():
-        rows = train[draw.permutation(len(train))[: _MOST_LEARNED.get(method, len(train))]]
+        rows = train[draw.permutation(len(train))[: _MAX_LEARNED.get(method, len(train))]]
         start = time.perf_counter()
         imputer.fit(table.features(np.where(draw.random(rows.shape) < _HIDDEN, np.nan, rows)))
         spent = time.perf_counter() - start
@@ -164,11 +164,11 @@ def hidden_cells(name: str, dataset: Dataset, estimator: Any, learned: float) ->
 
 
 def _some(rows: Any, draw: np.random.Generator) -> Any:
-    return rows[np.sort(draw.permutation(len(rows))[:_MOST_SCORED]).tolist()]
+    return rows[np.sort(draw.permutation(len(rows))[:_MAX_SCORED]).tolist()]
 
 
 def _repeated(rows: pl.DataFrame) -> pl.DataFrame:
-    return pl.concat([rows] * max(1, _FEWEST_HOLES // len(rows)))
+    return pl.concat([rows] * max(1, _MIN_HOLES // len(rows)))
 
 
 def _imputers() -> Iterator[tuple[str, Any]]:

@@ -38,10 +38,10 @@ _SEED = 0
 _SET_OFF = (1e-3, 3e-3, 0.01, 0.02, 0.05, 0.1)
 # KNNImputer and IterativeImputer take hours on whole MNIST: they learn from so many of its images, and all
 # methods are held against each other on so many.
-_MOST_LEARNED = {"k nearest neighbours": 20_000, "IterativeImputer": 5_000}
-_MOST_SCORED = 500
+_MAX_LEARNED = {"k nearest neighbours": 20_000, "IterativeImputer": 5_000}
+_MAX_SCORED = 500
 # Where there are fewer images, each is scored under several draws of its holes; errors are over images.
-_FEWEST_HOLES = 700
+_MIN_HOLES = 700
 _N_COMPLETIONS = 32
 
 Array = np.ndarray
@@ -137,8 +137,8 @@ def compare_imputers(name: str, dataset: Dataset, estimator: Any) -> Iterator[Im
     shape = dataset.image_shape
     for holes, hide in HOLES.items():
         draw = np.random.default_rng(_SEED)
-        valid, test = (_repeated(rows[:_MOST_SCORED]) for rows in (dataset.valid, dataset.test))
-        n_images = min(len(dataset.test), _MOST_SCORED)
+        valid, test = (_repeated(rows[:_MAX_SCORED]) for rows in (dataset.valid, dataset.test))
+        n_images = min(len(dataset.test), _MAX_SCORED)
         hidden_valid, hidden = hide(shape, len(valid), draw), hide(shape, len(test), draw)
         start = time.perf_counter()
         ours = _per_image(pixel_log_loss(test, probabilities_of(estimator, test, hidden), hidden), n_images)
@@ -160,7 +160,7 @@ def _title(estimator: Any) -> str:
 
 
 def _repeated(rows: Array) -> Array:
-    repeated: Array = np.tile(rows.astype(np.float64), (-(-_FEWEST_HOLES // len(rows)), 1))
+    repeated: Array = np.tile(rows.astype(np.float64), (-(-_MIN_HOLES // len(rows)), 1))
     return repeated
 
 
@@ -230,7 +230,7 @@ def _others(train: Array) -> Iterator[tuple[str, tuple[Callable[[Array], Array],
         ),
     }
     for name, imputer in imputers.items():
-        rows = train[draw.permutation(len(train))[: _MOST_LEARNED[name]]].astype(np.float64)
+        rows = train[draw.permutation(len(train))[: _MAX_LEARNED[name]]].astype(np.float64)
         start = time.perf_counter()
         # It learns to predict a pixel only where training rows lack it.
         missing = draw.random(rows.shape) < 0.5 if name == "IterativeImputer" else np.zeros(rows.shape, bool)

@@ -18,7 +18,7 @@ __all__ = ["RareCell", "draws_of_a_rare_cell"]
 _SEED = 0
 _N_DRAWS = 20_000
 # Levels that fewer real rows are expected to have are taken together, as the test of counts asks for.
-_FEWEST_EXPECTED = 5.0
+_MIN_EXPECTED = 5.0
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def _row(method: str, column: str, drawn: np.ndarray, real: np.ndarray, spent: f
 
 def _p_value(expected: np.ndarray, counts: np.ndarray) -> float:
     """Return the p-value of a chi-square test, rare levels taken together."""
-    rare = expected < _FEWEST_EXPECTED
+    rare = expected < _MIN_EXPECTED
     expected = np.append(expected[~rare], expected[rare].sum())
     counts = np.append(counts[~rare], counts[rare].sum())
     if expected[-1] == 0 and counts[-1] == 0:

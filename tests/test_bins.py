@@ -274,7 +274,7 @@ def test_imputed_wide_ordinals_and_number_with_point_massess_fit_the_table(fitte
 
 
 def test_probabilities_of_too_many_levels_are_refused(fitted, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chainrule.estimators.binned_distribution._MOST_PROBABILITIES", 5000)
+    monkeypatch.setattr("chainrule.estimators.binned_distribution._MAX_PROBABILITIES", 5000)
     found = fitted.conditional(table(2).assign(gain=None), "gain")
     with pytest.raises(DataError, match="'gain' has 3000 levels.*for 2 rows: ask for mean"):
         _ = found.probabilities

@@ -444,7 +444,7 @@ def test_dependencies_that_are_lost_are_told_once():
 def test_direct_connections_are_left_out_where_they_are_dear(monkeypatch):
     """They are dear when many, and more than twice as many as the weights of the output layer."""
     assert MADE((1,), **QUICK).fit(bits()).model_.conditioner.direct is not None
-    monkeypatch.setattr("chainrule.estimators.made._MOST_DIRECT_WEIGHTS", 10)
+    monkeypatch.setattr("chainrule.estimators.made._MAX_DIRECT_WEIGHTS", 10)
     assert MADE((1,), **QUICK).fit(bits()).model_.conditioner.direct is None
     assert MADE((2,), **QUICK).fit(bits()).model_.conditioner.direct is not None
     assert MADE((1,), direct_connections=True, **QUICK).fit(bits()).model_.conditioner.direct is not None

@@ -126,7 +126,7 @@ def test_a_saved_model_keeps_the_share(tmp_path):
 
 
 def test_very_many_combinations_are_drawn(monkeypatch):
-    monkeypatch.setattr(unseen, "_MOST_COMBINATIONS", 1000)
+    monkeypatch.setattr(unseen, "_MAX_COMBINATIONS", 1000)
     weights = np.random.default_rng(0).random((50, 50))
     codes = np.array([[UNSEEN, UNSEEN, 3.0]])
     scores = score_summed_over_unseen(

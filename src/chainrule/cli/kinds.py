@@ -11,14 +11,14 @@ if TYPE_CHECKING:
 __all__ = ["say_kinds"]
 
 # Of tables with more columns only a summary is printed.
-_MOST_COLUMNS = 40
-_MOST_LETTERS = 30
+_MAX_COLUMNS = 40
+_MAX_LETTERS = 30
 
 
 def say_kinds(schema: Schema) -> None:
     """Print the kinds of the columns on standard error: one line each where they are named and not many."""
     print(f"kinds of {schema.describe()}", file=sys.stderr)
-    if not schema.named or schema.n_variables > _MOST_COLUMNS:
+    if not schema.named or schema.n_variables > _MAX_COLUMNS:
         return
     names = [_shortened(name) for name in schema.names]
     width = max(map(len, names))
@@ -28,4 +28,4 @@ def say_kinds(schema: Schema) -> None:
 
 def _shortened(name: str) -> str:
     line = " ".join(name.split())
-    return line if len(line) <= _MOST_LETTERS else f"{line[: _MOST_LETTERS - 3]}..."
+    return line if len(line) <= _MAX_LETTERS else f"{line[: _MAX_LETTERS - 3]}..."

@@ -20,7 +20,7 @@ CONTAMINATION = [StrOptions({"auto"}), Interval(Real, 0, 0.5, closed="right")]
 # row may take as many passes as it has columns.
 _AUTO_SHARE = 0.01
 _AUTO_ROWS = 2000
-_AUTO_FEWEST_ROWS = 500
+_AUTO_MIN_ROWS = 500
 _AUTO_CELLS = 200_000
 # Scores of one row that differ by less, as a share of them, are the same score: networks count in float32.
 _ROUNDING = 1e-6
@@ -98,7 +98,7 @@ class AnomalyMixin(OutlierMixin):
 
 def rows_for_offset(contamination: float | str, n_train: int, n_val: int, n_variables: int) -> np.ndarray:
     """Return the numbers of the rows, training rows before validation rows, whose quantile is the offset."""
-    most = max(_AUTO_FEWEST_ROWS, min(_AUTO_ROWS, _AUTO_CELLS // n_variables))
+    most = max(_AUTO_MIN_ROWS, min(_AUTO_ROWS, _AUTO_CELLS // n_variables))
     rows = np.arange(n_train, n_train + n_val)
     if _share(contamination) * n_val < _ENOUGH_BELOW:
         rows = np.arange(n_train + n_val)

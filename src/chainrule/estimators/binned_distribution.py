@@ -15,7 +15,7 @@ from chainrule.schema import ColumnType, LevelBins
 
 __all__ = ["BinnedDistribution"]
 
-_MOST_PROBABILITIES = 2**27
+_MAX_PROBABILITIES = 2**27
 
 
 class BinnedDistribution(ConditionalDistribution):
@@ -52,7 +52,7 @@ class BinnedDistribution(ConditionalDistribution):
             If there are too many rows for the number of levels.
         """
         n_levels = len(self.levels or ())
-        if len(self) * n_levels > _MOST_PROBABILITIES:
+        if len(self) * n_levels > _MAX_PROBABILITIES:
             raise DataError(
                 f"column {self.variable.name!r} has {n_levels} levels, whose probabilities are too many to "
                 f"list for {len(self)} rows: ask for mean, mode, quantile, cdf or log_prob, or for fewer rows"

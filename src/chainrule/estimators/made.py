@@ -24,7 +24,7 @@ __all__ = ["MADE"]
 
 # Direct connections cost features x outputs weights: beyond this many, and beyond twice the weights of the
 # output layer, they are left out unless asked for.
-_MOST_DIRECT_WEIGHTS = 2_000_000
+_MAX_DIRECT_WEIGHTS = 2_000_000
 _LEARNING_RATE, _ANY_LEARNING_RATE = 5e-3, 2e-3
 _DROPOUT = 0.3
 
@@ -166,7 +166,7 @@ device, checkpoint, verbose, random_state
     ) -> Conditioner:
         direct = self.direct_connections
         if direct is None:
-            few = encoding.n_features * conditionals.n_outputs <= _MOST_DIRECT_WEIGHTS
+            few = encoding.n_features * conditionals.n_outputs <= _MAX_DIRECT_WEIGHTS
             direct = few or encoding.n_features <= 2 * self.hidden_sizes[-1]
         network = AnyOrderMADEConditioner if self.is_any_order else MADEConditioner
         conditioner = network(

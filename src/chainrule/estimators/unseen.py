@@ -13,7 +13,7 @@ from chainrule.schema import UNSEEN, Schema
 __all__ = ["Scorer", "score_summed_over_unseen", "warn_of_unseen"]
 
 # So many combinations of levels are summed over at most; of more, so many are drawn.
-_MOST_COMBINATIONS = 4096
+_MAX_COMBINATIONS = 4096
 _ROWS_AT_ONCE = 2**16
 
 Scorer = Callable[[np.ndarray, np.ndarray | None], np.ndarray]
@@ -77,7 +77,7 @@ def score_summed_over_unseen(
 def _combinations(n_levels: Sequence[int]) -> tuple[np.ndarray, float]:
     """Return combinations of levels, (m, C), and the log of how many each stands for."""
     total = math.prod(n_levels)
-    if total <= _MOST_COMBINATIONS:
+    if total <= _MAX_COMBINATIONS:
         return np.indices(n_levels).reshape(len(n_levels), total).T, 0.0
-    drawn = np.random.default_rng(0).integers(n_levels, size=(_MOST_COMBINATIONS, len(n_levels)))
-    return drawn, math.log(total) - math.log(_MOST_COMBINATIONS)
+    drawn = np.random.default_rng(0).integers(n_levels, size=(_MAX_COMBINATIONS, len(n_levels)))
+    return drawn, math.log(total) - math.log(_MAX_COMBINATIONS)

@@ -10,7 +10,7 @@ __all__ = ["orders_to_average", "settings_for_few_rows"]
 _FEW_ROWS = 1000
 _STEPS_PER_EPOCH = 15
 # Up to so many columns, the mean over some orders is cheap, and better than one.
-_MOST_AVERAGED = 40
+_MAX_AVERAGED = 40
 _N_ORDERS = 8
 
 
@@ -22,7 +22,7 @@ def orders_to_average(n_variables: int) -> int:
     >>> orders_to_average(15), orders_to_average(784)
     (8, 1)
     """
-    return _N_ORDERS if 1 < n_variables <= _MOST_AVERAGED else 1
+    return _N_ORDERS if 1 < n_variables <= _MAX_AVERAGED else 1
 
 
 def settings_for_few_rows(n_rows: int, n_variables: int) -> dict[str, Any]:

@@ -20,7 +20,7 @@ __all__ = ["Block", "StaircaseProduct", "blocks_of", "staircase_product_referenc
 # Libraries multiply blocks of this many rows, or of multiples, about as fast per number as large matrices,
 # but not those of, say, 125 rows. Many blocks gain little over a few, and each costs calls.
 _ROWS_PER_BLOCK = 256
-_MOST_BLOCKS = 8
+_MAX_BLOCKS = 8
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def blocks_of(prefix: list[int]) -> list[Block]:
 
 def _edges(n_rows: int) -> list[int]:
     """Return where blocks of rows begin and end; what is left over goes to the first one, the narrowest."""
-    size = _ROWS_PER_BLOCK * -(-n_rows // (_ROWS_PER_BLOCK * _MOST_BLOCKS))
+    size = _ROWS_PER_BLOCK * -(-n_rows // (_ROWS_PER_BLOCK * _MAX_BLOCKS))
     edges = list(range(n_rows, 0, -size))
     if len(edges) > 1 and edges[-1] < size // 2:
         edges.pop()
