@@ -101,7 +101,7 @@ def dependencies(rank: Tensor, degrees: Sequence[Tensor], direct: bool) -> Tenso
 
 
 def lost_dependencies(rank: Tensor, degrees: Sequence[Tensor], direct: bool) -> int:
-    """Return how many of the D (D - 1) / 2 dependencies of the order no path of the network carries.
+    """Return the number of the D (D - 1) / 2 dependencies of the order that no path of the network carries.
 
     A unit sees the variables of the leading positions up to some number, its reach; no D x D matrix is made.
     """

@@ -47,7 +47,7 @@ class AutoregressiveModel(nn.Module):
         return torch.logsumexp(torch.stack(members), dim=0) - math.log(self.n_members)
 
     def training_log_prob(self, x: Tensor, member: int = 0, context: Tensor | None = None) -> Tensor:
-        """Return what a training step maximises, (n,): log p(x), or an unbiased estimate of it.
+        """Return the objective of a training step, (n,): log p(x), or an unbiased estimate of it.
 
         For networks of any order its expectation is the mean log p(x) of all orders.
         """
@@ -75,7 +75,7 @@ class AutoregressiveModel(nn.Module):
         return draw_rows(self.conditioner, self.conditionals, member, uniforms, context)
 
     def uniforms(self, n: int, generator: torch.Generator) -> Tensor:
-        """Return what n rows are drawn with, (n, D, U)."""
+        """Return the uniform numbers that n rows are drawn with, (n, D, U)."""
         weight = next(self.conditioner.parameters())
         shape = (n, self.conditionals.n_variables, self.conditionals.n_uniforms)
         return torch.rand(shape, generator=generator, device=weight.device, dtype=weight.dtype)

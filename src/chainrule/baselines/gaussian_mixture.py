@@ -245,5 +245,5 @@ def _at_least_two(rows: np.ndarray) -> np.ndarray:
 
 
 def rows_in_reach(n_rows: int, n_axes: int, n_components: int) -> int:
-    """Return how many of `n_rows` rows a fit of bounded time can use."""
+    """Return the number of rows, of `n_rows`, that a fit of bounded time can use."""
     return min(n_rows, max(1000, int(_MAX_WORK / (n_axes**2 * n_components))))

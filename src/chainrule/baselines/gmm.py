@@ -1,4 +1,4 @@
-"""Gaussian mixture with the face of the other estimators, honest about discrete columns and PCA."""
+"""Gaussian mixture with the interface of the other estimators, honest about discrete columns and PCA."""
 
 from __future__ import annotations
 
@@ -314,7 +314,7 @@ class _GaussianSurprisal(MarginalSurprisal):
         return model._of_all_columns(np.diff(leading, axis=1, prepend=0.0) - np.log(model._units))
 
     def of_cells(self, codes: np.ndarray, context: np.ndarray | None) -> np.ndarray:
-        """Return what rows lose in log-density with each cell."""
+        """Return the loss in log-density with each cell of a row."""
         model = self.estimator
         # To the other columns a level that it has never seen is the first one.
         known = np.where(codes == UNSEEN, np.float32(0), codes)

@@ -225,7 +225,7 @@ class Mixture(_ProductEstimator):
         self._keep(best)
 
     def _smoothings(self, is_validated: bool) -> Sequence[float]:
-        """Return what to try, in rising order; the information criterion could not choose."""
+        """Return the smoothings to try, in rising order; the information criterion could not choose."""
         if self.smoothing is not None:
             return [self.smoothing]
         has_levels = len(self.parts_.layout.multilevel) > 0

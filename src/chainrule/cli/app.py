@@ -140,7 +140,7 @@ def _explain_usage(error: typer.TyperException) -> int:
 
 
 def _show_each_once() -> Callable[..., None]:
-    """Return what prints a warning as one line, unless it has done so before."""
+    """Return a printer of warnings as one line each, and each once."""
     shown: set[str] = set()
 
     def show(message: Warning | str, *_: Any, **__: Any) -> None:

@@ -98,7 +98,7 @@ def _without_warnings() -> AbstractContextManager[Any]:
 
 
 def table_of(found: dict[str, Any]) -> Table:
-    """Return what `LeastProbable.metadata` holds as a table for people."""
+    """Return `LeastProbable.metadata` as a table for people."""
     from rich.table import Table
 
     given = _GIVEN[found["surprise_given"]]

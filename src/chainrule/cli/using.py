@@ -206,11 +206,11 @@ class _Question:
     n_orders: int | None
 
     def metadata(self) -> dict[str, Any]:
-        """Return what was asked for, for the JSON: nothing where whole rows are scored."""
+        """Return the query for the JSON: nothing where whole rows are scored."""
         return {name: value for name, value in vars(self).items() if value is not None}
 
     def label(self) -> str:
-        """Return what is scored, where it is not the whole row."""
+        """Return the words for the query, where it is not the whole row."""
         if self.given is None and self.of is None:
             return ""
         those = f" | {', '.join(self.given)}" if self.given else ""

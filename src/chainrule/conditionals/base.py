@@ -85,7 +85,7 @@ class Conditional(nn.Module, ABC):
     # ------------------------------------------------------------ several variables at once
 
     def group_key(self) -> Hashable:
-        """Return what is equal for families that are evaluated together: class and constants."""
+        """Return a key that is equal for families that are evaluated together: class and constants."""
         plain = {k: v for k, v in vars(self).items() if isinstance(v, bool | int | float | str | tuple)}
         buffers = tuple((name, tuple(b.flatten().tolist())) for name, b in self.named_buffers())
         return (type(self), tuple(sorted(plain.items(), key=str)), buffers)
@@ -109,7 +109,7 @@ class Conditional(nn.Module, ABC):
         return 0, 0.0
 
     def compiled_draws(self, uniforms: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return what a compiled sampler draws with, (...) each, from uniforms (..., U); see `Draws`."""
+        """Return the numbers that a compiled sampler draws with, (...) each, from uniforms (..., U); see `Draws`."""
         return uniforms[..., 0], None
 
 

@@ -83,7 +83,7 @@ class DiscretizedLogistics(Conditional):
         return 1 / (self.n_levels - 1).clamp(min=1).to(dtype)
 
     def min_scale(self, dtype: torch.dtype) -> Tensor:
-        """Return what is added to softplus(raw), shape (G,): next to nothing against a bin."""
+        """Return the smallest scale, added to softplus(raw), shape (G,): next to nothing against a bin."""
         return NARROWEST * self.half_bin(dtype)
 
     @staticmethod

@@ -126,7 +126,7 @@ class Conditionals(nn.Module):
         return Draws(first.numpy(), (unused if quantiles is None else quantiles).numpy())
 
     def uniforms_and_quantiles(self, uniforms: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return what a sampler draws with, from uniforms (n, D, U): see `Draws`; None where unused."""
+        """Return the numbers of a sampler from uniforms (n, D, U): see `Draws`; None where unused."""
         first = uniforms[..., 0].clone(memory_format=torch.contiguous_format)
         quantiles = None if self.n_uniforms == 1 else torch.zeros_like(first)
         for i, group in enumerate(self._groups()):

@@ -112,7 +112,7 @@ def _read_row(number: int, line: str, attributes: Sequence[_Attribute], path: Pa
 
 
 def _cells(line: str) -> list[str]:
-    """Return what stands between the commas, without quotes and the blanks around it."""
+    """Return the text between commas, without quotes and the blanks around it."""
     cells, position = [], 0
     while True:
         found = _CELL.match(line, position)

@@ -105,7 +105,7 @@ class DatasetInfo:
 
 
 def count_missing(rows: Any) -> int:
-    """Return how many values of an array or a polars DataFrame are missing.
+    """Return the number of missing values of an array or a polars DataFrame.
 
     >>> count_missing(np.array([[1.0, np.nan], [np.nan, 2.0]]))
     2

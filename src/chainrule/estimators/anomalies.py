@@ -48,7 +48,7 @@ class AnomalyMixin(OutlierMixin):
         """Return the log-likelihood of each row."""
 
     def decision_function(self, X: Any, context: Any = None) -> np.ndarray:
-        """Return by how many nats each row's log-likelihood lies above `offset_`, (n,); anomalies are below.
+        """Return each row's log-likelihood above `offset_`, in nats, (n,); negative for anomalies.
 
         Parameters
         ----------

@@ -346,7 +346,7 @@ class AutoregressiveEstimator(DensityEstimator):
         return True
 
     def query_engine(self, n_orders: int | None = None) -> ChainQueryEngine:
-        """Return what answers `ConditionalQuery` objects, which are about codes.
+        """Return the engine that answers `ConditionalQuery` objects, which are about codes.
 
         Parameters
         ----------

@@ -333,7 +333,7 @@ class DensityEstimator(DensityMixin, AnomalyMixin, SurprisalMethods, QueryMethod
         return codes
 
     def _score_seen(self, score: Scorer, codes: np.ndarray, context: np.ndarray | None) -> np.ndarray:
-        """Return what `score` gives for rows, without those of their cells that are `UNSEEN`."""
+        """Return the scores of rows without those of their cells that are `UNSEEN`."""
         unseen = codes == UNSEEN
         if not unseen.any():
             return score(codes, context)
@@ -449,7 +449,7 @@ class DensityEstimator(DensityMixin, AnomalyMixin, SurprisalMethods, QueryMethod
 
     @abstractmethod
     def _get_state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        """Return what was learned: JSON-safe metadata and arrays."""
+        """Return the learned state: JSON-safe metadata and arrays."""
 
     @abstractmethod
     def _set_state(self, metadata: Mapping[str, Any], arrays: dict[str, np.ndarray]) -> None:

@@ -68,7 +68,7 @@ class BinnedDistribution(ConditionalDistribution):
         return probabilities
 
     def spread(self) -> np.ndarray:
-        """Return by how much the orders differ: the standard deviation of the mean, (n,); 0 of one order."""
+        """Return the standard deviation of the mean across orders, (n,); 0 of one order."""
         each = self._each @ self._bins.means
         spread: np.ndarray = each.std(0, ddof=1) if len(each) > 1 else np.zeros(len(self))
         return spread

@@ -73,7 +73,7 @@ class ConditionalDistribution:
         return self._probabilities_of_orders().mean(0)
 
     def spread(self) -> np.ndarray:
-        """Return by how much the orders differ: the standard deviation of each probability, (n, n_levels).
+        """Return the standard deviation of each probability across orders, (n, n_levels).
 
         For a continuous variable that of the mean, in its units, (n,). Zeros if there is one order.
         """

@@ -216,7 +216,7 @@ class Ensemble(DensityEstimator):
         return True
 
     def query_engine(self, n_orders: int | None = None) -> EnsembleQueryEngine:
-        """Return what answers `ConditionalQuery` objects by all members, each under `n_orders` orders."""
+        """Return the engine that asks all members, each under `n_orders` orders."""
         check_is_fitted(self, "schema_")
         if not self.members_[0].answers_queries:
             raise QueryError(

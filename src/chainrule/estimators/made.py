@@ -1,4 +1,4 @@
-"""MADE with the face of scikit-learn."""
+"""MADE with the interface of scikit-learn."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""NADE with the face of scikit-learn."""
+"""NADE with the interface of scikit-learn."""
 
 from __future__ import annotations
 

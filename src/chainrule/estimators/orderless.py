@@ -1,4 +1,4 @@
-"""Orderless NADE with the face of scikit-learn."""
+"""Orderless NADE with the interface of scikit-learn."""
 
 from __future__ import annotations
 

@@ -244,5 +244,5 @@ class EnsembleQueryEngine(QueryEngine):
         return drawn_rows
 
     def outputs(self, query: ConditionalQuery) -> Tensor:
-        """Return what each member's `outputs` returns, (K, n, n_outputs)."""
+        """Return the outputs of all members, (K, n, n_outputs)."""
         return torch.cat([member.outputs(query) for member in self.members])

@@ -47,7 +47,7 @@ class QueryMethods(ABC):
         return False
 
     def query_engine(self, n_orders: int | None = None) -> QueryEngine:
-        """Return what answers `ConditionalQuery` objects, which are about codes.
+        """Return the engine that answers `ConditionalQuery` objects, which are about codes.
 
         Parameters
         ----------

@@ -47,7 +47,7 @@ class Surprisal(ABC):
     def expected(
         self, codes: np.ndarray, context: np.ndarray | None, d: int
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return what to expect of column d given what `surprisal` is given, and its probability, (n,) each.
+        """Return the expected value of column d given what `surprisal` is given, and its probability, (n,) each.
 
         The most probable level; of numbers their mean, whose probability is NaN.
         """
@@ -80,7 +80,7 @@ class MarginalSurprisal(Surprisal):
         return np.where(np.isnan(codes), np.nan, scores)
 
     def of_cells(self, codes: np.ndarray, context: np.ndarray | None) -> np.ndarray:
-        """Return what rows lose in log-likelihood with each cell."""
+        """Return the loss in log-likelihood with each cell of a row."""
         whole = self.estimator.log_likelihoods(codes, context)
         scores = np.empty(codes.shape)
         for d in range(codes.shape[1]):
@@ -212,25 +212,25 @@ def split_without_unseen(
     n_codes: Sequence[float],
     order: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Return what `split` gives of rows, (n, D), in which levels may be `UNSEEN`: these get 0.
+    """Return the split of rows, (n, D), in which levels may be `UNSEEN`: these get 0.
 
     The rest of such a row is split as that of its leading columns, summed over the levels that stand there.
     """
     unseen = codes == UNSEEN
-    strange = unseen.any(axis=1)
+    has_unseen = unseen.any(axis=1)
     scores = np.empty(codes.shape)
-    scores[~strange] = split(codes[~strange], None if context is None else context[~strange])
-    if not strange.any():
+    scores[~has_unseen] = split(codes[~has_unseen], None if context is None else context[~has_unseen])
+    if not has_unseen.any():
         return scores
-    codes, context = codes[strange], None if context is None else context[strange]
+    codes, context = codes[has_unseen], None if context is None else context[has_unseen]
     order = np.arange(codes.shape[1]) if order is None else order
     log_levels = np.log(np.where(np.isfinite(n_codes), n_codes, 1.0))
     before = np.zeros(len(codes))
     for position, d in enumerate(order):
         leading, rest = order[: position + 1], order[position + 1 :]
         now = score_summed_over_unseen(partial(_sum_of, split, leading), codes, context, n_codes)
-        now -= unseen[strange][:, rest] @ log_levels[rest]  # of those that stand behind, the mean
-        scores[strange, d], before = now - before, now
+        now -= unseen[has_unseen][:, rest] @ log_levels[rest]  # of those that stand behind, the mean
+        scores[has_unseen, d], before = now - before, now
     return np.where(unseen, 0.0, scores)
 
 

@@ -249,5 +249,5 @@ def _by_position(tensor: Tensor, order: Tensor) -> np.ndarray:
 
 
 def _n_sums(n_strips: int) -> int:
-    """Return how many partial sums of the outputs to keep: one per thread."""
+    """Return the number of partial sums of the outputs to keep: one per thread."""
     return max(1, min(torch.get_num_threads(), n_strips))

@@ -294,7 +294,7 @@ def _sample_nade(network: GPUNADEPlan, row: RowPlan, uniforms: Tensor, quantiles
 
 
 def _tables(row: RowPlan, like: Tensor) -> tuple[Tensor, Tensor]:
-    """Return what the kernels must know of each variable."""
+    """Return the numbers that the kernels must know of each variable."""
     integers = np.stack([np.asarray(getattr(row, name), np.int64) for name in _INTEGERS])
     numbers = np.stack([getattr(row, name) for name in _NUMBERS])
     return torch.from_numpy(integers).to(like.device), torch.from_numpy(numbers).to(like)
@@ -317,7 +317,7 @@ def _units(width: int) -> int:
 
 
 def _rows_per_program(n: int) -> int:
-    """Return how many rows share what a program reads: few samples need all programs they can get."""
+    """Return the number of rows that share what a program reads: few samples need all programs they can get."""
     if n <= 512:
         return 1
     return 2 if n <= 2048 else 4

@@ -153,7 +153,7 @@ def _order_scores(estimator: Any, rows: Any) -> np.ndarray | None:
 
 
 def _affordable(estimator: Any, n_rows: int) -> tuple[int, int] | None:
-    """Return how many orders and rows to take: fewer rows first, then fewer orders."""
+    """Return the numbers of orders and rows to take: fewer rows first, then fewer orders."""
     n_orders = _MAX_ORDERS
     while n_orders > 1:
         for wanted in (_MAX_ROWS, _MAX_ROWS // 2, _MIN_ROWS):

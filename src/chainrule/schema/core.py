@@ -231,7 +231,7 @@ class Schema:
     def log_abs_det_jacobian(
         self, codes: NDArray[Any], query: NDArray[np.bool_] | None = None
     ) -> NDArray[np.float64]:
-        """Return what to add to the log-probability of rows of codes for that of the rows, nats, (n,).
+        """Return the term from the log-probability of rows of codes to that of the rows, nats, (n,).
 
         So the log-likelihood of rows X is ``model.log_prob(schema.coarse(codes)) +
         schema.log_abs_det_jacobian(codes)`` with ``codes = schema.encode(X)``.

@@ -28,12 +28,8 @@ def _pack_run(run: list[dict[str, Any]], with_names: bool) -> dict[str, Any]:
     entry: dict[str, Any] = {"repeat": len(run)}
     if with_names:
         entry["names"] = [metadata["name"] for metadata in run]
-    each = {
-        k: [metadata.get(k) for metadata in run]
-        for metadata in run
-        for k, v in metadata.items()
-        if isinstance(v, float)
-    }
+    real = {name for metadata in run for name, value in metadata.items() if isinstance(value, float)}
+    each = {name: [metadata.get(name) for metadata in run] for name in sorted(real)}
     shared = {k: v for k, v in run[0].items() if k != "name"}
     for name, values in each.items():
         if len(set(values)) == 1:

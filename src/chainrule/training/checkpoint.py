@@ -22,7 +22,7 @@ __all__ = ["fit_identity", "load_checkpoint", "save_checkpoint"]
 
 
 def fit_identity(trainer: Trainer) -> dict[str, Any]:
-    """Return what must be the same for a fit to go on: options, network and rows, but not how long to fit.
+    """Return the identity of a fit that can go on: options, network and rows, but not how long to fit.
 
     A learning rate that falls to nothing at the last epoch depends on how long, though.
     """
@@ -103,7 +103,7 @@ def load_checkpoint(trainer: Trainer, path: Path) -> None:
 
 
 def _read_state(path: Path, device: torch.device) -> dict[str, Any]:
-    """Return what `save_checkpoint` wrote; only tensors and plain values are read, never code."""
+    """Return the state that `save_checkpoint` wrote; only tensors and plain values are read, never code."""
     whole = path.read_bytes()
     digest, content = whole[:32], whole[32:]
     if digest != sha256(content).digest():

@@ -40,7 +40,7 @@ class EarlyStopping:
     epochs_without_improvement: int = 0
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what a checkpoint keeps; the patience of the fit that goes on may be another."""
+        """Return the state for a checkpoint; the patience of the fit that goes on may be another."""
         return {"best_nll": self.best_nll, "epochs_without_improvement": self.epochs_without_improvement}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

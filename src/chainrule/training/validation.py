@@ -18,7 +18,7 @@ _VALIDATION_MASKS = 10_000
 
 
 def evaluation_batch(model: AutoregressiveModel) -> int:
-    """Return how many rows to evaluate at a time so that memory stays bounded."""
+    """Return the number of rows to evaluate at a time so that memory stays bounded."""
     return max(1, min(4096, _EVALUATION_NUMBERS // model.conditioner.activations_per_row()))
 
 

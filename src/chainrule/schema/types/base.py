@@ -205,7 +205,7 @@ class ColumnType(ABC):
 
     @abstractmethod
     def log_abs_det_jacobian(self, codes: NDArray[Any]) -> Floats:
-        """Return what to add to the log-probability of each code for that of the value, nats, (n,).
+        """Return the term from the log-probability of each code to that of the value, nats, (n,).
 
         For a missing value anything will do.
         """

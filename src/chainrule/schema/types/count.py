@@ -93,5 +93,5 @@ class Count(ColumnType):
         return 0.0
 
     def describe(self) -> str:
-        """Return what it is."""
+        """Return the kind, which says it all."""
         return "count, from 0 on"

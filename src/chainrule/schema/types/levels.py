@@ -107,7 +107,7 @@ class LeveledType(ColumnType, ABC):
         )
 
     def _in_single_precision(self, value: Any) -> float | None:
-        """Return what a number becomes in a column of float32, in which 0.1 is not the 0.1 of Python."""
+        """Return a number as a column of float32 holds it, in which 0.1 is not the 0.1 of Python."""
         number = number_or_none(value)
         is_single = self.dtype.lower().startswith(("float32", "float[pyarrow]"))
         return float(np.float32(number)) if is_single and number is not None else None
