@@ -109,7 +109,7 @@ class Conditional(nn.Module, ABC):
         return 0, 0.0
 
     def compiled_draws(self, uniforms: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return the numbers that a compiled sampler draws with, (...) each, from uniforms (..., U); see `Draws`."""
+        """Return the numbers of a compiled sampler, (...) each, from uniforms (..., U); see `Draws`."""
         return uniforms[..., 0], None
 
 

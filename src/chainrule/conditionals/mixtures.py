@@ -181,7 +181,7 @@ class MixtureOfLaplaces(LocationScaleMixture):
 
 
 def mixture_width(n_components: int) -> int:
-    """Return the number of params of a mixture: logits, locations and raw scales; one component has no logit."""
+    """Return the number of params: logits, locations and raw scales; one component has no logit."""
     return 3 * n_components if n_components > 1 else 2
 
 

@@ -24,17 +24,17 @@ def holds_data(first: Fields, following: Sequence[Fields], missing: Sequence[str
     False
     """
     absent = {"", *missing}
-    there = [number for number, field in enumerate(first) if field not in absent]
-    text = [number for number in there if not is_number(first[number])]
-    if not there:
+    present = [number for number, field in enumerate(first) if field not in absent]
+    text = [number for number in present if not is_number(first[number])]
+    if not present:
         return False
     if not text:
         # An empty cell before whole numbers is how tables with numbered rows and columns begin.
-        return "" not in first or not all(first[number].isdecimal() for number in there)
+        return "" not in first or not all(first[number].isdecimal() for number in present)
     below = {number: _column(following, number, absent) for number in text}
     if any(cells and all(map(is_number, cells)) for cells in below.values()):
         return False
-    if any(_has_fraction(first[number]) for number in there):
+    if any(_has_fraction(first[number]) for number in present):
         return True
     n_again = sum(first[number] in below[number] for number in text)
     return 2 * n_again >= len(text)

@@ -268,8 +268,8 @@ def _kinds_to_declare(parts: Parts, kinds: Kinds, whole: Schema | None, train: A
     """
     if isinstance(train, np.ndarray) or whole is None:
         return _declared(parts, kinds)
-    there = train.fill_nan(None)
-    varied = {name for name in train.columns if there[name].drop_nulls().n_unique() > 1}
+    observed = train.fill_nan(None)
+    varied = {name for name in train.columns if observed[name].drop_nulls().n_unique() > 1}
     wanted = dict.fromkeys(train.columns, kinds) if isinstance(kinds, str) else _by_name(kinds)
     declared = {name: wanted[name] for name in wanted if name in varied}
     shown = Schema.infer(train, declared, missing=True)

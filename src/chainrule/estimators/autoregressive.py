@@ -406,8 +406,8 @@ def _with_missing_filled(codes: np.ndarray) -> np.ndarray:
     filled = np.array(codes, dtype=np.float32, order="C")
     missing = np.isnan(filled)
     for d in np.flatnonzero(missing.any(axis=0)):
-        there = filled[~missing[:, d], d]
-        filled[missing[:, d], d] = np.resize(there, missing[:, d].sum()) if len(there) else 0.0
+        observed = filled[~missing[:, d], d]
+        filled[missing[:, d], d] = np.resize(observed, missing[:, d].sum()) if len(observed) else 0.0
     return filled
 
 

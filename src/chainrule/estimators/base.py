@@ -17,7 +17,14 @@ from chainrule.errors import DataError, KindError, ParameterError
 from chainrule.estimators.anomalies import CONTAMINATION, AnomalyMixin, offset_of, rows_for_offset
 from chainrule.estimators.parameters import argument_from_json, argument_to_json
 from chainrule.estimators.query_methods import Columns, QueryMethods
-from chainrule.estimators.rows import CodedRows, as_columns, make_generator, take, take_of_both
+from chainrule.estimators.rows import (
+    CodedRows,
+    as_columns,
+    make_generator,
+    split_rows,
+    take,
+    take_of_both,
+)
 from chainrule.estimators.surprisal import MarginalSurprisal, Surprisal, SurprisalMethods
 from chainrule.estimators.unseen import Scorer, score_summed_over_unseen, warn_of_unseen
 from chainrule.schema import COLUMN_TYPES, UNSEEN, Schema
@@ -117,7 +124,8 @@ class DensityEstimator(DensityMixin, AnomalyMixin, SurprisalMethods, QueryMethod
         codes = schema.encode(X, missing=self.supports_missing)
         beside = self._encode_context(context_schema, context, len(codes))
         if X_val is None:
-            rows_train, rows_val = self._split(len(codes), generator)
+            fraction = getattr(self, "validation_fraction", 0.1)
+            rows_train, rows_val = split_rows(len(codes), fraction, generator)
             codes, codes_val = codes[rows_train], codes[rows_val]
             beside, beside_val = take(beside, rows_train), take(beside, rows_val)
         else:
@@ -391,15 +399,6 @@ class DensityEstimator(DensityMixin, AnomalyMixin, SurprisalMethods, QueryMethod
             raise DataError("context_val belongs to X_val, which is missing: give both or neither")
         if X_val is not None and (context is None) != (context_val is None):
             raise DataError("context and context_val go together: give both or neither with X_val")
-
-    def _split(self, n_rows: int, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Return the row numbers for training and for validation."""
-        fraction = getattr(self, "validation_fraction", 0.1)
-        if not 0 <= fraction < 1:
-            raise DataError(f"validation_fraction must be in [0, 1), got {fraction}")
-        n_val = min(int(np.ceil(fraction * n_rows)), n_rows - 1)
-        rows = generator.permutation(n_rows)
-        return np.sort(rows[n_val:]), np.sort(rows[:n_val])
 
     def _encode_fitted_context(self, context: Any, n_rows: int) -> np.ndarray | None:
         if (context is None) != (self.context_schema_ is None):

@@ -149,9 +149,9 @@ class ChainQueryEngine(QueryEngine):
         scores = np.empty((len(self.orders), len(query)))
         for k, order in enumerate(self.orders):
             for batch, blocks in batches_of_whole_blocks(len(query), evaluation_batch(self.model)):
-                rows, observed, asked = self._tensors(query.take(blocks))
+                rows, observed, target = self._tensors(query.take(blocks))
                 with self._named_variables():
-                    answer = inference.log_prob(self.model, rows.codes, observed, asked, order, rows.context)
+                    answer = inference.log_prob(self.model, rows.codes, observed, target, order, rows.context)
                 scores[k, batch] = answer[: batch.stop - batch.start].cpu()
         return scores
 
@@ -182,12 +182,12 @@ class ChainQueryEngine(QueryEngine):
     @torch.no_grad()
     def outputs(self, query: ConditionalQuery) -> Tensor:
         """Return the query's outputs, (K, n, n_outputs), each variable from the observed ones alone."""
-        rows, observed, asked = self._tensors(query)
+        rows, observed, target = self._tensors(query)
         network = self.model.conditioner
         same = isinstance(network, AnyOrderConditioner) and network.observes_a_set
         with self._named_variables():
             answers = [
-                inference.conditional_params(self.model, rows.codes, observed, asked, order, rows.context)
+                inference.conditional_params(self.model, rows.codes, observed, target, order, rows.context)
                 for order in (self.orders[:1] if same else self.orders)
             ]
         return torch.stack(answers).cpu()

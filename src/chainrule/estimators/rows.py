@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["CodedRows", "as_columns", "make_generator", "take", "take_of_both"]
+from chainrule.errors import DataError
+
+__all__ = ["CodedRows", "as_columns", "make_generator", "split_rows", "take", "take_of_both"]
 
 
 def make_generator(random_state: Any) -> np.random.Generator:
@@ -34,6 +36,15 @@ class CodedRows:
     codes: np.ndarray
     context: np.ndarray | None
     log_det: float
+
+
+def split_rows(n_rows: int, fraction: float, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Return the numbers of the rows for training, and of a share of them for validation."""
+    if not 0 <= fraction < 1:
+        raise DataError(f"validation_fraction must be in [0, 1), got {fraction}")
+    n_val = min(int(np.ceil(fraction * n_rows)), n_rows - 1)
+    rows = generator.permutation(n_rows)
+    return np.sort(rows[n_val:]), np.sort(rows[:n_val])
 
 
 def take(array: np.ndarray | None, rows: np.ndarray) -> np.ndarray | None:

@@ -47,7 +47,7 @@ class Surprisal(ABC):
     def expected(
         self, codes: np.ndarray, context: np.ndarray | None, d: int
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return the expected value of column d given what `surprisal` is given, and its probability, (n,) each.
+        """Return the expected value of column d, given what `surprisal` is, and its probability, (n,).
 
         The most probable level; of numbers their mean, whose probability is NaN.
         """
@@ -245,12 +245,12 @@ def mean_of_members(scores: np.ndarray) -> np.ndarray:
     A column gets the mean of its scores, in which each product counts by its share in the row's probability.
     What the sum lacks then, at most log K, all columns of the row share evenly.
     """
-    there = ~np.isnan(scores[0])
-    totals = np.where(there, scores, 0.0).sum(axis=2)
+    present = ~np.isnan(scores[0])
+    totals = np.where(present, scores, 0.0).sum(axis=2)
     whole = logsumexp(totals, axis=0) - np.log(len(scores))
     shares = np.exp(totals - logsumexp(totals, axis=0))
     with np.errstate(invalid="ignore"):
         split = np.where(shares[..., None] > 0, shares[..., None] * scores, 0.0).sum(axis=0)
-    rest = whole - np.where(there, split, 0.0).sum(axis=1)
-    split += rest[:, None] / np.maximum(there.sum(axis=1), 1)[:, None]
-    return np.where(there, split, np.nan)
+    rest = whole - np.where(present, split, 0.0).sum(axis=1)
+    split += rest[:, None] / np.maximum(present.sum(axis=1), 1)[:, None]
+    return np.where(present, split, np.nan)

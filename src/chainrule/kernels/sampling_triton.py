@@ -317,7 +317,7 @@ def _units(width: int) -> int:
 
 
 def _rows_per_program(n: int) -> int:
-    """Return the number of rows that share what a program reads: few samples need all programs they can get."""
+    """Return the number of rows of one program: few samples need all programs they can get."""
     if n <= 512:
         return 1
     return 2 if n <= 2048 else 4

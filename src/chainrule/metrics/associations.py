@@ -128,8 +128,8 @@ def correlation(first: Floats, second: Floats) -> float:
 
 def _ranks(values: NDArray[np.floating]) -> Floats:
     ranks = np.full(len(values), math.nan)
-    there = ~np.isnan(values)
-    ranks[there] = rankdata(values[there])
+    observed = ~np.isnan(values)
+    ranks[observed] = rankdata(values[observed])
     return ranks
 
 

@@ -104,10 +104,10 @@ class TrainingRows:
         places = codes.astype(np.float32)
         for d, values in enumerate(self._sorted):
             if values is not None and len(values):
-                there = ~np.isnan(codes[:, d])
-                mine = codes[there, d]
+                observed = ~np.isnan(codes[:, d])
+                mine = codes[observed, d]
                 below = np.searchsorted(values, mine, "left") + np.searchsorted(values, mine, "right")
-                places[there, d] = below / (2 * len(values))
+                places[observed, d] = below / (2 * len(values))
         return places
 
 
