@@ -140,7 +140,9 @@ class DensityEstimator(DensityMixin, AnomalyMixin, SurprisalMethods, QueryMethod
             self._coded_rows(codes_val[known], take(beside_val, known)) if known.any() else None,
             generator,
         )
-        self.offset_ = self._find_offset((codes, codes_val), (beside, beside_val))
+        rows = rows_for_offset(self.contamination, len(codes), len(codes_val), codes.shape[1])
+        some = take_of_both((codes, codes_val), rows), take_of_both((beside, beside_val), rows)
+        self.offset_ = offset_of(self.contamination, self.log_likelihoods(*some))
 
     def _coded_rows(self, codes: np.ndarray, context: np.ndarray | None) -> CodedRows:
         log_det = float(self.schema_.log_abs_det_jacobian(codes).mean())
@@ -348,16 +350,6 @@ class DensityEstimator(DensityMixin, AnomalyMixin, SurprisalMethods, QueryMethod
         if self.supports_missing:
             return score(np.where(unseen, np.nan, codes), context)
         return score_summed_over_unseen(score, codes, context, self.schema_.n_codes)
-
-    def _find_offset(
-        self,
-        codes: tuple[np.ndarray, np.ndarray],
-        context: tuple[np.ndarray | None, np.ndarray | None],
-    ) -> float:
-        """Return the log-likelihood below which rows are anomalies, from training and validation rows."""
-        rows = rows_for_offset(self.contamination, len(codes[0]), len(codes[1]), codes[0].shape[1])
-        scores = self.log_likelihoods(take_of_both(codes, rows), take_of_both(context, rows))
-        return offset_of(self.contamination, scores)
 
     def _declared_kinds(self) -> str | Mapping[Any, str] | None:
         """Return the kinds of columns that the user has set."""
