@@ -1,16 +1,20 @@
-"""Measure everything in one run: ``python -m benchmarks [GROUP ...] [--runs N] [--json FILE]``."""
+"""Measure everything in one run: ``python -m benchmarks [GROUP ...] [--runs N] [--json FILE]``.
+
+``python -m benchmarks same-numbers`` measures no time: it tells whether fits still give the same numbers.
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from benchmarks import machine
+from benchmarks import machine, same_numbers
 from benchmarks.any_order import any_order
 from benchmarks.cells import cells
 from benchmarks.imputation import imputation
@@ -97,4 +101,6 @@ def _arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:2] == ["same-numbers"]:
+        sys.exit(same_numbers.main(sys.argv[2:]))
     main()
