@@ -7,19 +7,19 @@ import math
 import numpy as np
 import pytest
 
-from chainrule.metrics.precision_recall import coverage, grouped_summary, nearest
+from chainrule.metrics.precision_recall import grouped_summary, nearest, precision_recall
 
 
-def test_coverage_tells_missing_modes_from_false_ones():
+def test_precision_and_recall_tell_missing_modes_from_false_ones():
     draw = np.random.default_rng(0)
     left, right = draw.normal(size=(400, 2)) * 0.1, draw.normal(size=(400, 2)) * 0.1 + 5
     both = np.concatenate([left[:200], right[:200]])
-    narrow = coverage(both, np.concatenate([left[200:], draw.normal(size=(200, 2)) * 0.1]))
+    narrow = precision_recall(both, np.concatenate([left[200:], draw.normal(size=(200, 2)) * 0.1]))
     assert narrow.precise.mean() > 0.85 and narrow.recalled.mean() == pytest.approx(0.5, abs=0.1)
-    wide = coverage(left[:200], np.concatenate([left[200:], right[:200]]))
+    wide = precision_recall(left[:200], np.concatenate([left[200:], right[:200]]))
     assert wide.recalled.mean() > 0.7 and wide.precise.mean() == pytest.approx(0.5, abs=0.1)
     with pytest.raises(ValueError, match="more than 3 rows"):
-        coverage(both, both[:3])
+        precision_recall(both, both[:3])
 
 
 def test_nearest_rows_are_those_of_all_distances(monkeypatch):

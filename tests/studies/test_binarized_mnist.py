@@ -78,7 +78,7 @@ def test_curves_cover_every_minibatch_and_every_epoch(done):
         kept = arrays(folder, name)
         epochs = len(kept["train"])
         assert len(kept["valid_curve"]) == epochs and len(kept["batches"]) % epochs == 0
-        assert kept["sheet_epochs"].tolist() == sorted({5, epochs})
+        assert kept["sample_epochs"].tolist() == sorted({5, epochs})
         assert kept["batches"][-20:].mean() < kept["batches"][:5].mean()
 
 

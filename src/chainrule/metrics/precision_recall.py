@@ -1,4 +1,4 @@
-"""How rich samples are: precision and recall against held-out rows, and distances to training rows."""
+"""The quality of samples: precision and recall against held-out rows, and distances to training rows."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from sklearn.decomposition import PCA
 from chainrule.metrics import neighbours
 from chainrule.metrics.statistics import Summary, summarize
 
-__all__ = ["Coverage", "Manifold", "coverage", "grouped_summary", "nearest"]
+__all__ = ["Manifold", "PrecisionRecall", "grouped_summary", "nearest", "precision_recall"]
 
 Floats = NDArray[np.float64]
 _PCA_ROWS = 5000
 
 
 @dataclass(frozen=True, eq=False)
-class Coverage:
-    """How two sets of rows cover each other.
+class PrecisionRecall:
+    """Precision and recall of drawn rows, row by row.
 
     Attributes
     ----------
@@ -34,7 +34,9 @@ class Coverage:
     recalled: Floats
 
 
-def coverage(real: NDArray[np.floating], drawn: NDArray[np.floating], n_neighbours: int = 3) -> Coverage:
+def precision_recall(
+    real: NDArray[np.floating], drawn: NDArray[np.floating], n_neighbours: int = 3
+) -> PrecisionRecall:
     """Return precision and recall, row by row, as of Kynkaanniemi et al. (2019).
 
     A row lies among others if it is as near to one of them as that one's `n_neighbours`-th nearest neighbour
@@ -52,7 +54,7 @@ def coverage(real: NDArray[np.floating], drawn: NDArray[np.floating], n_neighbou
     Examples
     --------
     >>> rows = np.random.default_rng(0).normal(size=(200, 2))
-    >>> near, far = coverage(rows, rows + 0.01), coverage(rows, rows + 50)
+    >>> near, far = precision_recall(rows, rows + 0.01), precision_recall(rows, rows + 50)
     >>> float(near.precise.mean()), float(far.recalled.mean())
     (1.0, 0.0)
     """
@@ -65,7 +67,7 @@ def coverage(real: NDArray[np.floating], drawn: NDArray[np.floating], n_neighbou
     reach_drawn = _reach(drawn, n_neighbours)
     precise: NDArray[np.bool_] = np.any(across <= reach_real, axis=1)
     recalled: NDArray[np.bool_] = np.any(across <= reach_drawn[:, None], axis=0)
-    return Coverage(precise.astype(np.float64), recalled.astype(np.float64))
+    return PrecisionRecall(precise.astype(np.float64), recalled.astype(np.float64))
 
 
 class Manifold:

@@ -1,4 +1,4 @@
-"""The report of the study `binarized-mnist`: learning curves, sheets of samples, ensembles, a verdict."""
+"""The report of the study `binarized-mnist`: learning curves, grids of samples, ensembles, a verdict."""
 
 from __future__ import annotations
 
@@ -85,11 +85,11 @@ def sections(
     titles = {name: results["models"][name]["title"] for name in fitted}
     curves = [_learning_curve(titles[name], arrays) for name, arrays in fitted.items()]
     curves.append(_learning_curve("MADE, wide, one order", one_order))
-    sheets = [Block("Samples", "A hundred test rows, then ancestral samples as training went on.",
+    grids = [Block("Samples", "A hundred test rows, then ancestral samples as training went on.",
                       [image_grid(real, shape, 10, "Test rows.", title="Test rows")], "images")]  # fmt: skip
-    sheets += [Block("", titles[name], _sheets(titles[name], arrays, shape), "images")
+    grids += [Block("", titles[name], _image_grids(titles[name], arrays, shape), "images")
                for name, arrays in fitted.items()]  # fmt: skip
-    sheets.append(Block("", "MADE, wide, one order", _sheets("One order", one_order, shape), "images"))
+    grids.append(Block("", "MADE, wide, one order", _image_grids("One order", one_order, shape), "images"))
     return [
         Block(
             "Test rows",
@@ -115,7 +115,7 @@ def sections(
             "Training NLL per minibatch (thinned, with dropout), validation per epoch.",
             curves,
         ),  # fmt: skip
-        *sheets,
+        *grids,
     ]
 
 
@@ -198,10 +198,10 @@ def _learning_curve(title: str, arrays: Arrays) -> Picture:
     )
 
 
-def _sheets(title: str, arrays: Arrays, shape: tuple[int, int]) -> list[Picture]:
+def _image_grids(title: str, arrays: Arrays, shape: tuple[int, int]) -> list[Picture]:
     return [
-        image_grid(sheet, shape, 10, f"Samples of {title} after {epoch} epochs.", title=f"Epoch {epoch}")
-        for epoch, sheet in zip(arrays["sheet_epochs"].tolist(), arrays["samples"], strict=True)
+        image_grid(grid, shape, 10, f"Samples of {title} after {epoch} epochs.", title=f"Epoch {epoch}")
+        for epoch, grid in zip(arrays["sample_epochs"].tolist(), arrays["samples"], strict=True)
     ]
 
 

@@ -90,7 +90,7 @@ def fit_model(run: StudyRun, name: str) -> Arrays:
     dict of str to ndarray
         ``train``, ``valid_curve`` (NLL per epoch), ``batches`` (NLL per minibatch), ``best_epoch``,
         ``seconds``, ``n_parameters``; ``valid`` and ``test`` (members, n), nats per row under each order and
-        mask; ``samples`` (sheets, 100, D) and ``sheet_epochs``.
+        mask; ``samples`` (grids, 100, D) and ``sample_epochs``.
     """
     return _fit(run, name, models(run.quick)[name], run.random_state)
 
@@ -200,7 +200,7 @@ def _fit(run: StudyRun, key: str, model: _Model, seed: int) -> Arrays:
 def _fit_and_score(run: StudyRun, key: str, model: _Model, seed: int) -> Arrays:
     rows = _rows(run)
     run.say(f"{key}: {model.title}")
-    estimator, sheets = _fit_with_sheets(run, key, model, seed, rows)
+    estimator, grids = _fit_with_samples(run, key, model, seed, rows)
     estimator.save(run.folder / "models" / key)
     history = estimator.history_
     return {
@@ -212,17 +212,17 @@ def _fit_and_score(run: StudyRun, key: str, model: _Model, seed: int) -> Arrays:
         "n_parameters": np.array(estimator.n_parameters_),
         "valid": _log_probs_of_members(estimator, rows.valid),
         "test": _log_probs_of_members(estimator, rows.test),
-        "samples": np.stack(list(sheets.values())).astype(np.uint8),
-        "sheet_epochs": np.array(list(sheets)),
+        "samples": np.stack(list(grids.values())).astype(np.uint8),
+        "sample_epochs": np.array(list(grids)),
     }
 
 
-def _fit_with_sheets(
+def _fit_with_samples(
     run: StudyRun, key: str, model: _Model, seed: int, rows: Dataset
 ) -> tuple[AutoregressiveEstimator, dict[int, np.ndarray]]:
-    """Fit in stretches of some epochs that the checkpoint joins, and draw a sheet of samples after each."""
+    """Fit in stretches of some epochs that the checkpoint joins, and draw a grid of samples after each."""
     every = 5 if run.quick else 20
-    sheets: dict[int, np.ndarray] = {}
+    grids: dict[int, np.ndarray] = {}
     for limit in range(every, model.settings["max_epochs"] + 1, every):
         settings = {**model.settings, "max_epochs": limit}
         estimator = model.estimator(
@@ -234,12 +234,12 @@ def _fit_with_sheets(
         def draw(fitted: AutoregressiveEstimator = estimator) -> Arrays:
             return {"samples": fitted.sample(_N_SAMPLES, random_state=seed).astype(np.uint8)}
 
-        # A fit that is taken up again goes over the finished stretches, whose sheets are kept.
-        sheet = run.arrays(f"sheet-{key}-{limit}", draw, settings)
-        sheets.setdefault(min(limit, epochs), sheet["samples"])
+        # A fit that is taken up again goes over the finished stretches, whose samples are kept.
+        grid = run.arrays(f"samples-{key}-{limit}", draw, settings)
+        grids.setdefault(min(limit, epochs), grid["samples"])
         if epochs < limit:
             break
-    return estimator, sheets
+    return estimator, grids
 
 
 def _log_probs_of_members(estimator: AutoregressiveEstimator, rows: np.ndarray) -> np.ndarray:

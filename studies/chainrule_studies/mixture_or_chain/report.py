@@ -1,4 +1,4 @@
-"""The report of the study `mixture-or-chain`: numbers, sheets of samples, and a verdict per image set."""
+"""The report of the study `mixture-or-chain`: numbers, grids of samples, and a verdict per image set."""
 
 from __future__ import annotations
 
@@ -135,8 +135,8 @@ def sections(results: Results, shown: Mapping[str, Mapping[str, np.ndarray]]) ->
     """
     parts = []
     for key, result in results["sets"].items():
-        parts += [_likelihood_section(result), _richness_section(result), _differences_section(result)]
-        parts += _sheets(result, shown[key])
+        parts += [_likelihood_section(result), _sample_quality_section(result), _differences_section(result)]
+        parts += _image_grids(result, shown[key])
     if results["left_out"]:
         parts.append(Block("Left out", "\n\n".join(results["left_out"])))
     return parts
@@ -200,7 +200,7 @@ def _model_words(name: str, model: Results) -> str:
     return f"{name}, {', '.join(parts)}" if parts else name
 
 
-def _richness_section(result: Results) -> Block:
+def _sample_quality_section(result: Results) -> Block:
     rows = []
     for name, values in _with_training_images(result).items():
         distance = values.get("nearest_training_distance")
@@ -248,20 +248,20 @@ def _differences_section(result: Results) -> Block:
     return Block("", "", table=Table(header, rows, caption=caption))
 
 
-def _sheets(result: Results, shown: Mapping[str, np.ndarray]) -> list[Block]:
+def _image_grids(result: Results, shown: Mapping[str, np.ndarray]) -> list[Block]:
     height, width = (int(side) for side in shown["shape"])
     title, shape = result["title"], (height, width)
 
-    def sheet(name: str, rows: np.ndarray, n_columns: int, alt: str) -> Picture:
+    def grid(name: str, rows: np.ndarray, n_columns: int, alt: str) -> Picture:
         shades = rows.astype(np.float64) / float(shown["highest"])
         return image_grid(shades, shape, n_columns, alt, title=name)
 
-    samples = [sheet("Test images", shown["test"], _N_COLUMNS, f"Test images of {title}.")]
+    samples = [grid("Test images", shown["test"], _N_COLUMNS, f"Test images of {title}.")]
     neighbours = []
     for name in result["models"]:
-        samples.append(sheet(name, shown[name], _N_COLUMNS, f"Samples of {name} on {title}."))
+        samples.append(grid(name, shown[name], _N_COLUMNS, f"Samples of {name} on {title}."))
         alt = f"Samples of {name} on {title} above their nearest training images."
-        neighbours.append(sheet(name, shown[f"{name} neighbours"], _N_NEIGHBOURS, alt))
+        neighbours.append(grid(name, shown[f"{name} neighbours"], _N_NEIGHBOURS, alt))
     return [
         Block("", "Samples, not chosen.", samples, "images"),
         Block("", "Samples (above), and the nearest training image of each (below).", neighbours, "two"),

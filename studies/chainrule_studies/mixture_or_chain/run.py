@@ -1,4 +1,4 @@
-"""The study `mixture-or-chain`: whether autoregressive networks draw richer images than mixtures."""
+"""The study `mixture-or-chain`: whether autoregressive networks draw better images than mixtures."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from chainrule.errors import DataError, MissingPackageError
 from chainrule.estimators import MADE, NADE
 from chainrule.estimators.base import DensityEstimator
 from chainrule.experiments.study import StudyResult, StudyRun
-from chainrule.metrics.precision_recall import Manifold, coverage, grouped_summary, nearest
+from chainrule.metrics.precision_recall import Manifold, grouped_summary, nearest, precision_recall
 from chainrule.metrics.statistics import Summary, bits_per_dimension
 from chainrule_studies.mixture_or_chain.report import sections, verdict
 
@@ -235,9 +235,9 @@ def _measure(run: StudyRun, images: _ImageSet) -> tuple[dict[str, Any], Arrays]:
     sets = {name: fit["samples"][:n_compared] for name, fit in fits.items()}
     # Training images as samples are what a perfect model would reach.
     sets[_REAL] = rows["train"][np.sort(draw.permutation(len(rows["train"]))[:n_compared])]
-    covered = {name: coverage(real, manifold.place(samples)) for name, samples in sets.items()}
+    compared = {name: precision_recall(real, manifold.place(samples)) for name, samples in sets.items()}
     held_out = nearest(rows["test"][kept], rows["train"])[1]
-    ideal = _richness(covered[_REAL].precise, covered[_REAL].recalled, held_groups)
+    ideal = _sample_quality(compared[_REAL].precise, compared[_REAL].recalled, held_groups)
     models: dict[str, Any] = {}
     shown: Arrays = {"test": rows["test"][kept][draw.permutation(n_compared)[:_N_SHOWN]]}
     for name, fit in fits.items():
@@ -247,7 +247,7 @@ def _measure(run: StudyRun, images: _ImageSet) -> tuple[dict[str, Any], Arrays]:
         shown[f"{name} neighbours"] = np.concatenate([fit["samples"][few], rows["train"][numbers[few]]])
         models[name] = {
             **_likelihood(fit, groups, rows["test"].shape[1]),
-            **_richness(covered[name].precise, covered[name].recalled, held_groups),
+            **_sample_quality(compared[name].precise, compared[name].recalled, held_groups),
             "nearest_training_distance": float(np.median(distances)),
             "copies": int((distances == 0).sum()),
         }
@@ -270,7 +270,7 @@ def _measure(run: StudyRun, images: _ImageSet) -> tuple[dict[str, Any], Arrays]:
                 "mixture": mixture,
                 "nats": _pair(grouped_summary(fits[chain]["test"] - fits[mixture]["test"], groups)),
                 "recall": _pair(
-                    grouped_summary(covered[chain].recalled - covered[mixture].recalled, held_groups)
+                    grouped_summary(compared[chain].recalled - compared[mixture].recalled, held_groups)
                 ),
                 "precision": _unpaired(
                     *(min(models[name]["precision"], ideal["precision"]) for name in (chain, mixture))
@@ -303,7 +303,7 @@ def _likelihood(fit: Arrays, groups: NDArray[Any] | None, n_variables: int) -> d
     }
 
 
-def _richness(
+def _sample_quality(
     precise: NDArray[np.float64], recalled: NDArray[np.float64], groups: NDArray[Any] | None
 ) -> dict[str, Any]:
     return {

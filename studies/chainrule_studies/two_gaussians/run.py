@@ -26,7 +26,7 @@ from chainrule_studies.two_gaussians.figures import (
     scatter_pictures,
 )
 from chainrule_studies.two_gaussians.known_truth import ConditionalGrid, KnownRows
-from chainrule_studies.two_gaussians.settings import study_settings
+from chainrule_studies.two_gaussians.settings_report import study_settings
 
 __all__ = ["GIVEN", "TRUTH", "run"]
 
