@@ -86,6 +86,23 @@ def test_only_networks_of_any_order_take_an_order():
         sequential.sample(model.conditioner, model.conditionals, torch.arange(4), uniforms)
 
 
+def test_a_query_that_a_fixed_order_cannot_answer_names_the_two_variables():
+    """Observed variables must lead the order, and so must they with those of the query."""
+    model = build(Spec(network="nade", natural=True, **MIXED))
+    x, nothing = random_rows(Spec(**MIXED), 2), torch.zeros(2, 4, dtype=torch.bool)
+    late = nothing.clone()
+    late[1, 2] = True
+    for call in (
+        lambda: inference.log_prob(model, x, late, nothing, 0),
+        lambda: inference.log_prob(model, x, nothing, late, 0),
+        lambda: inference.conditional_params(model, x, nothing, late, 0),
+        lambda: inference.sample_conditional(model, x, late, 0, uniforms_for(model, 2)),
+    ):
+        with pytest.raises(inference.LateVariableError) as caught:
+            call()
+        assert (caught.value.late, caught.value.missing) == (2, 0)
+
+
 def test_the_choice_asks_for_the_features_too():
     """Point masses have features of their own, which compiled samplers do not know."""
     model = build(Spec(kinds=("continuous",), n_levels=(None,), point_masses=((0.5,),)))

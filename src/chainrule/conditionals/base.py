@@ -24,7 +24,7 @@ class Conditional(nn.Module, ABC):
     A new family is a subclass in a file of its own and an entry in `FAMILIES`. It must define the abstract
     methods. Families whose constants are equal are evaluated together; one whose constants differ from
     variable to variable says in `group_key`, `group` and `slots` how that is done for it, too. Draws come
-    from the step-by-step sampler unless the class itself names a `compiled_family`.
+    from the reference sampler unless the class itself names a `compiled_family`.
 
     Attributes
     ----------

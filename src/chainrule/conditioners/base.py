@@ -199,7 +199,7 @@ class Conditioner(nn.Module, ABC):
     def decayed_parameters(self) -> list[Tensor]:
         """Return the parameters that weight decay pulls towards zero: matrices, as a rule.
 
-        Those left out, biases above all, hold the margins of the data and need no pull.
+        Those left out, biases above all, hold the marginals of the data and need no pull.
         """
 
     @abstractmethod

@@ -1,4 +1,18 @@
-"""MADE: a feed-forward network whose weights are masked into an autoregressive one (Germain et al. 2015)."""
+"""MADE: a feed-forward network whose weights are masked into an autoregressive one (Germain et al. 2015).
+
+Which unit sees what, for the order x2, x0, x1. The number in a unit is its degree m: it sees the m leading
+variables of the order. Lines run from degree to equal or higher degree, and from there to later variables::
+
+    features            x2          x0        (x1: nobody may see it)
+                         | `---.     |
+                         |      `--. |
+    hidden layer        (1)        (2)        degree > rank of the feature
+                         | `------. |
+    hidden layer        (1)        (2)        degree >= degree below
+                         | `------. |
+    outputs    p(x2)  p(x0 | x2)  p(x1 | x2, x0)     rank of the output >= degree
+               bias    sees (1)    sees (1), (2)
+"""
 
 from __future__ import annotations
 
@@ -170,7 +184,7 @@ class MADEConditioner(CompiledConditioner):
             # Residual branches start small, so that depth does not inflate the sum of layers.
             branch = self.n_layers**-0.5 if self.residual and number else 1.0
             layer.reset(mask, (gain if number else 1.0) * branch, generator)
-        # Nearly constant outputs: training starts from the margins that the output bias holds.
+        # Nearly constant outputs: training starts from the marginals that the output bias holds.
         output[0].reset(output[1], 0.1, generator)
         for context in (self.first_context, self.output_context):
             if context is not None:

@@ -1,4 +1,16 @@
-"""NADE: one hidden layer, shared weights, a running sum of pre-activations (Larochelle & Murray 2011)."""
+"""NADE: one hidden layer, shared weights, a running sum of pre-activations (Larochelle & Murray 2011).
+
+Which unit sees what, for the order x2, x0, x1. There is one layer for each position, of the same units: its
+pre-activations are those of the position before, plus what the variable before adds::
+
+    features               x2             x0
+                            | W2           | W0
+    pre-activations   b ----+----- a_1 ----+----- a_2        a_r: after the r leading variables
+                      |             |              |
+    hidden units     h_0           h_1            h_2        h_r = activation(a_r)
+                      | V2          | V0           | V1
+    outputs         p(x2)      p(x0 | x2)    p(x1 | x2, x0)
+"""
 
 from __future__ import annotations
 

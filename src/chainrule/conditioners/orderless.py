@@ -113,7 +113,7 @@ class OrderlessConditioner(AnyOrderConditioner):
             fan_in = layer.in_features if number else self.n_variables
             layer.weight.normal_(generator=generator).mul_((gain if number else 1.0) * branch * fan_in**-0.5)
             layer.bias.zero_()
-        # Nearly constant outputs: training starts from the margins that the output bias holds.
+        # Nearly constant outputs: training starts from the marginals that the output bias holds.
         self.output.weight.normal_(generator=generator).mul_(0.1 * self.output.in_features**-0.5)
         self.output.bias.zero_()
         for context in (self.first_context, self.output_context):

@@ -1,12 +1,23 @@
-"""NADE on the CPU: compiled walks over the positions, forward and in reverse.
+"""NADE on the CPU: compiled passes over the positions, forward and in reverse.
 
 Hidden units meet only in the sums that make the outputs. They are cut into strips as wide as a vector; the
 states of four rows on one strip stay in registers while all positions pass by, and threads share out the
-strips. The reverse walk restores each hidden state from the one after it, a_r = a_{r+1} - v W; a fixed number
+strips. The reverse pass restores each hidden state from the one after it, a_r = a_{r+1} - v W; a fixed number
 of saved states keeps rounding from drifting. Memory is O(n H), not O(n D H).
 
 A variable whose feature is 0 leaves the state as it is. Activations, and the products with their
 derivatives, are therefore computed once per run of zeros, not once per position.
+
+Memory, with 32 hidden units in a strip; four rows on one strip are in registers while positions pass by::
+
+                      strip 0        strip 1
+    pre      (n, H)   row 0 | 32 units | 32 units | ..    states; zeros fill up the last strip and row group
+                      row 1 | 32 units | 32 units | ..
+    weight   (F, H)   f     | 32 units | 32 units | ..    added to a row's state: its value times one strip
+    output   (D, P, H)  d, p  | 32 units | 32 units | ..  times the activations: a part of param p of d
+    row, value (D, n)    by position, one row beside the other: what is added next for four rows
+    outputs  (D, P, n)   by position; four sums, each over a strip, are added at once. One copy per thread
+    saved    (8, n, H)   states at every D/8-th position, from which the reverse pass goes on
 """
 
 from __future__ import annotations
@@ -27,7 +38,7 @@ from chainrule.kernels.vectors import add_totals, load, splat, store
 __all__ = ["CompiledNADE"]
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
-# Rows that one pass over a weight serves; the walks are written out for four.
+# Rows that one pass over a weight serves; the passes are written out for four.
 _ROWS = 4
 _N_SAVED = 8
 
@@ -48,7 +59,7 @@ def _forward(  # pragma: no cover
     saved: Array,
     outputs: Array,
 ) -> None:
-    """Walk forward over one strip of hidden units, which begins at `strip`.
+    """Pass forward over one strip of hidden units, which begins at `strip`.
 
     Its part is added to outputs (D, P, n). `pre` (n, H) holds the first states and ends as the last ones;
     `saved` receives the states at every `spacing`-th position.
@@ -129,7 +140,7 @@ def _backward(  # pragma: no cover
     d_start: Array,
     d_output_weight: Array,
 ) -> None:
-    """Walk in reverse over one strip of hidden units, which begins at `strip`.
+    """Pass in reverse over one strip of hidden units, which begins at `strip`.
 
     `pre` (n, H) holds the last states; `gradient` (D, P, n) is that of the outputs. The three last arguments
     receive the gradients of weight, of the first states and of output_weight.
@@ -182,7 +193,7 @@ def _backward(  # pragma: no cover
 
 
 class CompiledNADE(torch.autograd.Function):
-    """`nade_outputs` by the compiled walks; no gradient flows to `value`, the data."""
+    """`nade_outputs` by the compiled passes; no gradient flows to `value`, the data."""
 
     @staticmethod
     def forward(
@@ -199,22 +210,22 @@ class CompiledNADE(torch.autograd.Function):
         n, n_variables = row.shape
         code = vector_activation_code(activation, weight.dtype)
         spacing = -(-n_variables // _N_SAVED)
-        walked = (_by_position(row, order), _by_position(value, order), _array(order))
+        inputs = (_by_position(row, order), _by_position(value, order), _array(order))
         # Nothing sees the last variable, whatever its value.
-        walked[1][-1] = 0
+        inputs[1][-1] = 0
         w, v = whole_vectors(weight), whole_vectors(output_weight)
         pre = _array(F.pad(start, (0, -start.shape[1] % LANES, 0, -n % _ROWS))).copy()
         saved = np.empty((-(-n_variables // spacing), *pre.shape), pre.dtype)
         n_strips = pre.shape[1] // LANES
         sums = np.zeros((_n_sums(n_strips), n_variables, v.shape[1], len(pre)), w.dtype)
 
-        def walk(low: int, high: int) -> None:
+        def pass_over(low: int, high: int) -> None:
             outputs = sums[low * len(sums) // n_strips].reshape(-1)
             for k in range(low, high):
-                _forward(*walked, w, v, k * LANES, code, spacing, pre, saved, outputs)
+                _forward(*inputs, w, v, k * LANES, code, spacing, pre, saved, outputs)
 
-        run_ranges(walk, n_strips, -(-n_strips // len(sums)))
-        ctx.walked = (n, start.shape[1], walked, w, v, code, spacing, pre, saved)
+        run_ranges(pass_over, n_strips, -(-n_strips // len(sums)))
+        ctx.inputs = (n, start.shape[1], inputs, w, v, code, spacing, pre, saved)
         summed = torch.from_numpy(sums).sum(0)
         return torch.empty(n, n_variables, v.shape[1], dtype=weight.dtype).index_copy_(
             1, order, summed[:, :, :n].permute(2, 0, 1)
@@ -223,16 +234,16 @@ class CompiledNADE(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> tuple[Tensor | None, ...]:
         """Return the gradients of weight, start and output_weight."""
-        n, hidden_size, walked, w, v, code, spacing, pre, saved = ctx.walked
-        gradient = _by_position(gradients[0], torch.from_numpy(walked[2])).reshape(-1)
+        n, hidden_size, inputs, w, v, code, spacing, pre, saved = ctx.inputs
+        gradient = _by_position(gradients[0], torch.from_numpy(inputs[2])).reshape(-1)
         d_w, d_v, d_start = np.zeros_like(w), np.zeros_like(v), np.zeros_like(pre)
         pre = pre.copy()
 
-        def walk(low: int, high: int) -> None:
+        def pass_over(low: int, high: int) -> None:
             for k in range(low, high):
-                _backward(*walked, w, v, k * LANES, code, spacing, pre, saved, gradient, d_w, d_start, d_v)
+                _backward(*inputs, w, v, k * LANES, code, spacing, pre, saved, gradient, d_w, d_start, d_v)
 
-        run_ranges(walk, pre.shape[1] // LANES, 1)
+        run_ranges(pass_over, pre.shape[1] // LANES, 1)
         d_weight, d_first, d_output_weight = (
             torch.from_numpy(d)[..., :hidden_size] for d in (d_w, d_start[:n], d_v)
         )

@@ -1,12 +1,24 @@
-"""NADE on the GPU: one walk over the positions per block of rows and hidden units, forward and in reverse.
+"""NADE on the GPU: one pass over the positions per block of rows and hidden units, forward and in reverse.
 
-A program keeps the states of its rows in registers while all positions pass by. The forward walk saves the
-states at the end of every so many positions; the reverse walk starts each such segment from the saved states
+A program keeps the states of its rows in registers while all positions pass by. The forward pass saves the
+states at the end of every so many positions; the reverse pass starts each such segment from the saved states
 and takes the variables out one by one, a_r = a_{r+1} - v W. Beside inputs, outputs and the gradients of the
 weights, memory is O(n H), and a few partial sums of the outputs where n is small.
 
 The gradients of weight and output_weight are atomic sums over the rows: their last digits may differ from run
 to run. Outputs and the gradient of start are the same each time.
+
+Memory; a program is one block of 4 rows and 64 units, whose states it holds while positions pass by::
+
+                     block 0          block 1
+    start     row 0 | 64 units       | 64 units       | ..      (n, H), one program for each cell
+              row 1 |                |                |         of 4 rows and 64 units
+              row 2 |                |                |
+              row 3 | a warp per row |                |
+    weight    (F, H)        one row for each feature; a masked load, as zeros add nothing
+    row, value (D, n)       by position: a program's four rows are neighbours
+    saved     (16, n, H)    states after each of 16 segments of positions
+    sums      (parts of H, D, P, n)   each part of the units has sums of its own; they are added at the end
 """
 
 from __future__ import annotations
@@ -37,7 +49,7 @@ def _variable(
 ) -> tuple[tl.tensor, tl.tensor, tl.tensor]:  # fmt: skip
     """Return the rows of weight, the values and the number of the variable at position r.
 
-    Walks ask for them one position ahead, so that loads which need them do not wait.
+    Passes ask for them one position ahead, so that loads which need them do not wait.
     """
     at = tl.cast(r, tl.int64) * n + b
     f = tl.load(row + at, mask=is_row, other=0)
@@ -52,7 +64,7 @@ def _forward(
     n: int, n_variables: int, width: int, n_params: int, spacing: int, n_segments: int, n_blocks: int,
     ACTIVATION: tl.constexpr, ROWS: tl.constexpr, UNITS: tl.constexpr,
 ) -> None:  # fmt: skip
-    """Walk over `n_blocks` blocks of hidden units, one after the other.
+    """Pass over `n_blocks` blocks of hidden units, one after the other.
 
     `row` and `value` (D, n) lie in the order; `saved` (n_segments, n, H) receives the states after each
     segment, `sums` (parts of H, D, P, n) the outputs.
@@ -95,7 +107,7 @@ def _backward(
     n: int, n_variables: int, width: int, n_params: int, spacing: int, n_segments: int,
     ACTIVATION: tl.constexpr, ROWS: tl.constexpr, UNITS: tl.constexpr,
 ) -> None:  # fmt: skip
-    """Walk in reverse over one block of hidden units; `gradient` (D, P, n) is that of the outputs."""
+    """Pass in reverse over one block of hidden units; `gradient` (D, P, n) is that of the outputs."""
     b = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
     j = tl.program_id(1).to(tl.int64) * UNITS + tl.arange(0, UNITS)
     is_row, is_unit = b < n, j < width
@@ -131,7 +143,7 @@ def _backward(
 
 
 class TritonNADE(torch.autograd.Function):
-    """`nade_outputs` by the walks on the GPU; no gradient flows to `value`, the data."""
+    """`nade_outputs` by the passes on the GPU; no gradient flows to `value`, the data."""
 
     @staticmethod
     def forward(

@@ -1,7 +1,19 @@
-"""Ancestral sampling on the CPU: compiled walks that evaluate each hidden unit of a row once.
+"""Ancestral sampling on the CPU: compiled sequential passes that evaluate each hidden unit of a row once.
 
-A few rows walk together, so that each weight that is read serves all of them; threads share out the rows.
+A few rows are drawn together, so that each weight that is read serves all of them; threads share them out.
 What a drawn value adds to the units that may see it is added at once, and nothing is added for a zero.
+
+Memory of one thread, for up to 32 rows in groups of four; units of a MADE are sorted by degree::
+
+    z, h     (L, n, W + gap)   layer 0, row 0 | u u u u u u . . . | gap |
+                                        row 1 | u u u u u u . . . | gap |    . zeros up to whole vectors
+                                        row 2 | u u u u u u . . . | gap |    gap: one cache line, lest rows
+                                        row 3 | u u u u u u . . . | gap |    evict each other
+                                                `---' known at this position: products end there
+    first    (F, W)            the drawn value's feature is one row, added to z of the first layer
+    between  (L - 1, W, W)     a unit is one row, multiplied with the leading units of h below
+    output   (n_outputs, W)    a param is one row, multiplied with the leading units of the last h
+    sums     (P, n)            the params of the variable to be drawn, one row beside the other
 """
 
 from __future__ import annotations
@@ -22,7 +34,7 @@ __all__ = ["sample"]
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 
-# The most rows that walk together, and how many of them one pass over a weight serves.
+# The most rows that are drawn together, and how many of them one pass over a weight serves.
 _MAX_ROWS = 32
 _GROUP = 4
 # A cache line of zeros after each row's states: rows a power of two apart would evict each other.
@@ -56,8 +68,8 @@ def sample(plan: MADEPlan | NADEPlan, row: RowPlan, draws: Draws) -> Array:
 def _rows_per_range(n: int) -> int:
     """Return a number of rows, whole groups, that gives every thread about the same work."""
     n_threads = torch.get_num_threads()
-    walks_per_thread = -(-n // (n_threads * _MAX_ROWS))
-    rows = -(-n // (n_threads * walks_per_thread))
+    ranges_per_thread = -(-n // (n_threads * _MAX_ROWS))
+    rows = -(-n // (n_threads * ranges_per_thread))
     return rows + -rows % _GROUP
 
 

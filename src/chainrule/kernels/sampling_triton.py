@@ -1,8 +1,20 @@
-"""Ancestral sampling on the GPU: each program walks a few rows through all positions in one launch.
+"""Ancestral sampling on the GPU: each program takes a few rows through all positions in one launch.
 
 What a drawn value adds to the hidden units that may see it is added at once, and nothing is added for a zero.
 A MADE evaluates each unit of a row once, when its last input is known, and keeps pre-activations and
 activations in two arrays of (n, units); a NADE keeps its running sum in registers.
+
+Memory; a program has 1, 2 or 4 rows, and goes through the units in blocks of UNITS::
+
+    pre, hidden  (n, H_1 + .. + H_L)   row 0 | layer 1, sorted by degree | layer 2 | ..   of a MADE
+                                       row 1 |                           |         | ..
+    first        (F, H_1)              the drawn value's feature is one row, added to the units still open
+    between      flat                  H_2 x H_1, then H_3 x H_2, ..: a unit is one row
+    output       (n_outputs, H_L)      a param is one row, multiplied with the units known so far
+    direct       (n_outputs, F)        read at the features that were drawn, kept in features, values (n, D)
+    integers     (7, D)                of each variable: order, family, start, width, levels, onehot, feature
+    numbers      (3, D)                of each variable: min_scale, factor, shift
+    layers       (3, L), complete (L, D + 1)   where layers begin, and how many units are known when
 """
 
 from __future__ import annotations
@@ -69,7 +81,7 @@ def _draw_nade(
     ACTIVATION: tl.constexpr, FAMILY: tl.constexpr, ROWS: tl.constexpr, UNITS: tl.constexpr,
     PARAMS: tl.constexpr,
 ) -> None:  # fmt: skip
-    """Walk one block of rows, all `width` hidden units in registers."""
+    """Draw one block of rows, all `width` hidden units in registers."""
     b = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
     j = tl.arange(0, UNITS)
     is_row, is_unit = b < n, j < width
@@ -160,7 +172,7 @@ def _draw_made(
     ACTIVATION: tl.constexpr, RESIDUAL: tl.constexpr, DIRECT: tl.constexpr, FAMILY: tl.constexpr,
     ROWS: tl.constexpr, UNITS: tl.constexpr, PARAMS: tl.constexpr,
 ) -> None:  # fmt: skip
-    """Walk one block of rows; `pre` and `hidden` (n, units of all layers) are written and read on the way.
+    """Draw one block of rows; `pre` and `hidden` (n, units of all layers) are written and read on the way.
 
     `layers` (3, L) holds size, first unit and first weight of each layer; `complete` (L, D + 1) how many
     units are known before each position and after the last. A barrier stands wherever threads read what

@@ -2,7 +2,16 @@
 
 The masks of one member of a MADE are staircases once features and outputs stand in the member's order and
 hidden units in that of their degrees. Half of such a matrix is zero. Cut into blocks of rows, each as wide
-as its longest row, it needs little more than the other half, in memory and in products.
+as its longest row, it needs little more than the other half, in memory and in products::
+
+    rows     columns                    packed, one block after the other
+      0     | x . . . . . . . |
+      1     | x x . . . . . . |         | x . x x |  block of rows 0, 1: kept up to `width` = 2,
+            |-----            |                      all its rows reach `full` = 1
+      2     | x x x x . . . . |         | x x x x . . x x x x x x |  block of rows 2, 3: `width` = 6,
+      3     | x x x x x x . . |                      between `full` = 4 and 6 lie its stairs
+            |-------------    |
+             x may differ from zero; . is zero, stored only within a block's stairs
 """
 
 from __future__ import annotations
