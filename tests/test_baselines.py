@@ -19,6 +19,7 @@ from chainrule.baselines.gaussian_mixture import PrincipalMixture, fit_axes
 from chainrule.baselines.product_mixture import Layout, fit_by_em, independent_product
 from chainrule.baselines.selection import best_of, candidates
 from chainrule.errors import DataError, KindError
+from chainrule.supports import Binary, Grid, Levels, Reals, Support
 
 TWO_BLOBS = np.array([[-2.0, 1.0], [3.0, -1.0]])
 
@@ -88,7 +89,7 @@ def test_mixture_of_bernoullis_sums_to_one(
 def test_products_over_any_levels_sum_to_one(n_levels: list[int], n_components: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     codes = np.column_stack([rng.integers(n, size=40) for n in n_levels]).astype(np.float32)
-    independent = independent_product(Layout(tuple(n_levels)), codes)
+    independent = independent_product(Layout(tuple(map(Levels, n_levels))), codes)
     mixture, _ = fit_by_em(codes, independent, n_components, rng)
     cells = np.array(list(itertools.product(*map(range, n_levels))), dtype=np.float32)
     assert np.exp(independent.log_prob(cells)).sum() == pytest.approx(1, abs=1e-10)
@@ -307,19 +308,19 @@ def test_full_covariance_is_drawn_as_it_is_scored() -> None:
 
 @settings(max_examples=20, deadline=None)
 @given(
-    n_levels=st.lists(st.sampled_from([None, 2, 3, 5]), min_size=1, max_size=5),
+    supports=st.lists(st.sampled_from([Reals(), Binary(), Levels(3), Grid(5)]), min_size=1, max_size=5),
     n_components=st.integers(1, 8),
     smoothing=st.floats(0.01, 5),
     seed=st.integers(0, 2**16),
 )
 def test_em_never_loses_likelihood(
-    n_levels: list[int | None], n_components: int, smoothing: float, seed: int
+    supports: list[Support], n_components: int, smoothing: float, seed: int
 ) -> None:
     rng = np.random.default_rng(seed)
     codes = np.column_stack(
-        [rng.normal(size=80) if n is None else rng.integers(n, size=80) for n in n_levels]
+        [rng.integers(s.n_codes, size=80) if s.is_discrete else rng.normal(size=80) for s in supports]
     ).astype(np.float32)
-    independent = independent_product(Layout(tuple(n_levels)), codes)
+    independent = independent_product(Layout(tuple(supports)), codes)
     options = {"smoothing": smoothing, "tol": 0.0, "max_iter": 30}
     _, trace = fit_by_em(codes, independent, n_components, rng, **options)
     assert np.diff(trace).min(initial=0) > -1e-9
@@ -327,7 +328,7 @@ def test_em_never_loses_likelihood(
 
 def test_em_trace_is_the_smoothed_likelihood() -> None:
     codes = bits(200, 5).astype(np.float32)
-    independent = independent_product(Layout((2,) * 5), codes)
+    independent = independent_product(Layout((Binary(),) * 5), codes)
     mixture, trace = fit_by_em(codes, independent, 2, np.random.default_rng(0), smoothing=1e-9, max_iter=50)
     assert trace[-1] == pytest.approx(mixture.log_prob(codes).mean(), abs=1e-3)
 
@@ -384,20 +385,20 @@ def with_missing(codes: np.ndarray, share: float, rng: np.random.Generator) -> n
 
 @settings(max_examples=20, deadline=None)
 @given(
-    n_levels=st.lists(st.sampled_from([None, 2, 3, 5]), min_size=1, max_size=5),
+    supports=st.lists(st.sampled_from([Reals(), Binary(), Levels(3), Grid(5)]), min_size=1, max_size=5),
     n_components=st.integers(1, 6),
     share=st.sampled_from([0.02, 0.3, 0.9]),
     seed=st.integers(0, 2**16),
 )
 def test_em_never_loses_likelihood_with_missing_values(
-    n_levels: list[int | None], n_components: int, share: float, seed: int
+    supports: list[Support], n_components: int, share: float, seed: int
 ) -> None:
     rng = np.random.default_rng(seed)
     codes = np.column_stack(
-        [rng.normal(size=80) if n is None else rng.integers(n, size=80) for n in n_levels]
+        [rng.integers(s.n_codes, size=80) if s.is_discrete else rng.normal(size=80) for s in supports]
     )
     codes = with_missing(codes, share, rng)
-    independent = independent_product(Layout(tuple(n_levels)), codes)
+    independent = independent_product(Layout(tuple(supports)), codes)
     mixture, trace = fit_by_em(codes, independent, n_components, rng, tol=0.0, max_iter=30)
     assert np.isfinite(mixture.log_prob(codes)).all()
     assert np.diff(trace).min(initial=0) > -1e-9
@@ -414,7 +415,7 @@ def test_scores_of_rows_with_missing_values_are_marginals(
 ) -> None:
     rng = np.random.default_rng(seed)
     codes = with_missing(np.column_stack([rng.integers(n, size=60) for n in n_levels]), 0.3, rng)
-    layout = Layout(tuple(n_levels))
+    layout = Layout(tuple(map(Levels, n_levels)))
     mixture, _ = fit_by_em(codes, independent_product(layout, codes), n_components, rng)
     cells = np.array(list(itertools.product(*map(range, n_levels))), dtype=np.float32)
     probabilities = np.exp(mixture.log_prob(cells))
@@ -457,7 +458,7 @@ def test_missing_values_tell_nothing_where_they_are_at_random() -> None:
 
 def test_a_column_without_any_value_among_the_training_rows() -> None:
     codes = np.array([[0, np.nan, np.nan, np.nan], [1, np.nan, np.nan, np.nan]], dtype=np.float32)
-    independent = independent_product(Layout((2, 2, 3, None)), codes)
+    independent = independent_product(Layout((Binary(), Binary(), Levels(3), Reals())), codes)
     rows = np.array([[np.nan, 1, np.nan, np.nan], [np.nan, np.nan, 2, np.nan], [np.nan] * 3 + [0.5]])
     expected = [np.log(0.5), np.log(1 / 3), stats.norm.logpdf(0.5)]
     np.testing.assert_allclose(independent.log_prob(rows), expected)

@@ -1,6 +1,7 @@
 """Baselines for any neural model to beat: independent variables, mixtures of products, a Gaussian mixture."""
 
 from chainrule.baselines.gmm import GMM
-from chainrule.baselines.mixture import Independent, Mixture, MixtureOfBernoullis
+from chainrule.baselines.independent import Independent
+from chainrule.baselines.mixture import Mixture, MixtureOfBernoullis
 
 __all__ = ["GMM", "Independent", "Mixture", "MixtureOfBernoullis"]

@@ -1,4 +1,4 @@
-"""Baselines for any neural model to beat: independent variables, and mixtures of products."""
+"""Mixtures of products over the columns of a table."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from chainrule.baselines.parts import Parts
+from chainrule.baselines.base import ProductEstimator
 from chainrule.baselines.product_mixture import ProductMixture, fit_by_em, independent_product
 from chainrule.baselines.selection import best_of, candidates
-from chainrule.estimators.base import DensityEstimator
 from chainrule.estimators.rows import CodedRows
-from chainrule.supports import Binary, Grid, Levels, Reals, Support
+from chainrule.supports import Binary, Support
 
-__all__ = ["Independent", "Mixture", "MixtureOfBernoullis"]
+__all__ = ["Mixture", "MixtureOfBernoullis"]
 
 # Rows x variables x components up to which a number of components is tried: about half a minute of EM.
 _MAX_WORK = 4e9
@@ -25,99 +24,13 @@ _ROWS_PER_COMPONENT = 10
 _SMOOTHINGS = (0.5, 5.0, 50.0)
 
 
-class _ProductEstimator(DensityEstimator):
-    """What the independent model and the mixtures of products share: a `ProductMixture` of bins and parts."""
-
-    supported: ClassVar[tuple[type[Support], ...]] = (Binary, Levels, Grid, Reals)
-
-    mixture_: ProductMixture
-    parts_: Parts
-
-    @property
-    def supports_missing(self) -> bool:
-        """Whether rows may have missing values, in `fit` and in `score_samples`: yes."""
-        return True
-
-    def _set_parts(self) -> None:
-        self.parts_ = Parts(self.schema_.supports)
-
-    def _keep(self, mixture: ProductMixture) -> None:
-        self.mixture_ = mixture
-        self.n_components_ = mixture.n_components
-        self.n_parameters_ = mixture.n_parameters + self.schema_.n_parameters
-
-    def _score_codes(self, codes: np.ndarray, context: np.ndarray | None) -> np.ndarray:
-        log_prob: np.ndarray = self.mixture_.log_prob(self.parts_.split(codes))
-        return log_prob
-
-    def _sample_codes(self, n: int, generator: np.random.Generator, context: np.ndarray | None) -> np.ndarray:
-        return self.parts_.join(self.mixture_.sample(n, generator))
-
-    def _get_state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        return {"n_components": self.n_components_}, self.mixture_.to_arrays()
-
-    def _set_state(self, metadata: Mapping[str, Any], arrays: dict[str, np.ndarray]) -> None:
-        self._set_parts()
-        self._keep(ProductMixture.from_arrays(self.parts_.layout, arrays))
-
-
-class Independent(_ProductEstimator):
-    """All variables independent: the model that knows the columns but no dependency.
-
-    Discrete columns get the frequencies of their levels, half a row added to each, and ordinal ones of more
-    than 256 levels a smoothed histogram (`LevelBins`); continuous columns get a Gaussian, and a frequency for
-    each point mass. Missing values are left out: the score of a row is that of what is there.
-
-    Parameters
-    ----------
-    kinds : str or mapping, optional
-        Kind of all columns, or of single ones: "binary", "categorical", "ordinal" or "continuous".
-    contamination : "auto" or float
-        Share of rows that are anomalies, in (0, 0.5]; see `predict`.
-    random_state : int, Generator or RandomState, optional
-        Not used: nothing is drawn.
-
-    Attributes
-    ----------
-    schema_ : Schema
-    offset_ : float
-        Log-likelihood below which a row is an anomaly.
-    n_features_in_, n_parameters_ : int
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from chainrule import Independent
-    >>> X = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
-    >>> Independent().fit(X).score_samples([[0, 1]]).round(4)
-    array([-1.3863])
-    """
-
-    validation_fraction: ClassVar[float] = 0.0  # nothing to choose: all rows are for training
-
-    def __init__(
-        self,
-        *,
-        kinds: str | Mapping[Any, str] | None = None,
-        contamination: float | str = "auto",
-        random_state: Any = None,
-    ) -> None:
-        self.kinds = kinds
-        self.contamination = contamination
-        self.random_state = random_state
-
-    def _fit_codes(self, train: CodedRows, valid: CodedRows | None, generator: np.random.Generator) -> None:
-        self._set_parts()
-        self._keep(independent_product(self.parts_.layout, self.parts_.split(train.codes)))
-
-
-class Mixture(_ProductEstimator):
+class Mixture(ProductEstimator):
     """Mixture of products over columns of any kind, fitted by expectation maximisation.
 
     Within a component the columns are independent: level frequencies for discrete columns, frequencies of
     runs of levels for ordinal ones of more than 256 levels (`LevelBins`), a Gaussian for each continuous
     one, and frequencies of its point masses. Missing values are marginalised, exactly: the score of a row is
-    that of what is there.
+    that of its observed values.
 
     Parameters
     ----------

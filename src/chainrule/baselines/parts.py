@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 
 from chainrule.baselines.product_mixture import Layout
-from chainrule.supports import Binary, Grid, Levels, Reals, Support
+from chainrule.supports import Levels, Reals, Support
 
 __all__ = ["Parts"]
 
@@ -40,13 +40,12 @@ class Parts:
 
     @cached_property
     def layout(self) -> Layout:
-        """The kinds of the parts."""
-        n_levels: list[int | None] = []
+        """The supports of the parts."""
+        parts: list[Support] = []
         for d, support in enumerate(self.supports):
-            if d in self.point_masses:
-                n_levels.append(1 + len(self.point_masses[d]))
-            n_levels.append(support.n_codes if isinstance(support, Binary | Levels | Grid) else None)
-        return Layout(tuple(n_levels))
+            masses = self.point_masses.get(d)
+            parts += [support] if masses is None else [Levels(1 + len(masses)), Reals()]
+        return Layout(tuple(parts))
 
     def split(self, codes: np.ndarray) -> np.ndarray:
         """Return the parts of codes; what is missing in the one is in the other."""

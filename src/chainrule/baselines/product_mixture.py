@@ -21,6 +21,8 @@ import numpy as np
 from scipy import sparse
 from scipy.special import logsumexp
 
+from chainrule.supports import Binary, Grid, Levels, Support
+
 __all__ = ["Features", "Layout", "ProductMixture", "fit_by_em", "independent_product"]
 
 BATCH_NUMBERS = 4_000_000  # numbers per batch of responsibilities: bounded memory, and kind to the cache
@@ -118,36 +120,42 @@ class Sums:
 
 @dataclass(frozen=True)
 class Layout:
-    """Which variables have two levels, which have another number, and which are continuous.
+    """Numbers of the variables that have two levels, that have another number, and that are continuous.
 
-    Attributes
+    Parameters
     ----------
-    n_levels : tuple of (int or None)
-        Number of levels per variable, None for a continuous one.
+    supports : tuple of Support
+        Of the variables: `Binary`, `Levels`, `Grid`, or `Reals` without point masses.
     """
 
-    n_levels: tuple[int | None, ...]
+    supports: tuple[Support, ...]
+
+    @cached_property
+    def n_levels(self) -> np.ndarray:
+        """Number of levels per variable, infinite for a continuous one."""
+        finite = (Binary, Levels, Grid)
+        return np.array([s.n_codes if isinstance(s, finite) else np.inf for s in self.supports])
 
     @cached_property
     def binary(self) -> np.ndarray:
         """Columns with two levels."""
-        return np.array([d for d, n in enumerate(self.n_levels) if n == 2], dtype=np.intp)
+        return np.flatnonzero(self.n_levels == 2)
 
     @cached_property
     def continuous(self) -> np.ndarray:
         """Continuous columns."""
-        return np.array([d for d, n in enumerate(self.n_levels) if n is None], dtype=np.intp)
+        return np.flatnonzero(np.isinf(self.n_levels))
 
     @cached_property
     def multilevel(self) -> np.ndarray:
         """Discrete columns with a number of levels other than two."""
-        return np.array([d for d, n in enumerate(self.n_levels) if n not in (None, 2)], dtype=np.intp)
+        return np.flatnonzero(np.isfinite(self.n_levels) & (self.n_levels != 2))
 
     @cached_property
     def slots(self) -> np.ndarray:
         """Bounds of the one-hot slots of the multilevel columns, (n_multilevel + 1,)."""
-        sizes = [self.n_levels[d] or 0 for d in self.multilevel]
-        return np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)]).astype(np.int64)
+        sizes = self.n_levels[self.multilevel].astype(np.int64)
+        return np.concatenate([[0], sizes.cumsum()])
 
     def totals(self, one_hot: np.ndarray) -> np.ndarray:
         """Return the total of each slot's variable, (K, n_slots), of numbers per slot (K, n_slots)."""
@@ -265,7 +273,7 @@ class ProductMixture:
     def sample(self, n: int, generator: np.random.Generator) -> np.ndarray:
         """Return n drawn rows of codes, float32 (n, D)."""
         component = generator.choice(self.n_components, size=n, p=self.weights)
-        codes = np.empty((n, len(self.layout.n_levels)), dtype=np.float32)
+        codes = np.empty((n, len(self.layout.supports)), dtype=np.float32)
         shape = (n, self.binary.shape[1])
         codes[:, self.layout.binary] = generator.random(shape) < self.binary[component]
         deviation = np.sqrt(self.variance[component])
