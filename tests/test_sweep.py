@@ -5,12 +5,17 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
+from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import chainrule
 from chainrule import MADE, load
 from chainrule.cli import run
 from chainrule.datasets import Dataset
@@ -22,18 +27,53 @@ pytest.importorskip("optuna", reason="Optuna is not installed")
 from chainrule.sweep import Choices, Fit, Space, SweepResult, Trial, parse_grid, sweep
 from chainrule.sweep.fitting import Fitter
 from chainrule.sweep.page import verdict
-from chainrule.sweep.storage import OWNER, embedded, open_study, quiet
+from chainrule.sweep.storage import embedded, open_study, quiet
 
 GRID = {"hidden_sizes": [(4,), (8, 8)], "activation": ["relu", "tanh"]}
 
 
-@pytest.fixture(scope="module")
-def dataset():
+def make_dataset():
     """Binary rows in which the later columns repeat the first with some noise."""
     rng = np.random.default_rng(0)
     first = rng.random((500, 1)) < 0.5
     rows = (rng.random((500, 6)) < np.where(first, 0.9, 0.1)).astype(np.uint8)
     return Dataset("bits", rows[:300], rows[300:400], rows[400:])
+
+
+# Programs of their own, which get a run folder: one that is killed in its second trial, and one whose two
+# workers have long fits.
+KILLED = """
+import os, signal, sys
+from test_sweep import GRID, make_dataset
+from chainrule.sweep import sweep
+from chainrule.sweep.fitting import Fitter
+
+fit_setting, begun = Fitter.fit, []
+
+def dying(self, *arguments):
+    begun.append(arguments)
+    if len(begun) == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return fit_setting(self, *arguments)
+
+Fitter.fit = dying
+sweep(make_dataset(), "made", grid=GRID, max_epochs=4, out=sys.argv[1])
+"""
+ENDLESS = """
+import sys
+from test_sweep import GRID, make_dataset
+from chainrule.sweep import sweep
+
+grid = {**GRID, "patience": [1_000_000]}
+sweep(make_dataset(), "made", grid=grid, max_epochs=1_000_000, out=sys.argv[1], workers=2)
+"""
+PATHS = [str(Path(chainrule.__file__).parents[1]), str(Path(__file__).parent)]
+ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(PATHS)}
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    return make_dataset()
 
 
 @pytest.fixture(scope="module")
@@ -46,13 +86,13 @@ def found(dataset, tmp_path_factory):
 def fits(monkeypatch):
     """The settings and seeds of the fits that are really done, in order."""
     done = []
-    fit_anew = Fitter._fit_anew
+    fit_setting = Fitter.fit
 
-    def counting(self, key, setting, seed, checkpoint, on_epoch):
+    def counting(self, setting, seed, best, on_epoch):
         done.append((dict(setting), seed))
-        return fit_anew(self, key, setting, seed, checkpoint, on_epoch)
+        return fit_setting(self, setting, seed, best, on_epoch)
 
-    monkeypatch.setattr(Fitter, "_fit_anew", counting)
+    monkeypatch.setattr(Fitter, "fit", counting)
     return done
 
 
@@ -180,14 +220,14 @@ class TestGoingOn:
         add_epoch = Fitter.fit
         epochs = []
 
-        def interrupting(self, setting, seed, on_epoch=None):
+        def interrupting(self, setting, seed, best, on_epoch):
             def tell(epoch, nll):
                 epochs.append(epoch)
                 if len(epochs) == 7:  # the third epoch of the second trial
                     raise KeyboardInterrupt
                 on_epoch(epoch, nll)
 
-            return add_epoch(self, setting, seed, tell)
+            return add_epoch(self, setting, seed, best, tell)
 
         with monkeypatch.context() as patch:
             patch.setattr(Fitter, "fit", interrupting)
@@ -200,23 +240,46 @@ class TestGoingOn:
         assert likelihoods(result) == likelihoods(found)
         assert result.test_log_likelihood == found.test_log_likelihood
 
+    def test_the_trial_of_a_killed_process_is_done_anew(self, found, dataset, tmp_path, monkeypatch, fits):
+        killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], env=ENVIRONMENT, timeout=120)
+        assert killed.returncode == -signal.SIGKILL
+        monkeypatch.setattr("chainrule.sweep.storage._HEARTBEAT", 1)
+        monkeypatch.setattr("chainrule.sweep.storage._GRACE", 2)
+        result = sweep(dataset, "made", grid=GRID, max_epochs=4, out=tmp_path)
+        assert likelihoods(result) == likelihoods(found)
+        assert len(result.trials) == 4
+        assert len(fits) == 3  # The first trial was complete; the second was killed.
+
     @pytest.mark.filterwarnings("ignore:Heartbeat of storage")  # Here a trial is asked for by hand.
-    def test_the_trial_of_a_dead_process_is_done_anew(self, found, dataset, tmp_path):
-        grid = {"hidden_sizes": [(4,)], "activation": ["relu", "tanh"]}
+    def test_a_trial_that_was_taken_without_a_sign_of_life_is_done_anew(
+        self, found, dataset, tmp_path, monkeypatch
+    ):
         with pytest.raises(KeyboardInterrupt), pytest.MonkeyPatch.context() as patch:
             patch.setattr(Fitter, "fit", interrupt)
-            sweep(dataset, "made", grid=grid, max_epochs=4, out=tmp_path)
-        gone = subprocess.Popen([sys.executable, "-c", ""])
-        gone.wait()
+            sweep(dataset, "made", grid=GRID, max_epochs=4, out=tmp_path)
         with quiet():
-            study = open_study(embedded(tmp_path), "bits-made", None)
-            trial = study.ask()
-            trial.suggest_categorical("hidden_sizes", ["4"])
-            trial.suggest_categorical("activation", ["relu", "tanh"])
-            trial.set_user_attr(OWNER, f"{os.uname().nodename}:{gone.pid}")
-        result = sweep(dataset, "made", grid=grid, max_epochs=4, out=tmp_path)
-        expected = {key: value for key, value in likelihoods(found).items() if "(4,)" in key}
-        assert likelihoods(result) == expected
+            taken = open_study(embedded(tmp_path), "bits-made").ask()
+        monkeypatch.setattr("chainrule.sweep.storage._GRACE", 2)
+        result = sweep(dataset, "made", grid=GRID, max_epochs=4, out=tmp_path)
+        assert likelihoods(result) == likelihoods(found)
+        assert taken.number not in {trial.number for trial in result.trials}
+
+    def test_ctrl_c_stops_all_workers_and_nothing_is_lost(self, tmp_path):
+        command = [sys.executable, "-c", ENDLESS, str(tmp_path)]
+        with open(tmp_path / "said", "w") as said:
+            run = subprocess.Popen(command, env=ENVIRONMENT, stderr=said, start_new_session=True)
+        try:
+            wait_until(lambda: len([*tmp_path.glob("checkpoints/*.pt")]) == 2, run)
+            os.killpg(run.pid, signal.SIGINT)  # As a terminal does: also to the workers.
+            run.wait(timeout=60)
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(run.pid, signal.SIGKILL)
+        lines = (tmp_path / "said").read_text().splitlines()
+        assert lines[0].startswith("Traceback") and lines[-1] == "KeyboardInterrupt"
+        with quiet():
+            states = [trial.state.name for trial in open_study(embedded(tmp_path), "bits-made").trials]
+        assert sorted(states) == ["FAIL", "FAIL", "WAITING", "WAITING"]
 
     @pytest.mark.parametrize(
         "other", [{"max_epochs": 3}, {"seeds": 2}, {"prune": True}, {"grid": {"hidden_sizes": [(4,)]}}]
@@ -256,11 +319,10 @@ class TestSearch:
         assert len({str(trial.parameters) for trial in result.trials}) == 3
         assert set(result.best.parameters) >= {"hidden_size", "learning_rate", "activation"}
 
-    def test_machines_draw_different_settings(self, dataset, tmp_path, monkeypatch):
+    def test_machines_draw_different_settings(self, dataset, tmp_path):
         drawn = []
-        for owner in ("one:1", "two:1"):
-            storage = f"sqlite:///{tmp_path}/{owner[:3]}.db"
-            monkeypatch.setattr("chainrule.sweep.worker.this_owner", lambda owner=owner: owner)
+        for machine in ("one", "two"):
+            storage = f"sqlite:///{tmp_path}/{machine}.db"
             result = sweep(dataset, "made", n_trials=1, max_epochs=1, storage=storage, sampler="random")
             drawn.append(result.best.parameters)
         assert drawn[0] != drawn[1]
@@ -293,9 +355,7 @@ class TestEffects:
             for number, ((a, b), per_seed) in enumerate(scores.items())
         ]
         space = Space({"a": Choices((1, 2)), "b": Choices((1, 2, 3))})
-        return SweepResult(
-            "d", "MADE", "grid", space, [0], 1, 1, 1, 1, trials, trials[0], 0, 0, 0, 0, 0, {}, None, 0.0
-        )
+        return SweepResult("d", "MADE", "grid", space, [0], 1, 1, 1, 1, trials, 0, 0, 0, 0, 0, {}, None)
 
     def test_means_over_the_other_parameter(self):
         result = self.result({(a, b): [-(10 * a + b)] for a in (1, 2) for b in (1, 2, 3)})
@@ -466,3 +526,11 @@ def fit(seed, log_likelihood):
 
 def interrupt(*_, **__):
     raise KeyboardInterrupt
+
+
+def wait_until(condition, process, seconds=120):
+    """Wait until something is so; not if the process that is to bring it about has ended."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None and time.monotonic() < end
+        time.sleep(0.1)

@@ -1,4 +1,4 @@
-"""One fit of a sweep: done once, and kept in the run folder."""
+"""One fit of a sweep, and what the run folder keeps of it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import shutil
 import time
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from chainrule.estimators.base import DensityEstimator
 from chainrule.estimators.loading import load
 from chainrule.metrics.statistics import summarize
 from chainrule.report.rows import take_rows
-from chainrule.storage import is_saved_model, write_together
+from chainrule.storage import is_saved_model, write_bytes
 from chainrule.sweep.records import Fit
 from chainrule.sweep.space import Space, new_estimator
 from chainrule.training import Callback, Epoch
@@ -30,12 +30,12 @@ from chainrule.training import Callback, Epoch
 __all__ = ["Fitter"]
 
 # So many training rows are scored at most, to be held against the validation rows.
-_MOST_TRAINING_ROWS = 10_000
+_MAX_TRAINING_ROWS = 10_000
 
 
 @dataclass(frozen=True)
 class Fitter:
-    """Fits settings to a data set, and keeps what it has done in a folder.
+    """Fits settings to a data set.
 
     Parameters
     ----------
@@ -44,57 +44,76 @@ class Fitter:
         A name from `chainrule.registry.MODELS`.
     space : Space
     max_epochs : int or None
-    identity : str
-        Stands for the rows and the model: fits of other ones that lie in the same folder are not taken.
+    rows : str
+        A fingerprint of the data set: what lies in the same folder from other rows is not taken.
     folder : Path
-        The run folder. ``fits`` gets the results, the log-likelihoods of the validation rows and the best
-        models so far, ``checkpoints`` the states of fits that are under way.
+        The run folder. ``fits`` gets the log-likelihoods of the validation rows and the best models so far,
+        ``checkpoints`` the states of fits that are under way.
     """
 
     dataset: Dataset
     model: str
     space: Space
     max_epochs: int | None
-    identity: str
+    rows: str
     folder: Path
 
     def fit(
-        self, setting: Mapping[str, Any], seed: int, on_epoch: Callable[[int, float], None] | None = None
+        self,
+        setting: Mapping[str, Any],
+        seed: int,
+        best: float,
+        on_epoch: Callable[[int, float], None] | None = None,
     ) -> Fit:
-        """Fit a setting, or read back what an earlier fit of it found.
+        """Fit a setting; a fit that was interrupted goes on from its last epoch.
 
         Parameters
         ----------
         setting : mapping
             The parameters of a trial, as `Space.values` takes them.
         seed : int
+        best : float
+            The highest validation log-likelihood so far; the model is saved if this one is higher.
         on_epoch : callable, optional
             Told of each epoch and its validation NLL in nats per row; may raise to end the fit.
 
         Raises
         ------
         FitInterrupted
-            On Ctrl-C; the state of the fit is kept, and the same call goes on from it.
+            On Ctrl-C; the state of the fit is kept.
         """
-        key = self._key(setting, seed)
-        kept = self._read(key)
-        if kept is not None:
-            return kept
-        checkpoint = self.folder / "checkpoints" / f"{key}.pt"
+        kept = self._kept(setting, seed)
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        checkpoint = self.folder / "checkpoints" / f"{kept.name}.pt"
         checkpoint.parent.mkdir(parents=True, exist_ok=True)
-        interrupted = False
+        estimator = self._build(setting, seed, checkpoint)
+        listening: dict[str, Any] = {}
+        if on_epoch is not None and isinstance(estimator, AutoregressiveEstimator):
+            listening["callbacks"] = [_EpochListener(on_epoch)]
+        start = time.perf_counter()
         try:
-            return self._fit_anew(key, setting, seed, checkpoint, on_epoch)
-        except KeyboardInterrupt:
-            interrupted = True
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                estimator.fit(self.dataset.train, X_val=self.dataset.valid, **listening)
+        except Exception:
+            checkpoint.unlink(missing_ok=True)
             raise
-        finally:
-            if not interrupted:
-                checkpoint.unlink(missing_ok=True)
+        seconds = time.perf_counter() - start
+        scores = estimator.score_samples(self.dataset.valid)
+        fit = self._describe(estimator, seed, scores, seconds, caught)
+        if fit.valid_log_likelihood > best:
+            if "checkpoint" in estimator.get_params():
+                estimator.set_params(checkpoint=None)  # A place in this folder is nobody's parameter.
+            estimator.save(kept)
+        buffer = BytesIO()
+        np.save(buffer, scores, allow_pickle=False)
+        write_bytes(kept.with_suffix(".npy"), buffer.getvalue())
+        checkpoint.unlink(missing_ok=True)
+        return fit
 
     def estimator(self, setting: Mapping[str, Any], seed: int) -> DensityEstimator:
         """Return the fitted estimator of a setting: the saved one, or one that is fitted anew."""
-        folder = self._model_folder(setting, seed)
+        folder = self._kept(setting, seed)
         if is_saved_model(folder):
             try:
                 return load(folder)
@@ -107,56 +126,39 @@ class Fitter:
 
     def forget_models(self, setting: Mapping[str, Any], seed: int) -> None:
         """Delete the saved models of fits other than this one."""
-        kept = self._model_folder(setting, seed)
+        kept = self._kept(setting, seed)
         for folder in kept.parent.glob("*/"):
             if folder != kept:
                 shutil.rmtree(folder)
 
     def valid_scores(self, setting: Mapping[str, Any], seeds: list[int]) -> np.ndarray | None:
         """Return the log-likelihood of each validation row, the mean over seeds; None if not at hand."""
-        paths = [self._path(self._key(setting, seed), "npy") for seed in seeds]
+        paths = [self._kept(setting, seed).with_suffix(".npy") for seed in seeds]
         if not all(path.is_file() for path in paths):
             return None
         return np.mean([np.load(path, allow_pickle=False) for path in paths], axis=0)
 
-    def _fit_anew(
+    def _describe(
         self,
-        key: str,
-        setting: Mapping[str, Any],
+        estimator: DensityEstimator,
         seed: int,
-        checkpoint: Path,
-        on_epoch: Callable[[int, float], None] | None,
+        scores: np.ndarray,
+        seconds: float,
+        caught: list[warnings.WarningMessage],
     ) -> Fit:
-        estimator = self._build(setting, seed, checkpoint)
-        start = time.perf_counter()
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            if on_epoch is not None and isinstance(estimator, AutoregressiveEstimator):
-                callback = _EpochListener(on_epoch)
-                estimator.fit(self.dataset.train, X_val=self.dataset.valid, callbacks=[callback])
-            else:
-                estimator.fit(self.dataset.train, X_val=self.dataset.valid)
-        history = estimator.history_
-        seconds = time.perf_counter() - start if history is None else history.seconds
-        scores = estimator.score_samples(self.dataset.valid)
-        summary = summarize(scores)
-        fit = Fit(
+        history, valid = estimator.history_, summarize(scores)
+        return Fit(
             seed=seed,
-            valid_log_likelihood=summary.mean,
-            standard_error=summary.standard_error,
+            valid_log_likelihood=valid.mean,
+            standard_error=valid.standard_error,
             train_log_likelihood=estimator.score(self._training_rows()),
             n_parameters=estimator.n_parameters_,
             epochs=None if history is None else history.epochs,
-            fit_seconds=seconds,
-            valid_nll=[] if history is None else history.valid,
+            fit_seconds=seconds if history is None else history.seconds,
+            # Six digits keep a long curve within what MySQL can hold.
+            valid_nll=[] if history is None else [float(f"{nll:.6g}") for nll in history.valid],
             warnings=list(dict.fromkeys(" ".join(str(w.message).split()) for w in caught)),
         )
-        if all(fit.valid_log_likelihood > other.valid_log_likelihood for other in self._read_all()):
-            if "checkpoint" in estimator.get_params():
-                estimator.set_params(checkpoint=None)  # A place in this folder is nobody's parameter.
-            estimator.save(self._model_folder(setting, seed))
-        self._keep(key, fit, scores)
-        return fit
 
     def _build(self, setting: Mapping[str, Any], seed: int, checkpoint: Path | None) -> DensityEstimator:
         estimator = new_estimator(self.model, self.space.values(setting))
@@ -173,42 +175,15 @@ class Fitter:
     def _training_rows(self) -> Any:
         """Return training rows to score beside the validation rows, drawn in one way for all fits."""
         train = self.dataset.train
-        if len(train) <= _MOST_TRAINING_ROWS:
+        if len(train) <= _MAX_TRAINING_ROWS:
             return train
-        drawn = np.random.default_rng(0).permutation(len(train))[:_MOST_TRAINING_ROWS]
+        drawn = np.random.default_rng(0).permutation(len(train))[:_MAX_TRAINING_ROWS]
         return take_rows(train, np.sort(drawn).tolist())
 
-    def _keep(self, key: str, fit: Fit, scores: np.ndarray) -> None:
-        buffer = BytesIO()
-        np.save(buffer, scores, allow_pickle=False)
-        write_together(
-            {
-                self._path(key, "npy"): buffer.getvalue(),
-                self._path(key, "json"): json.dumps(asdict(fit)).encode(),
-            }
-        )
-
-    def _read(self, key: str) -> Fit | None:
-        try:
-            return Fit(**json.loads(self._path(key, "json").read_bytes()))
-        except (FileNotFoundError, ValueError, TypeError):
-            return None
-
-    def _read_all(self) -> list[Fit]:
-        fits = [self._read(path.stem) for path in (self.folder / "fits").glob("*.json")]
-        return [fit for fit in fits if fit is not None]
-
-    def _path(self, key: str, suffix: str) -> Path:
-        folder = self.folder / "fits"
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder / f"{key}.{suffix}"
-
-    def _model_folder(self, setting: Mapping[str, Any], seed: int) -> Path:
-        return self.folder / "fits" / self._key(setting, seed)
-
-    def _key(self, setting: Mapping[str, Any], seed: int) -> str:
-        text = json.dumps([self.identity, self.model, self.max_epochs, sorted(setting.items()), seed])
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+    def _kept(self, setting: Mapping[str, Any], seed: int) -> Path:
+        """Return where the model of a fit is kept, and beside it what else there is."""
+        text = json.dumps([self.rows, self.model, self.max_epochs, sorted(setting.items()), seed])
+        return self.folder / "fits" / hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 class _EpochListener(Callback):

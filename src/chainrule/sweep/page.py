@@ -17,8 +17,8 @@ from chainrule.report.sweep_plots import (
     importance_picture,
     search_picture,
 )
+from chainrule.sweep.parameters import Range, to_text
 from chainrule.sweep.records import SweepResult, Trial
-from chainrule.sweep.space import Range, to_text
 
 __all__ = ["setting_text", "value_text", "verdict", "write_sweep_page"]
 

@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.sweep.space import Choices, Space, to_text
+from chainrule.storage import json_safe
+from chainrule.sweep.parameters import Choices, to_text
+from chainrule.sweep.space import Space
 
 __all__ = ["Effect", "Fit", "SweepResult", "Trial"]
 
@@ -73,20 +75,19 @@ class Trial:
         return math.fsum(fit.fit_seconds for fit in self.fits)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return a JSON-safe description."""
-        return {
+        """Return a description whose values JSON can hold."""
+        fits = [asdict(fit) for fit in self.fits]
+        found = {
             "number": self.number,
-            "parameters": {name: _plain(value) for name, value in self.parameters.items()},
+            "parameters": self.parameters,
             "state": self.state,
             "reason": self.reason,
-            "valid_log_likelihood": _finite(self.valid_log_likelihood),
-            "standard_error": _finite(self.standard_error),
-            "fits": [
-                {name: _finite(value) for name, value in asdict(fit).items() if name != "valid_nll"}
-                for fit in self.fits
-            ],
-            "valid_nll": [[epoch, _finite(nll)] for epoch, nll in sorted(self.valid_nll.items())],
+            "valid_log_likelihood": self.valid_log_likelihood,
+            "standard_error": self.standard_error,
+            "fits": [{name: fit[name] for name in fit if name != "valid_nll"} for fit in fits],
+            "valid_nll": sorted(self.valid_nll.items()),
         }
+        return json_safe(found)
 
 
 @dataclass(frozen=True)
@@ -122,8 +123,6 @@ class SweepResult:
     n_train, n_valid, n_test, n_variables : int
     trials : list of Trial
         In the order in which they began.
-    best : Trial
-        The complete one with the highest mean log-likelihood of the validation rows.
     lead, lead_error : float
         By how many nats `best` is ahead of the runner-up over the same validation rows, and the standard
         error of this paired difference; NaN where rows of one were scored on another machine.
@@ -136,8 +135,6 @@ class SweepResult:
         al. 2014); empty for few trials.
     path : Path
         The folder of the saved model.
-    seconds : float
-        Time that all fits took together.
     """
 
     dataset: str
@@ -150,7 +147,6 @@ class SweepResult:
     n_test: int
     n_variables: int
     trials: list[Trial]
-    best: Trial
     lead: float
     lead_error: float
     test_log_likelihood: float
@@ -158,7 +154,16 @@ class SweepResult:
     n_parameters: int
     importances: dict[str, float]
     path: Path
-    seconds: float
+
+    @property
+    def best(self) -> Trial:
+        """The complete trial with the highest mean log-likelihood of the validation rows."""
+        return self.complete()[0]
+
+    @property
+    def seconds(self) -> float:
+        """Time that all fits took together."""
+        return math.fsum(trial.seconds for trial in self.trials)
 
     def complete(self) -> list[Trial]:
         """Return the complete trials, the best first."""
@@ -176,8 +181,20 @@ class SweepResult:
         return [name for name in names if len({to_text(trial.parameters[name]) for trial in done}) > 1]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return a JSON-safe description."""
-        return {
+        """Return a description whose values JSON can hold."""
+        best = {
+            "number": self.best.number,
+            "parameters": self.best.parameters,
+            "valid_log_likelihood": self.best.valid_log_likelihood,
+            "standard_error": self.best.standard_error,
+            "lead": self.lead,
+            "lead_standard_error": self.lead_error,
+            "test_log_likelihood": self.test_log_likelihood,
+            "test_standard_error": self.test_standard_error,
+            "n_parameters": self.n_parameters,
+            "path": self.path,
+        }
+        found = {
             "dataset": self.dataset,
             "model": self.model,
             "n_train": self.n_train,
@@ -187,25 +204,13 @@ class SweepResult:
             "sampler": self.sampler,
             "space": self.space.to_dict(),
             "seeds": self.seeds,
-            "best": {
-                "number": self.best.number,
-                "parameters": {name: _plain(value) for name, value in self.best.parameters.items()},
-                "valid_log_likelihood": self.best.valid_log_likelihood,
-                "standard_error": _finite(self.best.standard_error),
-                "lead": _finite(self.lead),
-                "lead_standard_error": _finite(self.lead_error),
-                "test_log_likelihood": _finite(self.test_log_likelihood),
-                "test_standard_error": _finite(self.test_standard_error),
-                "n_parameters": self.n_parameters,
-                "path": str(self.path),
-            },
+            "best": best,
             "importances": self.importances,
-            "effects": [
-                {name: _finite(value) for name, value in asdict(effect).items()} for effect in self.effects()
-            ],
+            "effects": [asdict(effect) for effect in self.effects()],
             "trials": [trial.to_dict() for trial in self.trials],
             "fit_seconds": self.seconds,
         }
+        return json_safe(found)
 
     def _effects_of(self, name: str) -> list[Effect]:
         done = [trial for trial in self.complete() if trial.fits]
@@ -271,12 +276,3 @@ def _error(fits: Sequence[Fit]) -> float:
     if len(fits) == 1:
         return fits[0].standard_error
     return float(np.std([fit.valid_log_likelihood for fit in fits], ddof=1) / math.sqrt(len(fits)))
-
-
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
-
-
-def _finite(value: Any) -> Any:
-    """Return None for numbers that JSON does not have."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value

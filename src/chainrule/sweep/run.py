@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import numpy as np
 
@@ -18,33 +20,23 @@ from chainrule.metrics.statistics import paired_difference, summarize
 from chainrule.progress import ProgressBar
 from chainrule.registry import MODELS
 from chainrule.schema import Schema
-from chainrule.storage import write_bytes
+from chainrule.storage import write_json
 from chainrule.sweep.fitting import Fitter
 from chainrule.sweep.page import write_sweep_page
-from chainrule.sweep.pool import run_workers
-from chainrule.sweep.records import Fit, SweepResult, Trial
+from chainrule.sweep.records import SweepResult, Trial
 from chainrule.sweep.space import Space, default_space, grid_space
-from chainrule.sweep.storage import (
-    COURSE,
-    FAILED,
-    FITS,
-    add_missing,
-    counted,
-    embedded,
-    need_optuna,
-    open_study,
-    quiet,
-)
-from chainrule.sweep.worker import Job
+from chainrule.sweep.storage import claim, embedded, need_optuna, open_study, quiet
+from chainrule.sweep.trials import Job, finished, fit_of, reason_of, run_trials
 
 if TYPE_CHECKING:
     import optuna
+    from optuna.trial import FrozenTrial
 
 __all__ = ["SAMPLERS", "sweep"]
 
 SAMPLERS = ("tpe", "random")
 # With fewer trials, importances are noise.
-_FEWEST_FOR_IMPORTANCES = 8
+_MIN_FOR_IMPORTANCES = 8
 
 
 def sweep(
@@ -127,26 +119,25 @@ def sweep(
     space, sampler = _plan(model, schema, grid, n_trials, sampler)
     _check_counts(n_trials=n_trials, seeds=seeds, workers=workers)
     need_optuna()
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory() as scratch, quiet():
         folder = Path(scratch if out is None else out)
         folder.mkdir(parents=True, exist_ok=True)
-        identity = _identity(schema, dataset)
         job = Job(
             address=storage or embedded(folder),
             name=name or f"{dataset.name}-{model}",
-            fitter=Fitter(dataset, model, space, max_epochs, identity, folder),
+            run=uuid4().hex,
+            process=os.getpid(),
+            fitter=Fitter(dataset, model, space, max_epochs, _fingerprint(schema, dataset), folder),
             seeds=list(range(random_state, random_state + seeds)),
             sampler=sampler,
             n_trials=n_trials,
             prune=(n_trials is not None) if prune is None else prune,
-            random_state=random_state,
-            shared=storage is not None,
+            random_state=random_state if storage is None else None,
         )
-        with quiet():
-            study = _run(job, workers, progress)
-            result = _conclude(job, study)
+        result = _conclude(job, _run(job, workers, progress))
         if out is not None:
-            _write(result, dataset, folder)
+            write_json(folder / "results.json", result.to_dict())
+            write_sweep_page(result, folder / "report.html", description=dataset.description)
     return result
 
 
@@ -179,8 +170,8 @@ def _check_counts(**counts: int | None) -> None:
             raise ParameterError(f"{name} must be a whole number of at least 1, got {value!r}")
 
 
-def _identity(schema: Schema, dataset: Dataset) -> str:
-    """Return a fingerprint of the rows, as all workers must have the same."""
+def _fingerprint(schema: Schema, dataset: Dataset) -> str:
+    """Return what stands for the rows, as all workers must have the same."""
     digest = hashlib.sha256(json.dumps(schema.to_dict(), sort_keys=True, default=str).encode())
     for rows in (dataset.train, dataset.valid, dataset.test):
         digest.update(np.ascontiguousarray(schema.encode(rows)).tobytes())
@@ -189,67 +180,57 @@ def _identity(schema: Schema, dataset: Dataset) -> str:
 
 def _run(job: Job, workers: int, progress: bool) -> optuna.Study:
     """Do the trials that are not done yet."""
+    fitter = job.fitter
     settings = {
-        "rows": job.fitter.identity,
-        "model": job.fitter.model,
-        "space": job.space.to_dict(),
+        "rows": fitter.rows,
+        "model": fitter.model,
+        "space": fitter.space.to_dict(),
         "sampler": job.sampler,
         "seeds": job.seeds,
-        "max_epochs": job.fitter.max_epochs,
+        "max_epochs": fitter.max_epochs,
         "prune": job.prune,
     }
-    study = open_study(job.address, job.name, settings)
-    add_missing(study, job.space, job.n_trials)
-    with ProgressBar(MODELS[job.fitter.model].title, "trial", job.n_wanted, visible=progress) as bar:
-        show = _showing(study, bar)
+    study = open_study(job.address, job.name)
+    claim(study, settings)
+    with ProgressBar(MODELS[fitter.model].title, "trial", len(job.queue()), visible=progress) as bar:
+
+        def show() -> None:
+            trials = finished(study)
+            values = [t.value for t in trials if t.state.name == "COMPLETE" and t.value is not None]
+            bar.update(len(trials), f"best {min(values):.3f} nats on the validation rows" if values else "")
+
         show()
-        run_workers(job, workers, show)
+        run_trials(job, study, workers, show)
     return study
-
-
-def _showing(study: optuna.Study, bar: ProgressBar) -> Callable[[], None]:
-    def show() -> None:
-        finished = [trial for trial in counted(study) if trial.state.is_finished()]
-        values = [trial.value for trial in finished if trial.state.name == "COMPLETE"]
-        best = min((value for value in values if value is not None), default=None)
-        text = "" if best is None else f"best {best:.3f} nats on the validation rows"
-        bar.update(len(finished), text)
-
-    return show
 
 
 def _conclude(job: Job, study: optuna.Study) -> SweepResult:
     """Choose by the validation rows; save the best model and meet the test rows, once."""
-    trials = [_trial(job, trial) for trial in counted(study)]
-    done = sorted(
-        (trial for trial in trials if trial.state == "complete"),
-        key=lambda trial: -trial.valid_log_likelihood,
-    )
+    trials = [_trial(job, trial) for trial in finished(study)]
+    done = sorted((t for t in trials if t.state == "complete"), key=lambda t: -t.valid_log_likelihood)
     if not done:
         reason = next(trial.reason for trial in trials if trial.reason)
         raise DataError(f"none of the {len(trials)} settings could be fitted: {reason}")
-    best = done[0]
-    setting = study.trials[best.number].params
-    seed = max(best.fits, key=lambda fit: fit.valid_log_likelihood).seed
+    settings = [study.trials[trial.number].params for trial in done[:2]]
+    seed = max(done[0].fits, key=lambda fit: fit.valid_log_likelihood).seed
     fitter, dataset = job.fitter, job.fitter.dataset
-    estimator = fitter.estimator(setting, seed)
+    estimator = fitter.estimator(settings[0], seed)
     path = fitter.folder / "model"
     estimator.save(path)
-    fitter.forget_models(setting, seed)
-    lead, lead_error = _lead(job, study, done)
+    fitter.forget_models(settings[0], seed)
+    lead, lead_error = _lead(job, settings, done)
     test = summarize(estimator.score_samples(dataset.test))
     return SweepResult(
         dataset=dataset.name,
         model=MODELS[fitter.model].title,
         sampler=job.sampler,
-        space=job.space,
+        space=fitter.space,
         seeds=job.seeds,
         n_train=len(dataset.train),
         n_valid=len(dataset.valid),
         n_test=len(dataset.test),
         n_variables=dataset.n_variables,
         trials=trials,
-        best=best,
         lead=lead,
         lead_error=lead_error,
         test_log_likelihood=test.mean,
@@ -257,30 +238,29 @@ def _conclude(job: Job, study: optuna.Study) -> SweepResult:
         n_parameters=estimator.n_parameters_,
         importances=_importances(study, len(done)),
         path=path,
-        seconds=math.fsum(trial.seconds for trial in trials),
     )
 
 
-def _trial(job: Job, trial: optuna.trial.FrozenTrial) -> Trial:
-    course = trial.user_attrs.get(COURSE)
+def _trial(job: Job, trial: FrozenTrial) -> Trial:
+    """Return a finished trial as the report has it."""
     state = {"COMPLETE": "complete", "PRUNED": "pruned"}.get(trial.state.name, "failed")
+    fits = [fit for seed in job.seeds if (fit := fit_of(trial, seed)) is not None]
+    curve = dict(enumerate(fits[0].valid_nll, start=1)) if fits else {}
     return Trial(
         number=trial.number,
-        parameters=job.space.values(trial.params),
+        parameters=job.fitter.space.values(trial.params),
         state=state,
-        fits=[Fit(**fit) for fit in trial.user_attrs.get(FITS, [])] if state == "complete" else [],
-        valid_nll=dict(enumerate(course, start=1)) if course else dict(trial.intermediate_values),
-        reason=trial.user_attrs.get(FAILED, ""),
+        fits=fits if state == "complete" else [],
+        valid_nll=curve or dict(trial.intermediate_values),
+        reason=reason_of(trial),
     )
 
 
-def _lead(job: Job, study: optuna.Study, done: Sequence[Trial]) -> tuple[float, float]:
+def _lead(job: Job, settings: Sequence[Mapping[str, Any]], done: Sequence[Trial]) -> tuple[float, float]:
     """Return the paired difference of the first two trials over the validation rows, and its error."""
     if len(done) < 2:
         return math.nan, math.nan
-    first, second = (
-        job.fitter.valid_scores(study.trials[trial.number].params, job.seeds) for trial in done[:2]
-    )
+    first, second = (job.fitter.valid_scores(setting, job.seeds) for setting in settings)
     if first is None or second is None:
         return done[0].valid_log_likelihood - done[1].valid_log_likelihood, math.nan
     gap = paired_difference(first, second)
@@ -290,15 +270,9 @@ def _lead(job: Job, study: optuna.Study, done: Sequence[Trial]) -> tuple[float, 
 def _importances(study: optuna.Study, n_complete: int) -> dict[str, float]:
     import optuna
 
-    if n_complete < _FEWEST_FOR_IMPORTANCES:
+    if n_complete < _MIN_FOR_IMPORTANCES:
         return {}
     shares = optuna.importance.get_param_importances(
         study, evaluator=optuna.importance.FanovaImportanceEvaluator(seed=0)
     )
     return {name: float(share) for name, share in shares.items() if math.isfinite(share)}
-
-
-def _write(result: SweepResult, dataset: Dataset, folder: Path) -> None:
-    text = json.dumps(result.to_dict(), indent=1, ensure_ascii=False, allow_nan=False)
-    write_bytes(folder / "results.json", f"{text}\n".encode())
-    write_sweep_page(result, folder / "report.html", description=dataset.description)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import platform
+import re
 import time
 import warnings
 from collections.abc import Iterator, Mapping
@@ -16,40 +15,15 @@ from chainrule.errors import DataError, MissingPackageError
 if TYPE_CHECKING:
     import optuna
 
-    from chainrule.sweep.space import Space
+__all__ = ["RUN", "claim", "embedded", "fail_dead_trials", "need_optuna", "open_study", "quiet", "sign_in"]
 
-__all__ = [
-    "COURSE",
-    "FAILED",
-    "FITS",
-    "OWNER",
-    "SKIPPED",
-    "add_missing",
-    "counted",
-    "embedded",
-    "is_running",
-    "need_optuna",
-    "open_study",
-    "parameters_of",
-    "quiet",
-    "this_owner",
-]
+# User attribute of a trial: the sweep that runs it.
+RUN = "run"
 
-# User attributes of a trial: its fits, the NLL of the first one by epoch, why its setting cannot be fitted,
-# that it was not needed, and who runs it.
-FITS, COURSE, FAILED, SKIPPED, OWNER = "fits", "valid_nll", "failed", "skipped", "owner"
 _SETTINGS = "settings"
-_SCHEMES = ("sqlite", "postgresql", "mysql")
-_DRIVERS = {
-    "psycopg2": "psycopg2-binary",
-    "MySQLdb": "mysqlclient",
-    "pymysql": "pymysql",
-    "psycopg": "psycopg[binary]",
-}
+_PACKAGES = {"psycopg2": "psycopg2-binary", "MySQLdb": "mysqlclient", "psycopg": "psycopg[binary]"}
 # Seconds between two signs of life of a trial, and after how many without one it counts as dead.
 _HEARTBEAT, _GRACE = 20, 120
-# To open a storage whose tables another machine makes at the same time; a second lies between them.
-_ATTEMPTS = 5
 # Seconds to wait for another worker that writes to the same SQLite file.
 _PATIENCE = 120
 
@@ -86,13 +60,7 @@ def embedded(folder: Path) -> str:
     return f"sqlite:///{(folder / 'sweep.db').resolve().as_posix()}"
 
 
-def open_study(
-    address: str,
-    name: str,
-    settings: Mapping[str, Any] | None,
-    sampler: optuna.samplers.BaseSampler | None = None,
-    pruner: optuna.pruners.BasePruner | None = None,
-) -> optuna.Study:
+def open_study(address: str, name: str) -> optuna.Study:
     """Open a study, or make it.
 
     Parameters
@@ -100,168 +68,110 @@ def open_study(
     address : str
         ``sqlite:///PATH``, ``postgresql://...`` or ``mysql://...``.
     name : str
-    settings : mapping or None
-        What the trials depend on, JSON-safe; a study that was made with other settings is refused. None opens
-        the study as it is.
-    sampler, pruner : optional
-        Of this process.
 
     Raises
     ------
     DataError
-        If the address cannot be used, or the study was made with other settings.
+        If the address cannot be used.
     MissingPackageError
         If the driver of the database is not installed.
     """
     import optuna
-
-    study = optuna.create_study(
-        storage=_storage(address),
-        study_name=name,
-        direction="minimize",
-        load_if_exists=True,
-        sampler=sampler,
-        pruner=pruner,
-    )
-    if settings is not None:
-        _claim(study, name, settings)
-    return study
-
-
-def counted(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
-    """Return the trials that need not be done again: finished, failed for good, under way, or waiting."""
-    from optuna.trial import TrialState
-
-    return [
-        trial
-        for trial in study.get_trials(deepcopy=False)
-        if trial.state != TrialState.FAIL or FAILED in trial.user_attrs
-    ]
-
-
-def is_running(trial: optuna.trial.FrozenTrial) -> bool:
-    """Return whether a trial is under way."""
-    from optuna.trial import TrialState
-
-    return trial.state == TrialState.RUNNING
-
-
-def add_missing(study: optuna.Study, space: Space, n_trials: int | None) -> None:
-    """Put on the waiting list what was not begun or was broken off: of a grid, or of a search.
-
-    Parameters
-    ----------
-    study : optuna.Study
-    space : Space
-    n_trials : int or None
-        How many trials a search has; None for a grid.
-    """
-    from optuna.trial import TrialState
-
-    _bury_dead(study)
-    have = [parameters_of(trial) for trial in counted(study)]
-    if n_trials is None:
-        wanted = space.settings()
-    else:
-        wanted = [
-            dict(trial.params)
-            for trial in study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
-            if not trial.user_attrs.keys() & {FAILED, SKIPPED}
-            and trial.params.keys() == space.parameters.keys()
-        ][: max(0, n_trials - len(have))]
-    for setting in wanted:
-        if setting not in have:
-            have.append(setting)
-            study.enqueue_trial(setting)
-
-
-def this_owner() -> str:
-    """Return who runs a trial: this machine and process."""
-    return f"{platform.node()}:{os.getpid()}"
-
-
-def parameters_of(trial: optuna.trial.FrozenTrial) -> dict[str, Any]:
-    """Return the setting of a trial, also of one that waits."""
-    return dict(trial.params or trial.system_attrs.get("fixed_params", {}))
-
-
-def _bury_dead(study: optuna.Study) -> None:
-    """Break off the trials of processes of this machine that are no more."""
-    from optuna.trial import TrialState
-
-    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        machine, _, process = trial.user_attrs.get(OWNER, "").rpartition(":")
-        if machine == platform.node() and not _is_alive(int(process)):
-            study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
-
-
-def _is_alive(process: int) -> bool:
-    if os.name != "posix":
-        return True  # There, asking would end the process; the missing signs of life will tell.
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True
-
-
-def _claim(study: optuna.Study, name: str, settings: Mapping[str, Any]) -> None:
-    found = study.user_attrs.get(_SETTINGS)
-    if found is None:
-        study.set_user_attr(_SETTINGS, dict(settings))
-        return
-    other = [key for key in settings if found.get(key) != settings[key]]
-    if other:
-        raise DataError(
-            f"the sweep {name!r} was begun with other settings ({', '.join(other)}); go on with the same "
-            "ones, or begin another in a new folder or under a new name"
-        )
-
-
-def _storage(address: str) -> optuna.storages.BaseStorage:
-    import optuna
     import sqlalchemy
 
-    scheme = address.partition(":")[0].partition("+")[0]
-    if scheme not in _SCHEMES or not address.partition("://")[2].strip("/"):
-        raise DataError(
-            f"{_shown(address)} is no storage; expected sqlite:///PATH, postgresql://... or mysql://..."
-        )
+    scheme = _checked_scheme(address)
     try:
-        return _opened(address, scheme)
-    except ImportError as error:
-        missing = _missing_module(error)
-        raise MissingPackageError(
-            f"the storage {_shown(address)} needs the driver {missing}, which is not installed: "
-            f"pip install '{_DRIVERS.get(missing, missing)}'"
-        ) from None
+        # The second attempt is for tables that another machine was making at the moment of the first.
+        for is_last in (False, True):
+            try:
+                storage = _storage(address, scheme)
+                break
+            except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError):
+                if is_last:
+                    raise
+                time.sleep(1)
     except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
         reason = str(getattr(error, "orig", None) or error.__cause__ or error).strip().splitlines()[0]
         raise DataError(f"the storage {_shown(address)} cannot be opened: {reason}") from None
+    return optuna.create_study(storage=storage, study_name=name, direction="minimize", load_if_exists=True)
 
 
-def _opened(address: str, scheme: str) -> optuna.storages.BaseStorage:
-    """Open a storage; where another machine is just making its tables, try again."""
+def claim(study: optuna.Study, settings: Mapping[str, Any]) -> None:
+    """Write down what the trials of a study depend on (JSON-safe), or check that it is the same.
+
+    Raises
+    ------
+    DataError
+        If the study was made with other settings.
+    """
+    found = study.user_attrs.get(_SETTINGS)
+    if found is None:
+        study.set_user_attr(_SETTINGS, dict(settings))
+    elif other := [key for key in settings if found.get(key) != settings[key]]:
+        raise DataError(
+            f"the sweep {study.study_name!r} was begun with other settings ({', '.join(other)}); go on with "
+            "the same ones, or begin another in a new folder or under a new name"
+        )
+
+
+def sign_in(study: optuna.Study, trial: optuna.Trial, run: str) -> None:
+    """Write down who runs a trial, and the first sign of life: Optuna's own comes from a thread, later."""
+    heartbeat: Any = study._storage
+    heartbeat.record_heartbeat(trial._trial_id)
+    trial.set_user_attr(RUN, run)
+
+
+def fail_dead_trials(study: optuna.Study, unsigned: dict[int, float]) -> None:
+    """Fail the trials whose workers are no more.
+
+    To Optuna a trial without any sign of life is not dead; one whose worker died as soon as it had taken it
+    would be waited for without end. `unsigned` says since when this process has seen each such trial.
+    """
     import optuna
+
+    optuna.storages.fail_stale_trials(study)
+    now = time.monotonic()
+    for trial in study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)):
+        if RUN not in trial.user_attrs and now - unsigned.setdefault(trial.number, now) > _GRACE:
+            study.tell(trial.number, state=optuna.trial.TrialState.FAIL, skip_if_finished=True)
+
+
+def _checked_scheme(address: str) -> str:
+    """Return the kind of database of an address, whose driver is there."""
     import sqlalchemy
 
+    try:
+        url = sqlalchemy.engine.make_url(address)
+        scheme = url.get_backend_name()
+        if scheme not in ("sqlite", "postgresql", "mysql") or not url.database:
+            raise ValueError(address)
+        url.get_dialect().import_dbapi()
+    except (sqlalchemy.exc.ArgumentError, ValueError):
+        raise DataError(
+            f"{_shown(address)} is no storage; expected sqlite:///PATH, postgresql://... or mysql://..."
+        ) from None
+    except ModuleNotFoundError as error:
+        raise MissingPackageError(
+            f"the storage {_shown(address)} needs the driver {error.name}, which is not installed: "
+            f"pip install '{_PACKAGES.get(error.name or '', error.name)}'"
+        ) from None
+    return scheme
+
+
+def _storage(address: str, scheme: str) -> optuna.storages.BaseStorage:
+    import optuna
+
     arguments = {"connect_args": {"timeout": _PATIENCE}} if scheme == "sqlite" else {"pool_pre_ping": True}
-    for attempt in range(_ATTEMPTS):
-        try:
-            storage = optuna.storages.RDBStorage(
-                address, engine_kwargs=arguments, heartbeat_interval=_HEARTBEAT, grace_period=_GRACE
-            )
-            if scheme == "sqlite":
-                _let_one_write_at_a_time(storage.engine)
-            return storage
-        except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
-            made_twice = isinstance(error, sqlalchemy.exc.IntegrityError) or "already exists" in str(error)
-            if not made_twice or attempt == _ATTEMPTS - 1:
-                raise
-            time.sleep(1)
-    raise AssertionError("the last attempt raises")
+    # Of Optuna's storages only this one has a heartbeat, by which the trials of dead workers are found.
+    storage = optuna.storages.RDBStorage(
+        address,
+        engine_kwargs=arguments,
+        heartbeat_interval=_HEARTBEAT,
+        grace_period=_GRACE,
+    )
+    if scheme == "sqlite":
+        _let_one_write_at_a_time(storage.engine)
+    return storage
 
 
 def _let_one_write_at_a_time(engine: Any) -> None:
@@ -279,17 +189,6 @@ def _let_one_write_at_a_time(engine: Any) -> None:
     engine.dispose()  # Connections made before would go on as they began.
 
 
-def _missing_module(error: BaseException) -> str:
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, ModuleNotFoundError) and cause.name:
-            return cause.name
-        cause = cause.__cause__ or cause.__context__
-    return str(error)
-
-
 def _shown(address: str) -> str:
     """Return an address without its password."""
-    scheme, _, rest = address.partition("://")
-    login, at, place = rest.rpartition("@")
-    return f"{scheme}://{login.partition(':')[0]}{at}{place}" if rest else address
+    return re.sub(r"://([^:/@]*):.*@", r"://\1@", address)

@@ -1,0 +1,267 @@
+"""The trials of a sweep: a queue in the study, which processes and machines work off together."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import time
+from collections.abc import Callable
+from contextlib import closing, suppress
+from dataclasses import asdict, dataclass
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from joblib import Parallel, delayed
+
+from chainrule.errors import DataError, StorageError
+from chainrule.sweep.fitting import Fitter
+from chainrule.sweep.records import Fit
+from chainrule.sweep.storage import RUN, fail_dead_trials, open_study, quiet, sign_in
+
+if TYPE_CHECKING:
+    import optuna
+    from optuna.trial import FrozenTrial
+
+__all__ = ["Job", "finished", "fit_of", "reason_of", "run_trials"]
+
+# User attributes of a trial: its place in the sweep, why its setting cannot be fitted, and one for the fit of
+# each seed.
+_PLACE, _FAILED, _FIT = "place", "failed", "fit"
+_STARTUP_TRIALS = 5  # before pruning begins to compare
+_MAX_WARM_UP = 10  # epochs of a trial before it may be pruned
+_TICK = 0.5  # seconds between two looks at the trials of other machines
+
+
+class _NotNeeded(Exception):
+    """The trial is one too many."""
+
+
+class _CannotBeFitted(Exception):
+    """The setting of a trial is no good, but others may be."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What every worker of a sweep needs to know.
+
+    Parameters
+    ----------
+    address, name : str
+        Of the study in its storage.
+    run : str
+        Stands for the call of `sweep` whose worker it is.
+    process : int
+        The process of that call.
+    fitter : Fitter
+    seeds : list of int
+        Each setting is fitted once with each of them.
+    sampler : str
+        "grid", "tpe" or "random".
+    n_trials : int or None
+        Of a search.
+    prune : bool
+    random_state : int or None
+        Of the sampler; None draws other settings on every machine.
+    """
+
+    address: str
+    name: str
+    run: str
+    process: int
+    fitter: Fitter
+    seeds: list[int]
+    sampler: str
+    n_trials: int | None
+    prune: bool
+    random_state: int | None
+
+    def queue(self) -> list[dict[str, str]]:
+        """Return what is known beforehand of the parameters of each trial: in a search nothing."""
+        return self.fitter.space.settings() if self.n_trials is None else [{}] * self.n_trials
+
+
+def run_trials(job: Job, study: optuna.Study, workers: int, on_trial: Callable[[], None]) -> None:
+    """Work off the queue with processes; wait for the trials of other machines, and take over broken ones.
+
+    Parameters
+    ----------
+    job : Job
+    study : optuna.Study
+        Of the job.
+    workers : int
+        One is this process; more are processes of their own, which share out the processor's cores.
+    on_trial : callable
+        Called after each trial.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        On Ctrl-C. The trials under way are given back; the states of their fits are kept.
+    """
+    import optuna
+
+    parallel = Parallel(workers, return_as="generator_unordered", batch_size=1, max_nbytes=None)
+    unsigned: dict[int, float] = {}
+    try:
+        while True:
+            fail_dead_trials(study, unsigned)
+            n_begun, n_waiting = _fill_queue(job, study)
+            if n_waiting:
+                tasks = (delayed(_run_next)(job, n_begun + number) for number in range(n_waiting))
+                with closing(parallel(tasks)) as done:
+                    for _ in done:
+                        on_trial()
+            elif any(trial.state.name == "RUNNING" for trial in study.get_trials(deepcopy=False)):
+                time.sleep(_TICK)
+            else:
+                return
+    finally:
+        for trial in study.get_trials(deepcopy=False):
+            if trial.state.name == "RUNNING" and trial.user_attrs.get(RUN) == job.run:
+                study.tell(trial.number, state=optuna.trial.TrialState.FAIL, skip_if_finished=True)
+
+
+def finished(study: optuna.Study) -> list[FrozenTrial]:
+    """Return the trials that are complete, pruned or failed for good."""
+    return [trial for trial in _counted(study) if trial.state.is_finished()]
+
+
+def fit_of(trial: FrozenTrial, seed: int) -> Fit | None:
+    """Return the fit of a trial with a seed, None if it was not done."""
+    found = trial.user_attrs.get(f"{_FIT} {seed}")
+    return None if found is None else Fit(**found)
+
+
+def reason_of(trial: FrozenTrial) -> str:
+    """Return why a trial failed for good; empty if it did not."""
+    return trial.user_attrs.get(_FAILED, "")
+
+
+def _counted(study: optuna.Study) -> list[FrozenTrial]:
+    """Return the trials that need not be done again: finished, failed for good, under way, or waiting."""
+    return [
+        trial
+        for trial in study.get_trials(deepcopy=False)
+        if _PLACE in trial.user_attrs and (trial.state.name != "FAIL" or reason_of(trial))
+    ]
+
+
+def _fill_queue(job: Job, study: optuna.Study) -> tuple[int, int]:
+    """Queue what was not begun or was broken off; return how many trials have begun, and how many wait."""
+    import optuna
+
+    retry = optuna.storages.RetryHeartbeatStaleTrialCallback()
+    everything = {trial.user_attrs.get(_PLACE): trial for trial in study.get_trials(deepcopy=False)}
+    taken = {trial.user_attrs[_PLACE] for trial in _counted(study)}
+    wanted = job.queue()
+    for place, setting in enumerate(wanted):
+        if place in taken:
+            continue
+        if place in everything:
+            retry(study, everything[place])
+        else:
+            study.enqueue_trial(setting, user_attrs={_PLACE: place})
+    trials = study.get_trials(deepcopy=False)
+    waiting = [trial for trial in trials if trial.state.name == "WAITING"]
+    n_waiting = sum(trial.user_attrs[_PLACE] < len(wanted) for trial in waiting)
+    return len(trials) - len(waiting), n_waiting
+
+
+def _run_next(job: Job, number: int) -> None:
+    """Do the next trial that waits; `number` tells the draws of a search apart."""
+    import optuna
+
+    if os.getpid() != job.process:
+        # Ctrl-C reaches all processes of a terminal; the one that started this one ends it.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with quiet():
+        study = _open_once(job.address, job.name, job.run)
+        if all(trial.state.name != "WAITING" for trial in study.get_trials(deepcopy=False)):
+            return  # Another machine took it.
+        study.sampler = _sampler(job, number)
+        study.pruner = _pruner(job)
+        # A process that slept through its heartbeats finds its trial finished by another.
+        with suppress(optuna.exceptions.UpdateFinishedTrialError):
+            study.optimize(partial(_objective, job, study), n_trials=1, catch=(_NotNeeded, _CannotBeFitted))
+
+
+@lru_cache(maxsize=1)
+def _open_once(address: str, name: str, run: str) -> optuna.Study:
+    """Open the study once for all trials that a process does in a run."""
+    return open_study(address, name)
+
+
+def _objective(job: Job, study: optuna.Study, trial: optuna.Trial) -> float:
+    """Fit the setting of a trial with each seed, and return its mean validation NLL in nats per row."""
+    import optuna
+
+    sign_in(study, trial, job.run)
+    _check_needed(job, study, trial)
+    setting = {name: what.suggest(trial, name) for name, what in job.fitter.space.parameters.items()}
+
+    def report(epoch: int, nll: float) -> None:
+        trial.report(nll, epoch)
+        if job.prune and trial.should_prune():
+            raise optuna.TrialPruned
+
+    fits = []
+    try:
+        for seed in job.seeds:
+            fit = _known_fit(study, setting, seed)
+            if fit is None:
+                best = _best_log_likelihood(study)
+                fit = job.fitter.fit(setting, seed, best, report if seed == job.seeds[0] else None)
+            trial.set_user_attr(f"{_FIT} {seed}", asdict(fit))
+            fits.append(fit)
+        nll = -math.fsum(fit.valid_log_likelihood for fit in fits) / len(fits)
+        if not math.isfinite(nll):
+            raise FloatingPointError(f"the validation NLL is {nll}")
+    except (DataError, StorageError):
+        raise  # They would stop every trial.
+    except (FloatingPointError, MemoryError, ValueError) as error:
+        trial.set_user_attr(_FAILED, str(error) or type(error).__name__)
+        raise _CannotBeFitted from error
+    return nll
+
+
+def _check_needed(job: Job, study: optuna.Study, trial: optuna.Trial) -> None:
+    """Let go of a trial that two machines queued at the same time, or that is beyond the number wanted."""
+    place = trial.user_attrs.get(_PLACE)
+    earlier = {other.user_attrs[_PLACE] for other in _counted(study) if other.number < trial.number}
+    if place is None or place in earlier or place >= len(job.queue()):
+        raise _NotNeeded
+
+
+def _known_fit(study: optuna.Study, setting: dict[str, Any], seed: int) -> Fit | None:
+    """Return the fit of a setting and seed that another trial did, or this one before it was broken off."""
+    same = (trial for trial in study.get_trials(deepcopy=False) if trial.params == setting)
+    return next((fit for trial in same if (fit := fit_of(trial, seed)) is not None), None)
+
+
+def _best_log_likelihood(study: optuna.Study) -> float:
+    """Return the highest validation log-likelihood of all fits so far, in nats per row."""
+    attributes = (trial.user_attrs.items() for trial in study.get_trials(deepcopy=False))
+    fits = (value for items in attributes for key, value in items if key.startswith(f"{_FIT} "))
+    return max((fit["valid_log_likelihood"] for fit in fits), default=-math.inf)
+
+
+def _sampler(job: Job, number: int) -> optuna.samplers.BaseSampler:
+    import optuna
+
+    seed = None
+    if job.random_state is not None:
+        seed = int(np.random.SeedSequence([job.random_state, number]).generate_state(1)[0])
+    if job.sampler == "tpe":
+        return optuna.samplers.TPESampler(seed=seed)
+    return optuna.samplers.RandomSampler(seed=seed)
+
+
+def _pruner(job: Job) -> optuna.pruners.BasePruner:
+    import optuna
+
+    epochs = job.fitter.max_epochs
+    warm_up = _MAX_WARM_UP if epochs is None else min(_MAX_WARM_UP, max(1, epochs // 4))
+    # Worse than half of the others at the same epoch, at its best so far.
+    return optuna.pruners.MedianPruner(n_startup_trials=_STARTUP_TRIALS, n_warmup_steps=warm_up)
