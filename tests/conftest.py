@@ -13,7 +13,7 @@ import torch
 torch.set_num_threads(int(os.environ.get("CHAINRULE_TEST_THREADS", "1")))
 
 # A program of its own; imported here, it would bring in Triton before `test_triton` can have it interpreted.
-collect_ignore = ["compile_kernels.py"]
+collect_ignore = ["kernels/compile_kernels.py"]
 
 hypothesis.settings.register_profile("default", deadline=None)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)

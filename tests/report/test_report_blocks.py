@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from test_report import Page
 
 from chainrule.report.blocks import Block, Table, stacked
 from chainrule.report.images import image_grid
 from chainrule.report.page import render_page
-from test_report import Page
 
 
 def test_parts_stand_one_level_lower_and_a_block_without_a_title_goes_on():

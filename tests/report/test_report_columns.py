@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import polars as pl
+from test_report import Page, make, mixed_table, small
 
 from chainrule.report.comparison_page import render_report
 from chainrule.report.result_blocks import column_blocks
-from test_report import Page, make, mixed_table, small
 
 
 def split_comparison(**changes):

@@ -132,7 +132,9 @@ def test_models_score_train_and_sample_without_numba(tmp_path):
         "import torch; from strategies import NETWORKS; from test_samplers import scores_and_draws\n"
         "torch.save([scores_and_draws(network) for network in NETWORKS], sys.argv[1])"
     )
-    path = os.pathsep.join([str(HERE.parent / "src"), str(HERE), os.environ.get("PYTHONPATH", "")])
+    path = os.pathsep.join(
+        [str(HERE.parents[1] / "src"), str(HERE.parent), str(HERE), os.environ.get("PYTHONPATH", "")]
+    )
     subprocess.run(
         [sys.executable, "-c", program, str(tmp_path / "results.pt")],
         env={**os.environ, "PYTHONPATH": path},

@@ -12,6 +12,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_kernels import nade_arguments, results
 
 from chainrule.kernels import backends
 from chainrule.kernels.activations import ACTIVATIONS
@@ -19,7 +20,6 @@ from chainrule.kernels.nade import is_compiled, nade_outputs, nade_outputs_refer
 from chainrule.kernels.plans import VECTOR_ACTIVATIONS
 from chainrule.samplers import sequential
 from strategies import KINDS, Spec, build, random_context, specs
-from test_kernels import nade_arguments, results
 
 if find_spec("triton") is None:
     pytest.skip("Triton is not installed: no GPU kernel can run", allow_module_level=True)
@@ -264,7 +264,7 @@ def test_a_model_on_a_gpu_samples_in_one_launch(family, monkeypatch):
 def run(code_or_file, **environment):
     """Run Python in a process where Triton is not interpreted."""
     kept = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
-    path = os.pathsep.join([str(HERE.parent / "src"), os.environ.get("PYTHONPATH", "")])
+    path = os.pathsep.join([str(HERE.parents[1] / "src"), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
         [sys.executable, *code_or_file],
         env={**kept, "PYTHONPATH": path, **environment},

@@ -7,6 +7,7 @@ import io
 
 import pytest
 from rich.console import Console
+from test_report import Page, bits, make, small
 
 from chainrule.cli.fitting import comparison_table
 from chainrule.metrics.statistics import Summary
@@ -14,7 +15,6 @@ from chainrule.report import comparison as comparison_module
 from chainrule.report import result_columns
 from chainrule.report.comparison_page import render_report
 from chainrule.report.result_columns import RESULT_COLUMNS, ResultColumn, each, measured
-from test_report import Page, bits, make, small
 
 KEYS = [
     "model",
