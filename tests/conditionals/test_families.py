@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
+import pkgutil
+
 import numpy as np
 import pytest
 import torch
 from scipy import stats
 
-from chainrule.conditionals import FAMILIES, Conditionals, InputFeatures, families_of, make_family
+from chainrule import conditionals
+from chainrule.conditionals import (
+    FAMILIES,
+    Conditional,
+    Conditionals,
+    InputFeatures,
+    PointMasses,
+    families_of,
+    make_family,
+)
 from chainrule.conditioners import InputEncoding, MADEConditioner
 from chainrule.masks import even_degrees
 from chainrule.model import AutoregressiveModel
@@ -37,6 +50,15 @@ def test_every_family_can_model_something_and_bears_its_name():
     for name, family in FAMILIES.items():
         assert family.name == name
         assert family.supports
+
+
+def test_every_family_of_the_library_is_in_the_table():
+    for module in pkgutil.iter_modules(conditionals.__path__, "chainrule.conditionals."):
+        held = vars(importlib.import_module(module.name)).values()
+        own = [each for each in held if getattr(each, "__module__", "") == module.name]
+        families = [each for each in own if isinstance(each, type) and issubclass(each, Conditional)]
+        concrete = {each for each in families if not inspect.isabstract(each)} - {PointMasses}
+        assert concrete <= set(FAMILIES.values()), f"{module.name}: not in FAMILIES"
 
 
 @each_case

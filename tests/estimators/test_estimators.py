@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import math
 import pickle
@@ -16,7 +17,7 @@ from scipy import stats
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
-from chainrule import MADE, NADE, load
+from chainrule import MADE, NADE, OrderlessNADE, load
 from chainrule.errors import DataError, ParameterError
 
 QUICK = {"max_epochs": 3, "random_state": 0}
@@ -472,3 +473,10 @@ def test_devices_agree(estimator, tmp_path):
     fitted = clone(estimator).set_params(device="cuda").fit(X)
     assert np.isfinite(fitted.score(X))
     assert np.isfinite(fitted.sample(10, random_state=0)).all()
+
+
+@pytest.mark.parametrize("estimator", [NADE, MADE, OrderlessNADE])
+def test_every_constructor_argument_is_documented_by_the_class_itself(estimator):
+    for name in inspect.signature(estimator).parameters:
+        assert f"\n    {name} : " in estimator.__doc__, name
+    assert "**" not in estimator.__doc__ and "As in `NADE`" not in estimator.__doc__

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import json
+import pkgutil
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -14,7 +17,7 @@ from chainrule import MADE
 from chainrule.cli import run
 from chainrule.conditionals import families_of, make_family
 from chainrule.errors import DataError
-from chainrule.schema import COLUMN_TYPES, Continuous, Schema, register_column_type
+from chainrule.schema import COLUMN_TYPES, ColumnType, Continuous, Schema, register_column_type, types
 
 RNG = np.random.default_rng(0)
 COLUMNS = {
@@ -39,6 +42,15 @@ def columns_of(kind: str) -> dict[str, pl.DataFrame]:
             continue
         found[name] = frame
     return found
+
+
+def test_every_type_of_the_library_is_in_the_table():
+    for module in pkgutil.iter_modules(types.__path__, "chainrule.schema.types."):
+        held = vars(importlib.import_module(module.name)).values()
+        own = [each for each in held if getattr(each, "__module__", "") == module.name]
+        found = [each for each in own if isinstance(each, type) and issubclass(each, ColumnType)]
+        concrete = {each for each in found if not inspect.isabstract(each)}
+        assert concrete <= set(COLUMN_TYPES.values()), f"{module.name}: not in COLUMN_TYPES"
 
 
 @each_kind

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from scipy import sparse
 
 from chainrule.errors import DataError, StorageError
 from chainrule.schema import UNSEEN, Binary, Schema
@@ -571,7 +572,6 @@ def test_bad_rows_get_one_clear_line(X, message):
 
 
 def test_sparse_matrices_are_refused():
-    sparse = pytest.importorskip("scipy.sparse")
     with pytest.raises(DataError, match="sparse matrix"):
         Schema.infer(sparse.csr_matrix(np.eye(3)))
 

@@ -128,8 +128,11 @@ def fit(
     ] = None,
     n_components: Annotated[int | None, typer.Option(min=1, help="Components of a mixture.")] = None,
     mixture: Annotated[
-        Literal["gaussian", "logistic", "laplace"] | None,
-        typer.Option(help="Component density of continuous columns."),
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Family of real numbers, such as gaussian; a wrong one lists them.",
+        ),
     ] = None,
     dropout: Annotated[float | None, typer.Option(min=0, max=1, help="Share of units left out.")] = None,
     degrees: Annotated[

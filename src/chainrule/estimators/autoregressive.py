@@ -209,8 +209,9 @@ class AutoregressiveEstimator(DensityEstimator):
         super()._check_parameters()
         densities = families_of(Reals())  # not a constraint of the class: families can be added
         if self.mixture not in densities:
+            listed = ", ".join(map(repr, densities))
             raise ParameterError(
-                f"The 'mixture' parameter of {type(self).__name__} must be a str among {set(densities)}. "
+                f"The 'mixture' parameter of {type(self).__name__} must be a str among {{{listed}}}. "
                 f"Got {self.mixture!r} instead."
             )
 
@@ -346,18 +347,7 @@ class AutoregressiveEstimator(DensityEstimator):
         return True
 
     def query_engine(self, n_orders: int | None = None) -> ChainQueryEngine:
-        """Return the engine that answers `ConditionalQuery` objects, which are about codes.
-
-        Parameters
-        ----------
-        n_orders : int, optional
-            Number of orders that answer; by default those of the model.
-
-        Raises
-        ------
-        QueryError
-            If `n_orders` is given, and the model is not of any order.
-        """
+        """Return the engine that answers `ConditionalQuery` objects; see `QueryMethods`."""
         check_is_fitted(self, "schema_")
         return ChainQueryEngine(self.model_, self.schema_, self._rows, n_orders)
 

@@ -43,7 +43,7 @@ class Ensemble(DensityEstimator):
     n_members : int
         How many members to fit, one after the other.
     kinds : str or mapping, optional
-        Kind of all columns, or of single ones: "binary", "categorical", "ordinal" or "continuous". By default
+        Kind of all columns, or of single ones, such as "ordinal" or "count". By default
         those of `estimator`.
     contamination : "auto" or float
         Share of rows that are anomalies, in (0, 0.5]; see `predict`.

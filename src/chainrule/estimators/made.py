@@ -62,9 +62,8 @@ class MADE(AutoregressiveEstimator):
         anew at every step leave enough out.
     learning_rate : float, optional
         Of AdamW. By default 0.005, and 0.002 with ordering "any", where gradients are noisier.
-    n_components, mixture, encoding, kinds, contamination, validation_fraction, \
-device, checkpoint, verbose, random_state
-        As in `NADE`.
+    **shared
+        What all networks' estimators take.
     **training_options
         How to fit: the fields of `TrainingOptions`.
 

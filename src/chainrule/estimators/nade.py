@@ -38,28 +38,10 @@ class NADE(AutoregressiveEstimator):
         mean of their probabilities.
     resample_every : int
         Optimiser steps between two orders of the ensemble.
-    n_components : int
-        Components of the conditional mixtures of ordinal and continuous columns.
-    mixture : {"gaussian", "logistic", "laplace"}
-        Component density of continuous columns.
-    encoding : {"onehot", "scaled", "raw"}
-        How categorical columns enter the network.
-    kinds : str or mapping, optional
-        Kind of all columns, or of single ones: "binary", "categorical", "ordinal" or "continuous". What is
-        not given is inferred from the training rows.
-    contamination : "auto" or float
-        Share of rows that are anomalies, in (0, 0.5]; see `predict`.
+    **shared
+        What all networks' estimators take.
     **training_options
         How to fit: the fields of `TrainingOptions`.
-    validation_fraction : float
-        Share of the training rows to validate on when `fit` is given no `X_val`.
-    device : str, optional
-        By default a CUDA device if there is one, otherwise the CPU.
-    checkpoint : path, optional
-        A file that keeps the state of the fit; a fit that finds it there goes on from it.
-    verbose : bool
-        Show a progress bar.
-    random_state : int, Generator or RandomState, optional
 
     Attributes
     ----------

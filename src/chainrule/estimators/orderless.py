@@ -41,9 +41,8 @@ class OrderlessNADE(AutoregressiveEstimator):
         size.
     dropout : float
         Share of hidden units left out in training.
-    n_components, mixture, encoding, kinds, contamination, validation_fraction, \
-device, checkpoint, verbose, random_state
-        As in `NADE`.
+    **shared
+        What all networks' estimators take.
     **training_options
         How to fit: the fields of `TrainingOptions`.
 

@@ -17,6 +17,30 @@ __all__ = ["TRAINING_CONSTRAINTS", "with_training_options"]
 Estimator = TypeVar("Estimator", bound=type[Any])
 
 _IN_DOCSTRING = "    **training_options\n        How to fit: the fields of `TrainingOptions`.\n"
+_SHARED_IN_DOCSTRING = "    **shared\n        What all networks' estimators take.\n"
+# What constructors of all networks' estimators document alike.
+_SHARED = """\
+    n_components : int, by default 10
+        Components of the conditional mixtures of ordinal, count and continuous columns.
+    mixture : str, by default "gaussian"
+        Family of real numbers: "gaussian", "logistic", "laplace", or one added by `register_family`.
+    encoding : {"onehot", "scaled", "raw"}, by default "onehot"
+        How categorical columns enter the network.
+    kinds : str or mapping, optional
+        Kind of all columns, or of single ones by name or number, such as "ordinal" or "count"; `COLUMN_TYPES`
+        lists them. What is not given is inferred from the training rows.
+    contamination : "auto" or float, by default "auto"
+        Share of rows that are anomalies, in (0, 0.5]; see `predict`.
+    validation_fraction : float, by default 0.1
+        Share of the training rows to validate on when `fit` is given no `X_val`.
+    device : str, optional
+        By default a CUDA device if there is one, otherwise the CPU.
+    checkpoint : path, optional
+        A file that keeps the state of the fit; a fit that finds it there goes on from it.
+    verbose : bool, by default False
+        Show a progress bar.
+    random_state : int, Generator or RandomState, optional
+"""
 
 
 def _constraint(option: Option) -> Interval | StrOptions:
@@ -33,7 +57,7 @@ TRAINING_CONSTRAINTS: Mapping[str, list[Any]] = {
 
 
 def with_training_options(**defaults: Any) -> Callable[[Estimator], Estimator]:
-    """Return a class decorator that spells out the ``**training_options`` of a constructor.
+    """Return a class decorator that spells out what constructors share, and their ``**training_options``.
 
     scikit-learn reads names and defaults of parameters off the signature, people read them in the docstring.
 
@@ -60,7 +84,8 @@ def with_training_options(**defaults: Any) -> Callable[[Estimator], Estimator]:
         estimator.__init__.__signature__ = signature.replace(parameters=[*others, *spelt_out])
         estimator._training_defaults = {parameter.name: parameter.default for parameter in spelt_out}
         if estimator.__doc__ is not None:  # under python -OO there are none
-            estimator.__doc__ = estimator.__doc__.replace(_IN_DOCSTRING, documented)
+            shared = estimator.__doc__.replace(_SHARED_IN_DOCSTRING, _SHARED)
+            estimator.__doc__ = shared.replace(_IN_DOCSTRING, documented)
         return estimator
 
     return decorate

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from chainrule.errors import DataError
 from chainrule.schema.tables import Table
 from chainrule.schema.types import ColumnType
-from chainrule.schema.types.base import is_broken
+from chainrule.schema.types.base import BlockCodedType, is_broken
 from chainrule.schema.types.summary import BLOCK
 
 __all__ = ["check_codes", "decode_matrix", "encode_table"]
@@ -40,16 +40,17 @@ def encode_table(
     return codes
 
 
-def _runs(columns: Sequence[ColumnType]) -> Iterator[tuple[list[int], list[ColumnType], Positions]]:
+def _runs(columns: Sequence[ColumnType]) -> Iterator[tuple[list[int], list[BlockCodedType], Positions]]:
     """Yield the columns of each type that are coded together: their numbers, themselves, their positions."""
-    together: dict[type[ColumnType], list[int]] = {}
+    together: dict[type[ColumnType], dict[int, BlockCodedType]] = {}
     for number, column in enumerate(columns):
-        if column.is_coded_in_blocks:
-            together.setdefault(type(column), []).append(number)
-    for numbers in together.values():
+        if isinstance(column, BlockCodedType) and column.is_coded_in_blocks:
+            together.setdefault(type(column), {})[number] = column
+    for members in together.values():
+        numbers = list(members)
         everything = len(numbers) == len(columns)
         positions = slice(None) if everything else np.array(numbers, dtype=np.intp)
-        yield numbers, [columns[number] for number in numbers], positions
+        yield numbers, list(members.values()), positions
 
 
 def _row_ranges(shape: tuple[int, ...]) -> Iterator[tuple[int, int]]:

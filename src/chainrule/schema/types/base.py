@@ -25,6 +25,7 @@ __all__ = [
     "LARGEST_CODE",
     "MAX_EXACT_CODE",
     "UNSEEN",
+    "BlockCodedType",
     "ColumnType",
     "Floats",
     "integer_limits",
@@ -124,21 +125,6 @@ class ColumnType(ABC):
         DataError
             If the column cannot have that value.
         """
-
-    @property
-    def is_coded_in_blocks(self) -> bool:
-        """Whether `encode_block` and `decode_block` serve this column of a numeric array."""
-        return False
-
-    @classmethod
-    def encode_block(cls, columns: Sequence[Self], block: Floats, first_row: int) -> Floats:
-        """Return the codes of several columns' values (n, G), of which the first row has a number from 0."""
-        raise NotImplementedError
-
-    @classmethod
-    def decode_block(cls, columns: Sequence[Self], block: Floats) -> Floats:
-        """Return the values (n, G) of several columns' codes."""
-        raise NotImplementedError
 
     def encode_column(self, column: Column, unseen: float | None) -> NDArray[Any]:
         """Return one code per row, NaN where the value is missing.
@@ -269,6 +255,36 @@ class ColumnType(ABC):
         date = number_of_date(value, self.unit) if self.unit else None
         return number_or_none(value) if date is None else date
 
+    def numbers_of_rows(self, column: Column) -> Floats:
+        """Return one number per row, (n, 1), NaN where it is missing; refuse what holds no numbers."""
+        if not column.is_numeric:
+            row = next((r for r, value in enumerate(column.values) if isinstance(value, str)), 0)
+            raise DataError(
+                f"column {self.name!r} is {self.kind} and takes numbers, "
+                f"but holds {column.values[row]!r} in row {column.row(row)}"
+            )
+        return np.asarray(column.over_rows(column.values.astype(np.float64)))[:, None]
+
+
+@dataclass(frozen=True)
+class BlockCodedType(ColumnType, ABC):
+    """A type of which many columns of a numeric array are coded at once, as those of an image."""
+
+    @property
+    def is_coded_in_blocks(self) -> bool:
+        """Whether this column is: always, unless a type says otherwise."""
+        return True
+
+    @classmethod
+    @abstractmethod
+    def encode_block(cls, columns: Sequence[Self], block: Floats, first_row: int) -> Floats:
+        """Return the codes of several columns' values (n, G), of which the first row has a number from 0."""
+
+    @classmethod
+    @abstractmethod
+    def decode_block(cls, columns: Sequence[Self], block: Floats) -> Floats:
+        """Return the values (n, G) of several columns' codes."""
+
     @classmethod
     def refuse_block(
         cls, columns: Sequence[Self], bad: NDArray[np.bool_], block: Floats, first_row: int, reason: str
@@ -279,16 +295,6 @@ class ColumnType(ABC):
         text = reason.format(column=columns[number])
         where = f"column {columns[number].name!r} holds {block[row, number]:g} in row {first_row + row + 1}"
         raise DataError(f"{where}: {text}")
-
-    def numbers_of_rows(self, column: Column) -> Floats:
-        """Return one number per row, (n, 1), NaN where it is missing; refuse what holds no numbers."""
-        if not column.is_numeric:
-            row = next((r for r, value in enumerate(column.values) if isinstance(value, str)), 0)
-            raise DataError(
-                f"column {self.name!r} is {self.kind} and takes numbers, "
-                f"but holds {column.values[row]!r} in row {column.row(row)}"
-            )
-        return np.asarray(column.over_rows(column.values.astype(np.float64)))[:, None]
 
 
 def number_or_none(value: Any) -> float | None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from chainrule import supports
 from chainrule.errors import DataError
 from chainrule.schema.tables import Column
-from chainrule.schema.types.base import Floats, unless_nan
+from chainrule.schema.types.base import BlockCodedType, Floats, unless_nan
 from chainrule.schema.types.levels import LeveledType
 from chainrule.schema.types.summary import BLOCK, ColumnSummary, levels_of
 from chainrule.schema.values import shortened
@@ -21,7 +21,7 @@ __all__ = ["Binary"]
 
 
 @dataclass(frozen=True)
-class Binary(LeveledType):
+class Binary(BlockCodedType, LeveledType):
     """A column of two levels, of which the second has the code 1.
 
     Examples

@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from chainrule import supports
 from chainrule.errors import DataError
 from chainrule.schema.tables import Column
-from chainrule.schema.types.base import LARGEST_CODE, ColumnType, Floats, integer_limits
+from chainrule.schema.types.base import LARGEST_CODE, BlockCodedType, Floats, integer_limits
 from chainrule.schema.types.summary import ColumnSummary, require_numbers
 
 __all__ = ["Continuous"]
 
 
 @dataclass(frozen=True)
-class Continuous(ColumnType):
+class Continuous(BlockCodedType):
     """A column of real numbers; the code is ``(value - location) / scale``.
 
     Parameters
@@ -114,11 +114,6 @@ class Continuous(ColumnType):
                 f"(mean {self.location:g}, sd {self.scale:g})"
             )
         return float(np.float32(code))
-
-    @property
-    def is_coded_in_blocks(self) -> bool:
-        """Always."""
-        return True
 
     @classmethod
     def encode_block(cls, columns: Sequence[Self], block: Floats, first_row: int) -> Floats:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from chainrule import supports
 from chainrule.errors import DataError
 from chainrule.schema.tables import Column
-from chainrule.schema.types.base import ColumnType, Floats, is_broken
+from chainrule.schema.types.base import BlockCodedType, Floats, is_broken
 from chainrule.schema.types.bins import LevelBins
 from chainrule.schema.types.summary import ColumnSummary, fits_ordinal, in_days, is_integral, require_numbers
 
@@ -31,7 +31,7 @@ ROWS_PER_LEVEL = 100
 
 
 @dataclass(frozen=True)
-class Ordinal(ColumnType):
+class Ordinal(BlockCodedType):
     """A column of integers; the code is ``value - low``.
 
     Values beyond the range of the training rows become the end levels, which stand for "that or less" and
@@ -136,11 +136,6 @@ class Ordinal(ColumnType):
                 f"column {self.name!r} cannot be {value}: its values range from {self.low} to {self.high}"
             )
         return number - self.low
-
-    @property
-    def is_coded_in_blocks(self) -> bool:
-        """Always."""
-        return True
 
     @classmethod
     def encode_block(cls, columns: Sequence[Self], block: Floats, first_row: int) -> Floats:
