@@ -24,7 +24,8 @@ from benchmarks.peers import peers
 from benchmarks.questions import questions
 from benchmarks.scaling import scaling
 from benchmarks.synthetic import synthetic
-from benchmarks.tables import Row
+from benchmarks.table_peers import DATA, PEERS, Settings, table_peers
+from benchmarks.tables import Row, Skipped
 from benchmarks.works import sampling, scoring, start_up, training
 
 _SEED = 0
@@ -39,6 +40,7 @@ _GROUPS: dict[str, Callable[[argparse.Namespace], Iterator[Row]]] = {
     "synthetic": lambda arguments: synthetic(arguments.checkpoint),
     "cells": lambda arguments: cells(),
     "peers": lambda arguments: peers(arguments.runs),
+    "tables": lambda arguments: _tables(arguments),
     "memory": lambda arguments: memory(),
     "scaling": lambda arguments: scaling(arguments.runs),
     "mnist": lambda arguments: mnist(arguments.checkpoint),
@@ -66,6 +68,20 @@ def main() -> None:
                 arguments.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
+def _tables(arguments: argparse.Namespace) -> Iterator[Row]:
+    if not arguments.groups:
+        yield Skipped("tables", "it installs gigabytes and takes hours; naming the group runs it")
+        return
+    settings = Settings(
+        peers_dir=arguments.peers_dir,
+        rows=arguments.rows,
+        max_time=arguments.max_time,
+        kill_after=arguments.kill_after,
+        threads=torch.get_num_threads(),
+    )
+    yield from table_peers(settings, arguments.only, arguments.data, arguments.checkpoint)
+
+
 def _printed(name: str, rows: Iterator[Row]) -> Iterator[Row]:
     """Pass the rows on and print each as it comes, under a heading where the kind of row changes."""
     print(f"\n{name}", flush=True)
@@ -89,8 +105,9 @@ def _arguments() -> argparse.Namespace:
         type=Path,
         metavar="DIR",
         help="where mnist keeps the textbook's fit and any-order its model, to go on from; imputation takes "
-        "that model from there, synthetic those of a run folder of chainrule compare",
+        "that model from there, synthetic those of a run folder of chainrule compare, tables its figures",
     )
+    _add_options_of_tables(parser)
     arguments = parser.parse_args()
     unknown = [group for group in arguments.groups if group not in _GROUPS]
     if unknown:
@@ -98,6 +115,26 @@ def _arguments() -> argparse.Namespace:
     if arguments.runs < 1:
         parser.error(f"--runs must be at least 1, got {arguments.runs}")
     return arguments
+
+
+def _add_options_of_tables(parser: argparse.ArgumentParser) -> None:
+    options = parser.add_argument_group("tables")
+    options.add_argument("--only", action="append", default=[], choices=PEERS, help="this peer; repeatable")
+    options.add_argument("--data", action="append", default=[], choices=DATA, help="this table; repeatable")
+    options.add_argument("--rows", type=int, metavar="N", help="learn from so many training rows at most")
+    options.add_argument(
+        "--max-time", type=float, metavar="SECONDS", help="of a fit, for those that have such an option"
+    )
+    options.add_argument(
+        "--kill-after", type=float, metavar="SECONDS", help="give a peer up that takes longer in all"
+    )
+    options.add_argument(
+        "--peers-dir",
+        type=Path,
+        metavar="DIR",
+        default=Path.home() / ".cache" / "chainrule-peers",
+        help="where the peers' environments are made (default: %(default)s)",
+    )
 
 
 if __name__ == "__main__":

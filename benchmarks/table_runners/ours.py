@@ -1,0 +1,46 @@
+"""Runs `chainrule.OrderlessNADE` with its defaults, averaged over 8 orders as `chainrule compare` does."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from benchmarks.table_runners.protocol import Job, serve
+from chainrule import OrderlessNADE
+from chainrule.training import Callback, Epoch
+
+_N_ORDERS = 8
+
+
+class _Budget(Callback):
+    """Ends a fit with its best weights when its time is over."""
+
+    def __init__(self, seconds: float | None) -> None:
+        self._end = None if seconds is None else time.perf_counter() + seconds
+
+    def on_epoch(self, epoch: Epoch) -> bool:
+        return self._end is not None and time.perf_counter() >= self._end
+
+
+class _Ours:
+    is_bound = False
+
+    def __init__(self, model: OrderlessNADE, seed: int) -> None:
+        self._model, self._seed = model, seed
+
+    def draw(self, n: int) -> Any:
+        return self._model.sample(n, random_state=self._seed)
+
+    def score(self, rows: Any) -> list[float] | None:
+        scores: list[float] = self._model.score_samples(rows).tolist()
+        return scores
+
+
+def _fit(job: Job, train: Any, valid: Any) -> _Ours:
+    model = OrderlessNADE(n_orderings=_N_ORDERS, random_state=job.seed)
+    model.fit(train, X_val=valid, callbacks=[_Budget(job.max_time)])
+    return _Ours(model, job.seed)
+
+
+if __name__ == "__main__":
+    serve("chainrule", "polars", _fit)
