@@ -24,10 +24,11 @@ class InstallError(Exception):
 
 @dataclass(frozen=True)
 class Environment:
-    """Requirements that are installed together."""
+    """Requirements that are installed together, and what is taken away of what comes with them."""
 
     name: str
     requirements: tuple[str, ...]
+    removed: tuple[str, ...] = ()
 
     def python(self, folder: Path) -> Path:
         """Return the environment's interpreter, making the environment under `folder` if it is not there.
@@ -45,7 +46,7 @@ class Environment:
 
     def place(self, folder: Path) -> Path:
         """Return the environment's folder, another one for other requirements or another Python."""
-        recipe = " ".join((sys.version, *self.requirements))
+        recipe = " ".join((sys.version, *self.requirements, "without", *self.removed))
         return folder / f"{self.name}-{hashlib.sha256(recipe.encode()).hexdigest()[:8]}"
 
     def _make(self, place: Path, python: Path) -> None:
@@ -56,6 +57,8 @@ class Environment:
         _run(
             str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *self.requirements
         )
+        if self.removed:
+            _run(str(python), "-m", "pip", "uninstall", "--quiet", "--yes", *self.removed)
         frozen = _run(str(python), "-m", "pip", "freeze", "--disable-pip-version-check").splitlines()
         seconds = time.perf_counter() - start
         print(f"  installed in {seconds:.0f} s", flush=True)
@@ -67,7 +70,13 @@ ENVIRONMENTS = {
     environment.name: environment
     for environment in (
         Environment("sdv", (_TORCH, "sdv==2.0.0", "pandas==2.3.3", _PARQUET)),
-        Environment("mostlyai", (_TORCH, "mostlyai-engine==2.7.3", "pandas==3.1.1", _PARQUET)),
+        # PyPI's torchvision and torchaudio are built for CUDA and cannot be loaded beside torch for the CPU;
+        # tables need neither.
+        Environment(
+            "mostlyai",
+            (_TORCH, "mostlyai-engine==2.7.3", "pandas==3.1.1", _PARQUET),
+            removed=("torchvision", "torchaudio"),
+        ),
         # Of 2023: it needs what numpy 2 and pandas 3 took away.
         Environment(
             "arfpy",
@@ -77,7 +86,7 @@ ENVIRONMENTS = {
                 "pandas==2.2.3",
                 "scikit-learn==1.5.2",
                 "scipy==1.14.1",
-                _PARQUET,
+                "pyarrow==19.0.1",
             ),
         ),
     )

@@ -184,7 +184,7 @@ def compare_peers(
     table: _Table | None = None
     for name in (_REAL, *peers):
         identity = settings.identity() | ({} if name == _REAL else _recipe(peers[name]))
-        row = progress.find(dataset.name, name, identity)
+        row: Row | None = progress.find(dataset.name, name, identity)
         if row is None:
             table = table or _Table(dataset, settings.rows)
             row = table.real() if name == _REAL else _measured(table, name, peers[name], settings)

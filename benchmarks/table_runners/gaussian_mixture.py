@@ -25,9 +25,11 @@ class _Coding:
     """From rows to numbers and back."""
 
     def __init__(self, job: Job, train: pl.DataFrame) -> None:
-        self._job, self._train, self._draw = job, train, np.random.default_rng(job.seed)
-        numbers = [name for name in train.columns if name not in job.levels]
-        self._scales = {name: (float(train[name].mean()), float(train[name].std() or 1)) for name in numbers}
+        self._job, self._names, self._draw = job, train.columns, np.random.default_rng(job.seed)
+        numbers = {n: train[n].to_numpy().astype(float) for n in train.columns if n not in job.levels}
+        self._scales = {name: (values.mean(), values.std() or 1.0) for name, values in numbers.items()}
+        # No row that is drawn has values beyond those of the training rows.
+        self._ranges = {name: (values.min(), values.max()) for name, values in numbers.items()}
         self.has_one_hot = any(len(levels) > 2 for levels in job.levels.values())
 
     def encode(self, rows: pl.DataFrame) -> Array:
@@ -48,8 +50,8 @@ class _Coding:
     def decode(self, coordinates: Array) -> pl.DataFrame:
         """Return rows."""
         columns, start = {}, 0
-        for name in self._train.columns:
-            width = max(1, len(self._job.levels.get(name, ())) if self._one_hot(name) else 1)
+        for name in self._names:
+            width = len(self._job.levels[name]) if self._one_hot(name) else 1
             columns[name] = self._decode_column(name, coordinates[:, start : start + width])
             start += width
         return pl.DataFrame(columns)
@@ -65,8 +67,7 @@ class _Coding:
         mean, scale = self._scales[name]
         values = part[:, 0] * scale + mean
         values = np.floor(values) if name in self._job.integers else values
-        # No row has values beyond those of the training rows.
-        bounded: list[Any] = np.clip(values, self._train[name].min(), self._train[name].max()).tolist()
+        bounded: list[Any] = np.clip(values, *self._ranges[name]).tolist()
         return bounded
 
 
