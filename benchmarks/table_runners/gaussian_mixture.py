@@ -42,7 +42,8 @@ class _Coding:
             mean, scale = self._scales[column.name]
             values = column.to_numpy().astype(float)
             values = values + noise if column.name in self._job.integers else values
-            return ((values - mean) / scale)[:, None]
+            coordinate: Array = ((values - mean) / scale)[:, None]
+            return coordinate
         levels = self._job.levels[column.name]
         codes = np.array([levels.index(value) for value in column])
         return np.eye(len(levels))[codes] if len(levels) > 2 else (codes + noise)[:, None]

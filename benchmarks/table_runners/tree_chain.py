@@ -41,7 +41,8 @@ class _Column:
 
     def classes(self, column: pl.Series) -> Array:
         if self.edges is not None:
-            return np.asarray(np.searchsorted(self.edges, column.to_numpy(), side="left"))
+            bins: Array = np.searchsorted(self.edges, column.to_numpy(), side="left")
+            return bins
         number = {values[0]: code for code, values in enumerate(self.values)}
         return np.array([number[value] for value in column])
 
