@@ -48,7 +48,8 @@ class _Column:
 
     def draw(self, classes: Array, draw: np.random.Generator) -> Array:
         if self.edges is None:
-            return np.array([values[0] for values in self.values], dtype=object)[classes]
+            levels: Array = np.array([values[0] for values in self.values], dtype=object)
+            return np.take(levels, classes)
         drawn = np.empty(len(classes))
         for code, values in enumerate(self.values):
             here = classes == code
