@@ -95,9 +95,9 @@ MODELS: dict[str, Model] = {
     "NADE laplace, raw": Model(
         lambda: NADE(hidden_size=16, mixture="laplace", encoding="raw", **_NETWORK), _on("mixed", "reals")
     ),
-    "MADE of any order": Model(lambda: MADE((24,), ordering="any", **_NETWORK), frozenset(DATA)),
+    "MADE of any order": Model(lambda: OrderlessNADE((24,), network="shared", **_NETWORK), frozenset(DATA)),
     "MADE of any order, averaged": Model(
-        lambda: MADE((24, 24), ordering="any", n_orderings=3, dropout=0.1, **_NETWORK),
+        lambda: OrderlessNADE((24, 24), network="shared", n_orderings=3, dropout=0.1, **_NETWORK),
         _on("binary", "missing"),
     ),
     "OrderlessNADE": Model(lambda: OrderlessNADE((24, 24), **_NETWORK), frozenset(DATA)),
@@ -112,7 +112,7 @@ MODELS: dict[str, Model] = {
         lambda: Ensemble(NADE(hidden_size=8, **_NETWORK), n_members=2, random_state=3), _on("binary", "reals")
     ),
     "Ensemble of any order": Model(
-        lambda: Ensemble(MADE((16,), ordering="any", **_NETWORK), n_members=2, random_state=3),
+        lambda: Ensemble(OrderlessNADE((16,), network="shared", **_NETWORK), n_members=2, random_state=3),
         _on("mixed", "missing", "rare"),
     ),
     "Ensemble of Mixture": Model(

@@ -173,7 +173,7 @@ class TransformerPass(FixedOrderPass):
         self.position += 1
 
 
-@with_training_options()
+@with_training_options
 class Transformer(AutoregressiveEstimator):
     """A causal Transformer over the variables.
 

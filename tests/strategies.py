@@ -14,7 +14,7 @@ from torch import Tensor
 from chainrule import supports
 from chainrule.conditionals import ENCODINGS, Conditional, Conditionals, families_of, make_family
 from chainrule.conditioners import (
-    AnyOrderMADEConditioner,
+    ColumnNetworks,
     InputEncoding,
     MADEConditioner,
     NADEConditioner,
@@ -27,7 +27,7 @@ from chainrule.orders import natural_order, random_orders
 
 KINDS = ("binary", "categorical", "ordinal", "continuous")
 DISCRETE = KINDS[:3]
-NETWORKS = ("nade", "made", "made-any", "orderless")
+NETWORKS = ("nade", "made", "columns", "orderless")
 ANY_ORDER = NETWORKS[2:]
 # Activations with a gradient everywhere: where a path exists, its gradient is not zero by chance.
 # Codes of continuous variables that may have a probability each.
@@ -122,7 +122,7 @@ def specs(
             direct=draw(st.booleans()) if direct is None else direct,
             n_context=draw(st.integers(1, 2)) if has_context else 0,
             n_orderings=draw(st.integers(1, max_members)),
-            n_masks=1 if network == "made-any" else draw(st.integers(1, max_members)),
+            n_masks=draw(st.integers(1, max_members)),
             drawn_degrees=draw(st.booleans()),
             natural=draw(st.booleans()),
             n_components=draw(st.integers(1, 3)),
@@ -160,9 +160,11 @@ def build(
             dropout=dropout,
             **common,
         )
+    elif spec.network == "columns":
+        sizes = spec.hidden[:1] * len(spec.hidden)
+        conditioner = ColumnNetworks(encoding, conditionals.starts, orders, sizes, dropout=dropout, **common)
     else:
-        make = AnyOrderMADEConditioner if spec.network == "made-any" else MADEConditioner
-        conditioner = make(
+        conditioner = MADEConditioner(
             encoding,
             conditionals.starts,
             orders,
@@ -203,6 +205,8 @@ def randomize(model: AutoregressiveModel, generator: torch.Generator, scale: flo
             weight.normal_(generator=generator).mul_(scale / math.sqrt(max(wide / 2, 1)))
     if isinstance(model.conditioner, MADEConditioner):
         model.conditioner.fix_masks()
+    if isinstance(model.conditioner, ColumnNetworks):
+        model.conditioner.forget_own()
 
 
 def random_rows(spec: Spec, n: int, seed: int = 1, dtype: torch.dtype = torch.float64) -> Tensor:

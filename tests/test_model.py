@@ -151,7 +151,7 @@ def test_jacobian_equals_the_strict_order(spec):
     specs(
         ("binary", "continuous"),
         max_variables=5,
-        networks=["made", "made-any"],
+        networks=["made"],
         direct=True,
         point_masses=[()],
     )

@@ -44,7 +44,6 @@ MODELS: dict[str, ModelEntry] = {
     "mixture": ModelEntry("mixture", "Mixture", "chainrule.baselines"),
     "nade": ModelEntry("NADE", "NADE", "chainrule.estimators.nade"),
     "made": ModelEntry("MADE", "MADE", "chainrule.estimators.made"),
-    "made-any": ModelEntry("any-order MADE", "MADE", "chainrule.estimators.made", {"ordering": "any"}),
     "orderless-nade": ModelEntry("orderless NADE", "OrderlessNADE", "chainrule.estimators.orderless"),
 }
 

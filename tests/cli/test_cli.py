@@ -158,7 +158,7 @@ def test_fit_gives_nade_its_one_hidden_layer(bits, tmp_path, capsys):
 
 def test_a_resumed_fit_equals_one_that_was_not_interrupted(bits, tmp_path):
     def fit(name, epochs, *options):
-        sizes = ["--hidden-sizes", "8", "--max-epochs", str(epochs)]
+        sizes = ["--hidden-sizes", "8", "--max-epochs", str(epochs), "--schedule", "plateau"]
         assert (
             run(["fit", str(bits), "--model", "made", "--out", str(tmp_path / name), *sizes, *options]) == 0
         )

@@ -66,8 +66,8 @@ def fitted(data, folder, model, *options):
 
 @pytest.fixture(scope="module")
 def free(full, tmp_path_factory):
-    """The folder of an any-order MADE of the whole table."""
-    return fitted(full, tmp_path_factory.mktemp("models") / "made-any", "made-any")
+    """The folder of a model of any order of the whole table."""
+    return fitted(full, tmp_path_factory.mktemp("models") / "orderless-nade", "orderless-nade")
 
 
 @pytest.fixture(scope="module")
@@ -109,11 +109,11 @@ def complaint(capsys):
 # ---------------------------------------------------------------- fit and compare
 
 
-@pytest.mark.parametrize("model", ["made-any", "orderless-nade"])
-def test_models_of_any_order_are_fitted_to_data_with_holes(holes, tmp_path, answer, model):
+@pytest.mark.parametrize("size", ["8", "8,6"])
+def test_models_of_any_order_are_fitted_to_data_with_holes(holes, tmp_path, answer, size):
     folder = tmp_path / "model"
-    options = ["--n-orderings", "3", *TINY, "--out", folder]
-    result = answer("fit", holes, "--model", model, *options)
+    options = ["--n-orderings", "3", *TINY, "--hidden-sizes", size, "--out", folder]
+    result = answer("fit", holes, "--model", "orderless-nade", *options)
     estimator = load(folder)
     assert result["model"] == type(estimator).__name__
     assert estimator.supports_missing and estimator.n_orderings == 3
@@ -122,11 +122,6 @@ def test_models_of_any_order_are_fitted_to_data_with_holes(holes, tmp_path, answ
     assert not {"?", "NA"} & set(estimator.schema_.variables[3].levels)
     valid = load_dataset(str(holes), missing=MISSING_WORDS).valid
     assert result["valid_log_likelihood"] == pytest.approx(estimator.score(valid))
-
-
-def test_made_takes_any_order_by_its_option(full, tmp_path):
-    estimator = load(fitted(full, tmp_path / "model", "made", "--ordering", "any"))
-    assert estimator.supports_missing
 
 
 def test_models_of_fixed_order_refuse_holes_and_name_the_row_of_the_file(table, tmp_path, complaint):
@@ -138,23 +133,23 @@ def test_models_of_fixed_order_refuse_holes_and_name_the_row_of_the_file(table, 
 
 
 def test_compare_averages_models_of_any_order(full, tmp_path, answer):
-    options = ["--models", "orderless-nade,made-any,made", "--max-epochs", "1", "--orders", "2"]
+    options = ["--models", "orderless-nade,made", "--max-epochs", "1", "--orders", "2"]
     result = answer("compare", full, *options, "--out", tmp_path / "run")
-    titles = ["orderless NADE", "any-order MADE", "MADE"]
+    titles = ["orderless NADE", "MADE"]
     assert [entry["model"] for entry in result["results"]] == titles
     notes = [entry["note"] for entry in result["results"]]
     # MADE has orders of its own, as the rows are few.
-    assert notes == ["mean of 2 orders", "mean of 2 orders", "mean of 8 orders"]
-    estimator = load(tmp_path / "run" / "models" / "made-any")
+    assert notes == ["mean of 2 orders", "mean of 8 orders"]
+    estimator = load(tmp_path / "run" / "models" / "orderless-nade")
     assert estimator.n_orderings == 2
     test = load_dataset(str(full)).test
-    assert result["results"][1]["test_log_likelihood"] == pytest.approx(estimator.score(test))
+    assert result["results"][0]["test_log_likelihood"] == pytest.approx(estimator.score(test))
 
 
 def test_compare_leaves_out_what_takes_no_holes(holes, tmp_path, answer, complaint):
-    options = ["--models", "made,made-any", "--max-epochs", "1"]
+    options = ["--models", "made,orderless-nade", "--max-epochs", "1"]
     result = answer("compare", holes, *options, "--out", tmp_path / "run")
-    assert [entry["model"] for entry in result["results"]] == ["any-order MADE"]
+    assert [entry["model"] for entry in result["results"]] == ["orderless NADE"]
     assert result["notes"] == ["MADE is left out: it takes no missing values"]
     assert (tmp_path / "run" / "report.html").stat().st_size > 10_000
     line = complaint("compare", holes, "--models", "made,nade", "--out", tmp_path / "other")
@@ -165,7 +160,7 @@ def test_a_comparison_in_python_says_which_models_take_holes(holes):
     from chainrule.experiments.compare import compare
 
     dataset = load_dataset(str(holes), missing=MISSING_WORDS)
-    with pytest.raises(DataError, match="holes has missing values.*choose from .*orderless-nade, made-any"):
+    with pytest.raises(DataError, match="holes has missing values.*choose from .*orderless-nade"):
         compare(dataset, models=["nade", "made"])
 
 
@@ -175,7 +170,7 @@ def test_reports_show_data_with_holes(tmp_path, shape, answer):
     rows = rng.normal(size=shape) if shape[-1] < 13 else rng.integers(0, 2, size=shape).astype(float)
     rows[rng.random(shape) < 0.3] = np.nan
     np.save(tmp_path / "rows.npy", rows)
-    options = ["--models", "made-any", "--max-epochs", "1", "--out", tmp_path / "run"]
+    options = ["--models", "orderless-nade", "--max-epochs", "1", "--out", tmp_path / "run"]
     answer("compare", tmp_path / "rows.npy", *options)
     report = (tmp_path / "run" / "report.html").read_text()
     assert ">nan<" not in report and ">None<" not in report
@@ -184,8 +179,8 @@ def test_reports_show_data_with_holes(tmp_path, shape, answer):
 def test_a_sweep_of_any_order_models_keeps_their_order(full, tmp_path, answer):
     pytest.importorskip("optuna")
     options = ["--grid", "hidden_sizes=4,8", "--max-epochs", "1", "--out", tmp_path / "run"]
-    answer("sweep", full, "--model", "made-any", *options)
-    assert load(tmp_path / "run" / "model").ordering == "any"
+    answer("sweep", full, "--model", "orderless-nade", *options)
+    assert load(tmp_path / "run" / "model").is_any_order
 
 
 # ---------------------------------------------------------------- files with missing values
@@ -233,7 +228,7 @@ def test_a_word_that_is_a_level_stays_one(table, full, tmp_path, answer):
 
 def test_a_column_without_any_value(table, tmp_path, complaint):
     path = written(tmp_path / "empty.csv", table, hole=lambda row, column: "" if column == 1 else None)
-    line = complaint("fit", path, "--model", "made-any", "--out", tmp_path / "model")
+    line = complaint("fit", path, "--model", "orderless-nade", "--out", tmp_path / "model")
     assert "empty.csv: column 'age' holds no value" in line
 
 
@@ -305,7 +300,7 @@ def test_columns_with_commas_are_given_one_by_one(table, tmp_path, answer):
     named = table.rename({"age": "age, years", "ok": "b"})
     path = tmp_path / "named.csv"
     named.write_csv(path)
-    folder = fitted(path, tmp_path / "model", "made-any")
+    folder = fitted(path, tmp_path / "model", "orderless-nade")
     result = answer("score", folder, path, "--given", "age, years", "--given", "b, sex")
     assert result["given"] == ["age, years", "b", "sex"]
 
@@ -470,13 +465,13 @@ def test_baselines_answer_no_questions(full, tmp_path, complaint):
         ["impute", folder, full],
     ):
         line = complaint(*command)
-        assert "Independent" in line and "made-any" in line
+        assert "Independent" in line and "orderless-nade" in line
 
 
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        (["fit", "--model", "made-any", "--ordering", "natural", "--out", "x"], "no option --ordering"),
+        (["fit", "--model", "orderless-nade", "--ordering", "natural", "--out", "x"], "no option --ordering"),
         (["fit", "--model", "orderless-nade", "--n-masks", "2", "--out", "x"], "no option --n-masks"),
         (["fit", "--model", "nade", "--ordering", "any", "--out", "x"], "any"),
         (["compare", "--models", "made", "--orders", "2", "--out", "x"], "orders is for models of any order"),

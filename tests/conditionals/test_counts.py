@@ -21,7 +21,7 @@ NETWORKS = [
     NADE(hidden_size=6, **SMALL),
     NADE(hidden_size=6, ordering=[1, 0], **SMALL),
     MADE(hidden_sizes=(8,), n_orderings=2, **SMALL),
-    MADE(hidden_sizes=(8,), ordering="any", **SMALL),
+    OrderlessNADE(hidden_sizes=(8,), network="shared", **SMALL),
     OrderlessNADE(hidden_sizes=(8,), **SMALL),
     Ensemble(MADE(hidden_sizes=(8,), **SMALL), n_members=2, random_state=0),
 ]

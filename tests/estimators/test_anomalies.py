@@ -145,7 +145,7 @@ def test_members_of_an_ensemble_are_told_to_be_fitted(X):
 
 
 def test_rows_with_missing_values_are_judged_by_what_is_there(X):
-    model = MADE(ordering="any", contamination=0.1, **TINY).fit(X)
+    model = OrderlessNADE(network="shared", contamination=0.1, **TINY).fit(X)
     holes = X.copy()
     holes[:, 1] = np.nan
     np.testing.assert_array_equal(

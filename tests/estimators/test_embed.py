@@ -129,7 +129,8 @@ def test_an_epoch_is_the_mean_of_its_minibatches(estimator):
 
 def test_minibatches_survive_an_interruption(tmp_path):
     def fit(max_epochs, checkpoint):
-        model = MADE(hidden_sizes=(8,), batch_size=20, max_epochs=max_epochs, random_state=0)
+        options = {"batch_size": 20, "max_epochs": max_epochs, "schedule": "plateau"}
+        model = MADE(hidden_sizes=(8,), random_state=0, **options)
         return model.set_params(checkpoint=checkpoint).fit(ROWS, X_val=ROWS)
 
     fit(2, tmp_path / "state.pt")

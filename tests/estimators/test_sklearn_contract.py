@@ -32,7 +32,7 @@ ESTIMATORS = [
     Mixture(n_components=2),
     NADE(hidden_size=8, max_epochs=2, n_components=2),
     MADE(**SMALL),
-    MADE(ordering="any", **SMALL),
+    OrderlessNADE(network="shared", **SMALL),
     OrderlessNADE(**SMALL),
     Ensemble(MADE(**SMALL), n_members=2),
 ]

@@ -24,7 +24,8 @@ COLOURS = {"any": "#0072B2", "other": "#D55E00"}
 
 def orderless(X, **parameters):
     """Return a model fitted without validation rows: their estimate takes long where they are few."""
-    settings = {"hidden_sizes": (8,), "max_epochs": 3, "random_state": 0, "validation_fraction": 0.0}
+    settings = {"hidden_sizes": (8,), "network": "shared", "max_epochs": 3, "random_state": 0}
+    settings["validation_fraction"] = 0.0
     return OrderlessNADE(**settings | parameters).fit(X)
 
 
@@ -160,7 +161,7 @@ def test_costly_models_get_fewer_rows_then_fewer_orders_then_are_left_out(bits, 
 def test_the_cost_of_a_pass_grows_with_layers_and_variables(bits):
     X, model = bits
     deep = orderless(X, hidden_sizes=(100, 100), max_epochs=1)
-    one_pass = MADE(hidden_sizes=(100, 100), ordering="any", max_epochs=1, random_state=0).fit(X)
+    one_pass = OrderlessNADE(hidden_sizes=(8, 8), max_epochs=1, random_state=0).fit(X)
     assert scoring_cost(deep, 500) - scoring_cost(model, 500) > 500 * X.shape[1] * 10_000
     assert scoring_cost(one_pass, 500) < scoring_cost(deep, 500) == pass_cost(deep, 500)
 
@@ -293,7 +294,7 @@ def test_only_models_that_answer_any_question_are_asked(bits):
     X, model = bits
     fixed = MADE(hidden_sizes=(8,), max_epochs=1, random_state=0).fit(X)
     assert answers_any_query(model) and not answers_any_query(fixed)
-    assert answers_any_query(MADE((8,), ordering="any", max_epochs=1, random_state=0).fit(X))
+    assert answers_any_query(OrderlessNADE((8,), network="shared", max_epochs=1, random_state=0).fit(X))
     assert "Questions to the models" not in render_report(compared(X, any=fixed, other=Independent().fit(X)))
     page = render_report(compared(X, any=model, other=fixed))
     assert "Questions to the models" in page

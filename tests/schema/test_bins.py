@@ -146,7 +146,7 @@ MODELS = [
     Mixture(2, random_state=0),
     NADE(hidden_size=4, **SMALL),
     MADE(hidden_sizes=(8,), n_orderings=2, **SMALL),
-    MADE(hidden_sizes=(8,), ordering="any", **SMALL),
+    OrderlessNADE(hidden_sizes=(8,), network="shared", **SMALL),
     OrderlessNADE(hidden_sizes=(8,), **SMALL),
     Ensemble(MADE(hidden_sizes=(8,), **SMALL), n_members=2, random_state=0),
 ]
@@ -282,7 +282,7 @@ def test_probabilities_of_too_many_levels_are_refused(fitted, monkeypatch: pytes
 
 
 @pytest.mark.parametrize(
-    "model", [NADE(8), MADE((8,)), MADE((8,), ordering="any")], ids=["nade", "made", "made-any"]
+    "model", [NADE(8), MADE((8,)), OrderlessNADE((8,), network="shared")], ids=["nade", "made", "shared"]
 )
 def test_the_course_of_a_fit_is_in_the_units_of_the_data(model):
     rng = np.random.default_rng(0)
@@ -318,7 +318,7 @@ def uneven(n: int) -> pd.DataFrame:
 
 
 @pytest.mark.parametrize("n", [400, 12_000])
-@pytest.mark.parametrize("model", [NADE(16), MADE((16,), ordering="any"), OrderlessNADE((16,))])
+@pytest.mark.parametrize("model", [NADE(16), OrderlessNADE((16,), network="shared"), OrderlessNADE((16,))])
 def test_levels_get_a_probability_each_where_rows_are_plenty(model, n, tmp_path):
     rows = uneven(n)
     model.set_params(max_epochs=2, random_state=0).fit(rows)

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from chainrule.progress import ProgressBar
+from chainrule.progress import Progressing
 
 __all__ = ["best_of", "candidates"]
 
@@ -63,7 +63,7 @@ def best_of(
     highest, worse = -np.inf, 0
     tried = list(numbers)
     visible = label is not None and len(tried) > 1
-    with ProgressBar(label or "", "size", len(tried), visible=visible) as bar:
+    with Progressing(label or "", len(tried), unit="size", visible=visible) as bar:
         for n_done, number in enumerate(tried, start=1):
             model = fit(number)
             reached = score(model)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from chainrule.cli.options import JsonOption, SeedOption
-from chainrule.cli.output import check_file, console_for, new_folder, on_terminal, write_json
+from chainrule.cli.output import check_file, console_for, new_folder, write_json
 
 __all__ = ["experiment"]
 
@@ -53,7 +53,7 @@ def experiment(
                 quick=quick,
                 random_state=seed,
                 options=options,
-                progress=on_terminal(),
+                progress=True,
             )
         except KeyboardInterrupt as interrupt:
             raise KeyboardInterrupt(

@@ -25,7 +25,7 @@ from chainrule.cli.options import (
     parse_sizes,
     with_training_options,
 )
-from chainrule.cli.output import check_file, console_for, new_folder, on_terminal, write_json
+from chainrule.cli.output import check_file, console_for, new_folder, write_json
 from chainrule.errors import DataError, FitInterrupted
 from chainrule.registry import MODELS
 
@@ -93,7 +93,7 @@ def compare(
             max_epochs=max_epochs,
             n_orders=orders,
             out=folder,
-            progress=on_terminal(),
+            progress=True,
             before_fits=say_kinds,
         )
     console = console_for(json_file)
@@ -118,8 +118,7 @@ def fit(
     ] = None,
     activation: Annotated[ActivationName | None, typer.Option(help="Of the hidden units.")] = None,
     ordering: Annotated[
-        Literal["natural", "random", "any"] | None,
-        typer.Option(help="Order of the variables; any: MADE answers any question afterwards."),
+        Literal["natural", "random"] | None, typer.Option(help="Order of the variables.")
     ] = None,
     n_orderings: Annotated[int | None, typer.Option(min=1, help="Average over so many orders.")] = None,
     n_masks: Annotated[int | None, typer.Option(min=1, help="Average over so many masks.")] = None,
@@ -257,7 +256,7 @@ def _build(model: str, arguments: dict[str, Any]) -> DensityEstimator:
     if arguments.get("device") == "cuda" and not _has_cuda():
         raise DataError("--device cuda: PyTorch finds no CUDA device; leave the option out")
     if "verbose" in known:
-        arguments["verbose"] = on_terminal()
+        arguments["verbose"] = True
     return estimator_class(**fixed, **arguments)
 
 

@@ -108,6 +108,6 @@ def _annotation(option: Option) -> Any:
     """Return the type of a training option as typer reads it."""
     if option.choices:
         return Annotated[Literal[option.choices] | None, typer.Option(help=option.help)]
-    number = int if option.annotation == "int" else float
+    number = int if option.is_whole else float
     least = number(option.minimum)
     return Annotated[number | None, typer.Option(min=least, help=option.help)]

@@ -59,7 +59,7 @@ def answering(estimator: DensityEstimator) -> DensityEstimator:
         return estimator
     raise QueryError(
         f"this model is of class {type(estimator).__name__}, which answers no such questions; "
-        "fit --model made-any or orderless-nade, which answer any"
+        "fit --model orderless-nade, which answers any"
     )
 
 

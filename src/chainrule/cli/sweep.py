@@ -18,7 +18,7 @@ from chainrule.cli.options import (
     parse_image_size,
     parse_kinds,
 )
-from chainrule.cli.output import check_file, console_for, new_folder, on_terminal, write_json
+from chainrule.cli.output import check_file, console_for, new_folder, write_json
 from chainrule.errors import DataError, ParameterError
 from chainrule.report.numbers import in_ascii, with_error
 
@@ -125,7 +125,7 @@ def sweep(
                 out=folder,
                 storage=storage,
                 name=name,
-                progress=on_terminal(),
+                progress=True,
             )
         except KeyboardInterrupt as interrupt:
             raise KeyboardInterrupt(

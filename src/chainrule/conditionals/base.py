@@ -95,6 +95,16 @@ class Conditional(nn.Module, ABC):
         """Return one family for the variables (G,) of several that share a `group_key`."""
         return families[0]
 
+    def log_prob_of_columns(
+        self, x: Tensor, outputs: Tensor, first: Sequence[int], width: Sequence[int]
+    ) -> Tensor | None:
+        """Return log p of a group's codes x (n, G) from all outputs (n, n_outputs), or None to gather params.
+
+        The params of variable g are columns ``first[g]:first[g] + width[g]``. A group of variables of
+        different widths saves by it what padding costs.
+        """
+        return None
+
     def slots(self, n_parameters: int) -> list[int]:
         """Return where this variable's own params stand among those of its group, (P,).
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from chainrule.conditionals.base import Conditional, choose_index
 from chainrule.conditionals.features import InputFeatures
+from chainrule.kernels.categorical import categorical_log_prob, is_compiled
 from chainrule.supports import Binary, Grid, Levels
 
 __all__ = ["Bernoulli", "Categorical"]
@@ -105,6 +106,12 @@ class Categorical(Conditional):
     def log_prob(self, x: Tensor, params: Tensor) -> Tensor:
         """Return the log-probability of category x."""
         return params.log_softmax(-1).gather(-1, x.long()[..., None]).squeeze(-1)
+
+    def log_prob_of_columns(
+        self, x: Tensor, outputs: Tensor, first: Sequence[int], width: Sequence[int]
+    ) -> Tensor | None:
+        """Return the log-probabilities by the compiled kernel, where it serves."""
+        return categorical_log_prob(x, outputs, first, width) if is_compiled(outputs) else None
 
     def sample(self, params: Tensor, uniforms: Tensor) -> Tensor:
         """Return the category at which the cumulative probability passes the uniform."""

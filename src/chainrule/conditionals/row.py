@@ -50,16 +50,24 @@ class Conditionals(nn.Module):
         for d, family in enumerate(self._own):
             members.setdefault(family.group_key(), []).append(d)
         groups = []
+        # Where the params of each variable of a group begin among the outputs, and how many they are.
+        self._columns: list[tuple[list[int], list[int]]] = []
         for i, variables in enumerate(members.values()):
             alone = [self._own[d] for d in variables]
             group = alone[0].group(alone)
             groups.append(group)
             index = torch.stack([self._index_of(d, group.n_parameters) for d in variables])
+            self._columns.append(
+                ([self.starts[d] for d in variables], [family.n_parameters for family in alone])
+            )
             self.register_buffer(f"_index_{i}", index, persistent=False)
             self.register_buffer(f"_variables_{i}", torch.tensor(variables), persistent=False)
         self.groups = nn.ModuleList(groups)
         position = torch.argsort(torch.tensor([d for group in members.values() for d in group]))
         self.register_buffer("position", position, persistent=False)
+        self._needs_padding = any(
+            bool((self._buffer("_index", i) == self.n_outputs).any()) for i in range(len(groups))
+        )
         widths = {family.n_parameters for family in self._own}
         self._contiguous = len(groups) == 1 and widths == {groups[0].n_parameters}
 
@@ -79,11 +87,18 @@ class Conditionals(nn.Module):
         """Return log p(x_d | params of d) in nats, (n, D), for codes x (n, D) and outputs (n, n_outputs)."""
         if self._contiguous:
             return self._groups()[0].log_prob(x, outputs.unflatten(-1, (self.n_variables, -1)))
-        padded = torch.nn.functional.pad(outputs, (0, 1), value=-torch.inf)
-        parts = [
-            group.log_prob(x[:, self._buffer("_variables", i)], padded[:, self._buffer("_index", i)])
-            for i, group in enumerate(self._groups())
-        ]
+        padded = (
+            torch.nn.functional.pad(outputs, (0, 1), value=-torch.inf) if self._needs_padding else outputs
+        )
+        parts = []
+        for i, group in enumerate(self._groups()):
+            codes = x[:, self._buffer("_variables", i)]
+            by_columns = group.log_prob_of_columns(codes, outputs, *self._columns[i])
+            parts.append(
+                group.log_prob(codes, padded[:, self._buffer("_index", i)])
+                if by_columns is None
+                else by_columns
+            )
         return torch.cat(parts, dim=1)[:, self.position]
 
     def _buffer(self, name: str, i: int) -> Tensor:

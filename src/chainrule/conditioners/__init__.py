@@ -1,8 +1,8 @@
 """Networks from x to the params of all conditionals."""
 
 from chainrule.conditioners.any_order import AnyOrderConditioner
-from chainrule.conditioners.any_order_made import AnyOrderMADEConditioner
 from chainrule.conditioners.base import ACTIVATIONS, Conditioner
+from chainrule.conditioners.columns import ColumnNetworks
 from chainrule.conditioners.compiled import CompiledConditioner
 from chainrule.conditioners.encoding import InputEncoding
 from chainrule.conditioners.made import MADEConditioner
@@ -12,7 +12,7 @@ from chainrule.conditioners.orderless import OrderlessConditioner
 __all__ = [
     "ACTIVATIONS",
     "AnyOrderConditioner",
-    "AnyOrderMADEConditioner",
+    "ColumnNetworks",
     "CompiledConditioner",
     "Conditioner",
     "InputEncoding",

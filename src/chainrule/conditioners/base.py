@@ -95,6 +95,9 @@ class Conditioner(nn.Module, ABC):
     is_any_order: ClassVar[bool] = False
     """Whether the network is trained over all orders; see `AnyOrderConditioner`."""
 
+    recipe: ClassVar[str] = "fixed-order"
+    """Which recipe of `training.recipes` suits the network."""
+
     validates_by_monte_carlo: ClassVar[bool] = False
     """Whether a fit estimates the validation NLL from `training_outputs`, because forward passes are dear."""
 

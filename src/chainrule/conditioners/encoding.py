@@ -105,5 +105,13 @@ class InputEncoding(nn.Module):
         indicators[:, 0] *= feature
         return indicators
 
+    def row_and_value(self, d: int, value: Tensor) -> tuple[Tensor, Tensor]:
+        """Return number and value of the non-zero feature of one variable's codes (n,), (n,) each."""
+        if self.is_onehot[d]:
+            return self.starts[d] + value.long(), torch.ones_like(value)
+        features = self.of_variable(d, value)
+        mass = (features[:, 1:] * torch.arange(1, features.shape[1], device=value.device)).sum(1)
+        return self.starts[d] + mass.long(), torch.where(mass > 0, 1.0, features[:, 0])
+
     def _buffer(self, name: str) -> Tensor:
         return self.get_buffer(name)

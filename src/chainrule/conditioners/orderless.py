@@ -18,33 +18,41 @@ __all__ = ["OrderlessConditioner", "draw_observed_masks", "unobserved_weights"]
 
 
 def draw_observed_masks(present: Tensor, generator: torch.Generator | None) -> Tensor:
-    """Return which variables are observed, bool (n, D): the leading ones of a random order, for each row.
+    """Return which variables are observed, bool (n, D): the first k of a random order, for each row.
 
-    Of a row's P variables that are not missing (`present`, bool (n, D)), the first 0..P-1 of the order are
-    observed, each number equally likely. That is the same as observing each of them with a probability u that
-    is uniform itself, and drawing anew where all are observed: no order needs to be sorted. The
-    u of the rows of a batch are spread evenly, which leaves each of them uniform and their mean less noisy.
+    Of a row's P variables that are not missing (`present`, bool (n, D)), k = 0, ..., P - 1 are observed, with
+    a probability proportional to (P - k)^(-1/2). With each k as often, the one conditional left at k = P - 1
+    would count P times, and gradients be noise. The k of the rows of a batch are spread evenly over their
+    distribution.
     """
     n, device = len(present), present.device
+    n_present = present.sum(1)
+    roots = _root_sums(present)
     strata = torch.randperm(n, generator=generator, device=device)
     share = (strata + torch.rand(n, generator=generator, device=device)) / n
-    observed = (torch.rand(present.shape, generator=generator, device=device) < share[:, None]) & present
-    while (full := ((observed == present).all(1) & present.any(1)).nonzero().squeeze(1)).numel():
-        share = torch.rand(len(full), 1, generator=generator, device=device)
-        drawn = torch.rand(len(full), present.shape[1], generator=generator, device=device) < share
-        observed[full] = drawn & present[full]
-    return observed
+    # The sum up to m is what the sizes with P - k <= m weigh together.
+    n_left = torch.searchsorted(roots, share * roots[n_present]).clamp(min=1)
+    key = torch.rand(present.shape, generator=generator, device=device).masked_fill_(~present, 2.0)
+    n_observed = (n_present - n_left).clamp(min=0)
+    return key < key.sort(dim=1).values.gather(1, n_observed[:, None])
 
 
 def unobserved_weights(observed: Tensor, present: Tensor, dtype: torch.dtype) -> Tensor:
     """Return the weight of each log-conditional, (n, D), that makes their sum an unbiased log p(x).
 
-    Of P variables of a row, P - k are not observed: they count P / (P - k) each (Uria et al. 2014, eq. 13),
-    and the observed ones 0. Averaged over all observed masks, that is the mean log p(x) of all orders.
+    Of P variables of a row, P - k are not observed: each counts 1 / (p(k) (P - k)), where k is observed with
+    probability p(k) (Uria et al. 2014, eq. 13, for uniform p), and the observed ones 0. Averaged over all
+    observed masks, that is the mean log p(x) of all orders.
     """
     query = present & ~observed
-    share = present.sum(1).to(dtype) / query.sum(1).clamp(min=1)
-    return query * share[:, None]
+    weight = _root_sums(present)[present.sum(1)] * query.sum(1).clamp(min=1).double().rsqrt()
+    return query * weight.to(dtype)[:, None]
+
+
+def _root_sums(present: Tensor) -> Tensor:
+    """Return the sums of m^(-1/2) for m = 1, ..., M, for M = 0, ..., D: float64 (D + 1,)."""
+    roots = torch.arange(present.shape[1] + 1, device=present.device).double().rsqrt()
+    return roots.masked_fill_(roots.isinf(), 0.0).cumsum(0)
 
 
 class OrderlessConditioner(AnyOrderConditioner):
@@ -69,6 +77,7 @@ class OrderlessConditioner(AnyOrderConditioner):
 
     # A pass over random masks estimates the mean NLL of all orders; one order exactly would take D passes.
     validates_by_monte_carlo = True
+    recipe = "shared-network"
     observes_a_set = True
 
     def __init__(
@@ -152,7 +161,7 @@ class OrderlessConditioner(AnyOrderConditioner):
     def training_outputs(
         self, x: Tensor, present: Tensor | None, member: int = 0, context: Tensor | None = None
     ) -> tuple[Tensor, Tensor | None]:
-        """Return outputs (n, n_outputs) from random observed masks, and their `unobserved_weights`."""
+        """Return outputs (n, n_outputs) from random observed masks, and what each conditional counts."""
         if present is None:
             present = x.new_ones(x.shape, dtype=torch.bool)
         observed = draw_observed_masks(present, self.generator)

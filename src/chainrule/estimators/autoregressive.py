@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -30,7 +31,6 @@ from chainrule.estimators.training_arguments import TRAINING_CONSTRAINTS
 from chainrule.kernels.row_blocks import batches_of_whole_blocks
 from chainrule.model import AutoregressiveModel
 from chainrule.orders import given_order, natural_order, random_orders
-from chainrule.progress import ProgressBar
 from chainrule.supports import Reals
 from chainrule.training import (
     Callback,
@@ -64,8 +64,7 @@ class AutoregressiveEstimator(DensityEstimator):
 
     # Of one fit, so neither cloned nor saved.
     _callbacks: Sequence[Callback] = ()
-    # Training options by name, as `with_training_options` finds them.
-    _training_defaults: ClassVar[Mapping[str, Any]]
+    _began: float | None = None
 
     activation: str
     ordering: str | Sequence[int]
@@ -74,8 +73,6 @@ class AutoregressiveEstimator(DensityEstimator):
     resample_every: int
     mixture: str
     encoding: str
-    learning_rate: float | None
-    max_epochs: int
     validation_fraction: float
     device: str | None
     checkpoint: str | Path | None
@@ -84,7 +81,7 @@ class AutoregressiveEstimator(DensityEstimator):
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **DensityEstimator._parameter_constraints,
         "activation": [StrOptions(set(ACTIVATIONS))],
-        "ordering": [StrOptions({"natural", "random", "any"}), "array-like"],
+        "ordering": [StrOptions({"natural", "random"}), "array-like"],
         "n_orderings": [COUNT],
         "resample_every": [COUNT],
         "n_components": [COUNT],
@@ -98,16 +95,6 @@ class AutoregressiveEstimator(DensityEstimator):
         "verbose": ["verbose"],
         "random_state": ["random_state", np.random.Generator],
     }
-
-    @property
-    def is_any_order(self) -> bool:
-        """Whether the model is trained over all orders, and answers any question."""
-        return isinstance(self.ordering, str) and self.ordering == "any"
-
-    @property
-    def supports_missing(self) -> bool:
-        """Whether rows may have missing values: in models of any order."""
-        return self.is_any_order
 
     def fit(
         self,
@@ -145,11 +132,11 @@ class AutoregressiveEstimator(DensityEstimator):
         FitInterrupted
             On Ctrl-C; the estimator is fitted, with the best weights so far.
         """
-        self._callbacks = callbacks
+        self._callbacks, self._began = callbacks, time.perf_counter()
         try:
             return super().fit(X, y, context=context, X_val=X_val, context_val=context_val)
         finally:
-            del self._callbacks
+            del self._callbacks, self._began
 
     def embed(self, X: Any, *, member: int = 0, context: Any = None) -> np.ndarray:
         """Return the embeddings of rows: the activations of the last hidden layer.
@@ -226,23 +213,17 @@ class AutoregressiveEstimator(DensityEstimator):
     ) -> Conditioner:
         """Return the untrained network."""
 
-    @property
-    def _learning_rate(self) -> float:
-        """The first learning rate of a fit."""
-        assert self.learning_rate is not None  # only MADE takes None, and says what it stands for
-        return self.learning_rate
-
     def _set_training_options(self, options: TrainingArguments) -> None:
         """Store the options given to a constructor, and the defaults of the others."""
         for name in options:
-            if name not in self._training_defaults:
+            if name not in TRAINING_OPTIONS:
                 raise TypeError(f"{type(self).__name__} got an unexpected keyword argument {name!r}")
-        self.__dict__.update(self._training_defaults, **options)
+        defaults = {name: option.default for name, option in TRAINING_OPTIONS.items()}
+        self.__dict__.update(defaults, **options)
 
     def _options(self) -> TrainingOptions:
         """Return the training options of a fit."""
-        options = {name: getattr(self, name) for name in TRAINING_OPTIONS}
-        return TrainingOptions(**options | {"learning_rate": self._learning_rate})
+        return TrainingOptions(**{name: getattr(self, name) for name in TRAINING_OPTIONS})
 
     def _build(self, generator: torch.Generator) -> AutoregressiveModel:
         """Return an untrained model for the columns of `schema_` and `context_schema_`."""
@@ -260,6 +241,8 @@ class AutoregressiveEstimator(DensityEstimator):
     def _orders(self, n_variables: int, generator: torch.Generator) -> Tensor:
         """Return the orders of the ensemble, (n_orderings, D)."""
         orders = random_orders(n_variables, self.n_orderings, generator)  # also where any order is served
+        if self.is_any_order:
+            return orders
         if not isinstance(self.ordering, str):
             orders[0] = given_order(self.ordering, n_variables)
         elif self.ordering == "natural":
@@ -301,7 +284,7 @@ class AutoregressiveEstimator(DensityEstimator):
         model.conditioner.set_output_bias(model.conditionals.marginal_params(torch.from_numpy(sample)))
         self.model_ = model.to(self._device())
         self.n_parameters_ = model.conditioner.n_free_parameters()
-        bar = ProgressBar(type(self).__name__, "epoch", self.max_epochs, visible=bool(self.verbose))
+        progress = FitProgress(type(self).__name__, visible=bool(self.verbose))
         trainer = Trainer(
             self.model_,
             self._training_rows(train),
@@ -309,10 +292,11 @@ class AutoregressiveEstimator(DensityEstimator):
             self._options(),
             torch_generator,
             resample_every=self.resample_every,
-            callbacks=[FitProgress(bar), *self._callbacks],
+            callbacks=[progress, *self._callbacks],
+            began=self._began,
         )
         try:
-            with bar:
+            with progress:
                 trainer.run(None if self.checkpoint is None else Path(self.checkpoint))
         finally:
             self.history_ = trainer.history_of_rows()

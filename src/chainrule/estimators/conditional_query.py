@@ -9,7 +9,7 @@ import numpy as np
 
 __all__ = ["ADVICE", "ConditionalQuery"]
 
-ADVICE = 'MADE(ordering="any") and OrderlessNADE answer any question: fit one of those'
+ADVICE = "OrderlessNADE answers any question: fit one"
 """Where a query finds no answer."""
 
 

@@ -160,7 +160,7 @@ class Ensemble(DensityEstimator):
         parameters = member.get_params(deep=False)
         changes: dict[str, Any] = {"random_state": seed, "kinds": self._declared_kinds()}
         ordering = parameters.get("ordering")
-        # A string only: an order that the user gives, or "any", is what every member is to have.
+        # A string only: an order that the user gives is what every member is to have.
         if number > 0 and isinstance(ordering, str) and ordering == "natural":
             changes["ordering"] = "random"
         if parameters.get("checkpoint") is not None:

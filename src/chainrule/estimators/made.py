@@ -6,15 +6,15 @@ import warnings
 from collections.abc import Mapping, Sequence
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, ClassVar, Unpack
+from typing import Any, ClassVar, Self, Unpack
 
 import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 from torch import Tensor
 
 from chainrule.conditionals import Conditionals
-from chainrule.conditioners import AnyOrderMADEConditioner, Conditioner, InputEncoding, MADEConditioner
-from chainrule.errors import ParameterError
+from chainrule.conditioners import Conditioner, InputEncoding, MADEConditioner
+from chainrule.errors import ParameterError, StorageError
 from chainrule.estimators.autoregressive import COUNT, AutoregressiveEstimator
 from chainrule.estimators.training_arguments import with_training_options
 from chainrule.masks import even_degrees, layer_degrees, uniform_degrees
@@ -25,11 +25,10 @@ __all__ = ["MADE"]
 # Direct connections cost features x outputs weights: beyond this many, and beyond twice the weights of the
 # output layer, they are left out unless asked for.
 _MAX_DIRECT_WEIGHTS = 2_000_000
-_LEARNING_RATE, _ANY_LEARNING_RATE = 5e-3, 2e-3
 _DROPOUT = 0.3
 
 
-@with_training_options(learning_rate=None)
+@with_training_options
 class MADE(AutoregressiveEstimator):
     """Masked autoencoder for distribution estimation (Germain et al. 2015).
 
@@ -38,13 +37,11 @@ class MADE(AutoregressiveEstimator):
     hidden_sizes : sequence of int
         Units of each hidden layer.
     activation : {"sigmoid", "tanh", "relu", "leaky_relu", "elu", "silu", "gelu"}
-    ordering : {"natural", "random", "any"} or sequence of int
-        In which order the variables condition on each other; "any": a new one at every step of the fit, and
-        then any question p(these | those) has an answer.
+    ordering : {"natural", "random"} or sequence of int
+        In which order the variables condition on each other.
     n_orderings : int
         How many orders share the weights; the first is `ordering`, the others are random. The model is the
-        mean of their probabilities. With ordering "any" no more than the number of orders over which scores
-        and samples are averaged, unless a call says otherwise.
+        mean of their probabilities.
     n_masks : int
         How many connectivity masks share the weights, likewise.
     resample_every : int
@@ -58,10 +55,7 @@ class MADE(AutoregressiveEstimator):
         Linear connections from inputs to outputs. By default where they are cheap: without them, layers
         narrower than D - 1 cannot represent every dependency.
     dropout : float, optional
-        Share of hidden units left out in training. By default 0.3, and none with ordering "any": orders drawn
-        anew at every step leave enough out.
-    learning_rate : float, optional
-        Of AdamW. By default 0.005, and 0.002 with ordering "any", where gradients are noisier.
+        Share of hidden units left out in training, by default 0.3.
     **shared
         What all networks' estimators take.
     **training_options
@@ -97,7 +91,6 @@ class MADE(AutoregressiveEstimator):
         "residual": ["boolean", None],
         "direct_connections": ["boolean", None],
         "dropout": [Interval(Real, 0, 0.99, closed="left"), None],
-        "learning_rate": [Interval(Real, 0, None, closed="neither"), None],
     }
 
     def __init__(
@@ -147,13 +140,14 @@ class MADE(AutoregressiveEstimator):
         self.random_state = random_state
         self._set_training_options(training_options)
 
-    def _check_parameters(self) -> None:
-        super()._check_parameters()
-        if self.is_any_order and self.n_masks > 1:
-            raise ParameterError(
-                f'n_masks is for fixed orders, got {self.n_masks}: with ordering="any" every step draws '
-                "an order of its own, and its masks follow from it; leave n_masks at 1"
+    @classmethod
+    def _from_json_parameters(cls, metadata: Mapping[str, Any]) -> Self:
+        if metadata.get("ordering") == "any":
+            raise StorageError(
+                "it was saved as a MADE of any order, which there is no more: OrderlessNADE answers the same "
+                "questions, better and faster; fit one to the rows"
             )
+        return super()._from_json_parameters(metadata)
 
     def _conditioner(
         self,
@@ -167,8 +161,7 @@ class MADE(AutoregressiveEstimator):
         if direct is None:
             few = encoding.n_features * conditionals.n_outputs <= _MAX_DIRECT_WEIGHTS
             direct = few or encoding.n_features <= 2 * self.hidden_sizes[-1]
-        network = AnyOrderMADEConditioner if self.is_any_order else MADEConditioner
-        conditioner = network(
+        conditioner = MADEConditioner(
             encoding,
             conditionals.starts,
             orders,
@@ -176,23 +169,12 @@ class MADE(AutoregressiveEstimator):
             activation=self.activation,
             residual=self._is_residual(),
             direct=direct,
-            dropout=self._dropout(),
+            dropout=_DROPOUT if self.dropout is None else self.dropout,
             n_context=n_context,
             generator=generator,
         )
         _warn_of_lost_dependencies(conditioner)
         return conditioner
-
-    @property
-    def _learning_rate(self) -> float:
-        if self.learning_rate is None:
-            return _ANY_LEARNING_RATE if self.is_any_order else _LEARNING_RATE
-        return self.learning_rate
-
-    def _dropout(self) -> float:
-        if self.dropout is None:
-            return 0.0 if self.is_any_order else _DROPOUT
-        return self.dropout
 
     def _is_residual(self) -> bool:
         if self.residual is not None:

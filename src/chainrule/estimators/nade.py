@@ -7,12 +7,10 @@ from pathlib import Path
 from typing import Any, ClassVar, Unpack
 
 import torch
-from sklearn.utils._param_validation import StrOptions
 from torch import Tensor
 
 from chainrule.conditionals import Conditionals
 from chainrule.conditioners import Conditioner, InputEncoding, NADEConditioner
-from chainrule.errors import ParameterError
 from chainrule.estimators.autoregressive import COUNT, AutoregressiveEstimator
 from chainrule.estimators.training_arguments import with_training_options
 from chainrule.training.options import TrainingArguments
@@ -20,7 +18,7 @@ from chainrule.training.options import TrainingArguments
 __all__ = ["NADE"]
 
 
-@with_training_options()
+@with_training_options
 class NADE(AutoregressiveEstimator):
     """Neural autoregressive distribution estimator (Larochelle & Murray 2011; Uria et al. 2013 for RNADE).
 
@@ -69,7 +67,6 @@ class NADE(AutoregressiveEstimator):
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **AutoregressiveEstimator._parameter_constraints,
-        "ordering": [StrOptions({"natural", "random"}), "array-like"],
         "hidden_size": [COUNT],
     }
 
@@ -109,14 +106,6 @@ class NADE(AutoregressiveEstimator):
         self.verbose = verbose
         self.random_state = random_state
         self._set_training_options(training_options)
-
-    def _check_parameters(self) -> None:
-        if isinstance(self.ordering, str) and self.ordering == "any":
-            raise ParameterError(
-                'NADE has fixed orders, not ordering="any": OrderlessNADE is the NADE of every order, '
-                'MADE(ordering="any") another'
-            )
-        super()._check_parameters()
 
     def _conditioner(
         self,

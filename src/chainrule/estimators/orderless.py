@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, ClassVar, Unpack
+from typing import Any, ClassVar, Self, Unpack
 
 import torch
-from sklearn.utils._param_validation import Interval
+from sklearn.utils._param_validation import Interval, StrOptions
 from torch import Tensor
 
 from chainrule.conditionals import Conditionals
-from chainrule.conditioners import Conditioner, InputEncoding, OrderlessConditioner
+from chainrule.conditioners import ColumnNetworks, Conditioner, InputEncoding, OrderlessConditioner
 from chainrule.errors import ParameterError
 from chainrule.estimators.autoregressive import AutoregressiveEstimator
 from chainrule.estimators.training_arguments import with_training_options
@@ -20,25 +20,32 @@ from chainrule.training.options import TrainingArguments
 
 __all__ = ["OrderlessNADE"]
 
+# Where a network for each column still learns faster than one for all; see docs/decisions.md.
+_MAX_COLUMNS = 32
 
-@with_training_options()
+
+@with_training_options
 class OrderlessNADE(AutoregressiveEstimator):
-    """One deep network for the conditionals of every order (Uria, Murray & Larochelle 2014).
+    """The conditionals of every order (Uria, Murray & Larochelle 2014), by one network or one a column.
 
     It answers any question p(these | those), exactly normalised: `score_samples` with `given` and `of`,
     `sample` with `given`, `impute`, `conditional`. Rows may have missing values, in training, too.
 
     Parameters
     ----------
-    hidden_sizes : sequence of int
-        Units of each hidden layer.
+    hidden_sizes : sequence of int, optional
+        Units of each hidden layer; by default (64, 64) of each column's network, (256, 256) of a shared one.
+    network : {"auto", "columns", "shared"}
+        "columns": a network for each column, with weights of its own; training learns all conditionals of a
+        row at once, and a row's log-likelihood in one order takes one pass. "shared": one network for all,
+        whose cost does not grow with the square of the columns. "auto": the former up to 32 columns.
     activation : {"relu", "sigmoid", "tanh", "leaky_relu", "elu", "silu", "gelu"}
     n_orderings : int
         Over how many random orders scores and samples are averaged, unless a call says otherwise; training
         draws a new order for every row.
     residual : bool, optional
         Add each hidden layer's pre-activations to the next one's; by default where all layers have the same
-        size.
+        size. Networks for each column always do, and their layers have one size.
     dropout : float
         Share of hidden units left out in training.
     **shared
@@ -51,7 +58,8 @@ class OrderlessNADE(AutoregressiveEstimator):
     model_ : AutoregressiveModel
     schema_ : Schema
     history_ : History
-        Its validation NLLs are estimates from one observed mask of each row, the same ones in every epoch.
+        Its validation NLLs are estimates from a random order or observed mask of each row, the same ones in
+        every epoch.
     batch_nll_ : list of float
         Estimated training NLL of each minibatch before its optimiser step, in nats of codes; not saved.
     offset_ : float
@@ -60,8 +68,8 @@ class OrderlessNADE(AutoregressiveEstimator):
 
     Notes
     -----
-    A row's log-likelihood takes D passes through the hidden layers for each order; p(x_d | all others that
-    are known) takes one.
+    With a shared network a row's log-likelihood takes D passes through the hidden layers for each order;
+    p(x_d | all others that are known) takes one.
 
     Examples
     --------
@@ -76,19 +84,22 @@ class OrderlessNADE(AutoregressiveEstimator):
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **AutoregressiveEstimator._parameter_constraints,
-        "hidden_sizes": ["array-like"],
+        "hidden_sizes": ["array-like", None],
+        "network": [StrOptions({"auto", "columns", "shared"})],
         "residual": ["boolean", None],
         "dropout": [Interval(Real, 0, 0.99, closed="left")],
     }
 
     _embeds_missing = True
-    ordering = "any"
+    is_any_order = True
+    supports_missing = True
     resample_every = 1
 
     def __init__(
         self,
-        hidden_sizes: Sequence[int] = (500, 500),
+        hidden_sizes: Sequence[int] | None = None,
         *,
+        network: str = "auto",
         activation: str = "relu",
         n_orderings: int = 1,
         residual: bool | None = None,
@@ -106,6 +117,7 @@ class OrderlessNADE(AutoregressiveEstimator):
         **training_options: Unpack[TrainingArguments],
     ) -> None:
         self.hidden_sizes = hidden_sizes
+        self.network = network
         self.activation = activation
         self.n_orderings = n_orderings
         self.residual = residual
@@ -122,6 +134,11 @@ class OrderlessNADE(AutoregressiveEstimator):
         self.random_state = random_state
         self._set_training_options(training_options)
 
+    @classmethod
+    def _from_json_parameters(cls, metadata: Mapping[str, Any]) -> Self:
+        # Models that were saved before there was a choice have a shared network.
+        return super()._from_json_parameters({"network": "shared", **metadata})
+
     def _conditioner(
         self,
         encoding: InputEncoding,
@@ -130,19 +147,31 @@ class OrderlessNADE(AutoregressiveEstimator):
         n_context: int,
         generator: torch.Generator,
     ) -> Conditioner:
-        sizes = list(self.hidden_sizes)
+        by_columns = self._has_column_networks(len(conditionals.starts) - 1)
+        common: dict[str, Any] = {
+            "activation": self.activation,
+            "dropout": self.dropout,
+            "n_context": n_context,
+            "generator": generator,
+        }
+        if by_columns:
+            sizes = self._sizes((64, 64))
+            return ColumnNetworks(encoding, conditionals.starts, orders, sizes, **common)
+        sizes = self._sizes((256, 256))
+        residual = len(set(sizes)) == 1 if self.residual is None else bool(self.residual)
+        return OrderlessConditioner(encoding, conditionals.starts, orders, sizes, residual=residual, **common)
+
+    def _has_column_networks(self, n_variables: int) -> bool:
+        """Return whether each column has a network of its own."""
+        if self.network == "auto":
+            equal = self.hidden_sizes is None or len(set(self.hidden_sizes)) == 1
+            return n_variables <= _MAX_COLUMNS and equal and self.residual is not False
+        return self.network == "columns"
+
+    def _sizes(self, default: tuple[int, ...]) -> list[int]:
+        sizes = list(default if self.hidden_sizes is None else self.hidden_sizes)
         if not sizes or not all(isinstance(size, Integral) and size >= 1 for size in sizes):
             raise ParameterError(
                 f"hidden_sizes must name whole numbers of units, one per layer, got {self.hidden_sizes!r}"
             )
-        return OrderlessConditioner(
-            encoding,
-            conditionals.starts,
-            orders,
-            sizes,
-            activation=self.activation,
-            residual=len(set(sizes)) == 1 if self.residual is None else bool(self.residual),
-            dropout=self.dropout,
-            n_context=n_context,
-            generator=generator,
-        )
+        return sizes

@@ -33,7 +33,7 @@ def _answers_queries(estimator: QueryMethods) -> bool:
 class QueryMethods(ABC):
     """Conditional queries of an estimator, for those that answer them.
 
-    Models of any order (``MADE(ordering="any")``, `OrderlessNADE`) answer every query, by an order in which
+    `OrderlessNADE` answers every query, by an order in which
     the evidence comes first. Each answer is a normalised distribution. Answers under different orders can
     differ a little: `n_orders` averages over several, and the spread tells by how much they differ. Models of
     fixed order answer what their order can answer, and refuse the rest with a `QueryError`.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from numbers import Integral, Real
 from typing import Any, TypeVar
 
@@ -46,54 +46,45 @@ _SHARED = """\
 def _constraint(option: Option) -> Interval | StrOptions:
     if option.choices:
         return StrOptions(set(option.choices))
-    number = Integral if option.annotation == "int" else Real
+    number = Integral if option.is_whole else Real
     return Interval(number, option.minimum, None, closed="neither" if option.is_above else "left")
 
 
+def _constraints(option: Option) -> list[Any]:
+    return [_constraint(option), None] if option.default is None else [_constraint(option)]
+
+
 TRAINING_CONSTRAINTS: Mapping[str, list[Any]] = {
-    name: [_constraint(option)] for name, option in TRAINING_OPTIONS.items()
+    name: _constraints(option) for name, option in TRAINING_OPTIONS.items()
 }
 """What each training option may be, as scikit-learn checks it."""
 
 
-def with_training_options(**defaults: Any) -> Callable[[Estimator], Estimator]:
-    """Return a class decorator that spells out what constructors share, and their ``**training_options``.
+def with_training_options(estimator: Estimator) -> Estimator:
+    """Spell out what constructors of a class share, and their ``**training_options``.
 
     scikit-learn reads names and defaults of parameters off the signature, people read them in the docstring.
-
-    Parameters
-    ----------
-    defaults : optional
-        Defaults of this estimator that differ from those of `TrainingOptions`. It documents them itself.
     """
-    options = TRAINING_OPTIONS.items()
     spelt_out = [
         inspect.Parameter(
-            name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=defaults.get(name, option.default),
-            annotation=f"{option.annotation} | None" if name in defaults else option.annotation,
+            name, inspect.Parameter.KEYWORD_ONLY, default=option.default, annotation=option.annotation
         )
-        for name, option in options
+        for name, option in TRAINING_OPTIONS.items()
     ]
-    documented = "".join(_documented(option) for name, option in options if name not in defaults)
-
-    def decorate(estimator: Estimator) -> Estimator:
-        signature = inspect.signature(estimator.__init__)
-        others = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
-        estimator.__init__.__signature__ = signature.replace(parameters=[*others, *spelt_out])
-        estimator._training_defaults = {parameter.name: parameter.default for parameter in spelt_out}
-        if estimator.__doc__ is not None:  # under python -OO there are none
-            shared = estimator.__doc__.replace(_SHARED_IN_DOCSTRING, _SHARED)
-            estimator.__doc__ = shared.replace(_IN_DOCSTRING, documented)
-        return estimator
-
-    return decorate
+    signature = inspect.signature(estimator.__init__)
+    others = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+    estimator.__init__.__signature__ = signature.replace(parameters=[*others, *spelt_out])
+    if estimator.__doc__ is not None:  # under python -OO there are none
+        documented = "".join(map(_documented, TRAINING_OPTIONS.values()))
+        shared = estimator.__doc__.replace(_SHARED_IN_DOCSTRING, _SHARED)
+        estimator.__doc__ = shared.replace(_IN_DOCSTRING, documented)
+    return estimator
 
 
 def _documented(option: Option) -> str:
     """Return the entry of a docstring in the style of numpydoc."""
     choices = ", ".join(f'"{choice}"' for choice in option.choices)
-    kind = f"{{{choices}}}" if choices else option.annotation
+    kind = f"{{{choices}}}" if choices else option.annotation.partition(" ")[0]
+    default = "optional" if option.default is None else f"by default {option.default!r}"
     text = textwrap.fill(option.help, 110, initial_indent=" " * 8, subsequent_indent=" " * 8)
-    return f"    {option.name} : {kind}, by default {option.default!r}\n{text}\n"
+    return f"    {option.name} : {kind}, {default}\n{text}\n"

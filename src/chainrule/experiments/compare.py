@@ -137,7 +137,7 @@ def default_models(schema: Schema, has_missing: bool = False) -> list[str]:
     """Return the names of the models to compare: two baselines that suit the kinds, NADE and MADE.
 
     Where values are missing, they are those that give what is there its exact probability: mixtures of
-    products, and NADE and MADE of any order.
+    products, and the network of any order.
 
     Examples
     --------
@@ -146,7 +146,7 @@ def default_models(schema: Schema, has_missing: bool = False) -> list[str]:
     >>> default_models(Schema.infer(np.random.default_rng(0).normal(size=(9, 3))))
     ['independent', 'gmm', 'nade', 'made']
     >>> default_models(Schema.infer(np.eye(3)), has_missing=True)
-    ['independent', 'mixture-of-bernoullis', 'orderless-nade', 'made-any']
+    ['independent', 'mixture-of-bernoullis', 'orderless-nade']
     """
     supports = schema.supports
     if all(isinstance(support, Binary) for support in supports):
@@ -155,7 +155,7 @@ def default_models(schema: Schema, has_missing: bool = False) -> list[str]:
         mixture = "gmm"
     else:
         mixture = "mixture"
-    chains = ["orderless-nade", "made-any"] if has_missing else ["nade", "made"]
+    chains = ["orderless-nade"] if has_missing else ["nade", "made"]
     return ["independent", mixture, *chains]
 
 
@@ -194,7 +194,7 @@ def _set_orders(estimators: Mapping[str, DensityEstimator], n_orders: int | None
     if n_orders is None:
         n_orders = orders_to_average(n_variables)
     elif not free:
-        raise DataError("a number of orders is for models of any order: orderless-nade, made-any")
+        raise DataError("a number of orders is for models of any order: orderless-nade")
     for estimator in free:
         estimator.set_params(n_orderings=n_orders)
 
@@ -204,7 +204,7 @@ def _check_missing(dataset: Dataset, estimators: Mapping[str, DensityEstimator])
     if dataset.has_missing and not any(estimator.supports_missing for estimator in estimators.values()):
         raise DataError(
             f"{dataset.name} has missing values, which none of these models takes; "
-            "choose from independent, mixture, orderless-nade, made-any"
+            "choose from independent, mixture, orderless-nade"
         )
 
 

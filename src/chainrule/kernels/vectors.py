@@ -191,21 +191,61 @@ def where_positive(typing: Any, condition: Any, vector: Any) -> Any:
 
 @_intrinsic
 def exp(typing: Any, vector: Any) -> Any:
-    """Return the exponential of each lane, by the library's function for one number."""
+    """Return the exponential of each lane: right to 2e-7 in single precision, down to 1e-38."""
     if not isinstance(vector, VectorType):
         return None
+    return vector(vector), _single_exp if vector.dtype == types.float32 else _exp_lane_by_lane
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        lane = arguments[0].type.element
-        one = builder.module.declare_intrinsic("llvm.exp", [lane])
-        result = ir.Constant(arguments[0].type, ir.Undefined)
-        for n in range(LANES):
-            index = ir.Constant(_INDEX, n)
-            value = builder.call(one, [builder.extract_element(arguments[0], index)])
-            result = builder.insert_element(result, value, index)
-        return result
 
-    return vector(vector), generate
+def _exp_lane_by_lane(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    """Return the library's function of each lane."""
+    lane = arguments[0].type.element
+    one = builder.module.declare_intrinsic("llvm.exp", [lane])
+    result = ir.Constant(arguments[0].type, ir.Undefined)
+    for n in range(LANES):
+        index = ir.Constant(_INDEX, n)
+        value = builder.call(one, [builder.extract_element(arguments[0], index)])
+        result = builder.insert_element(result, value, index)
+    return result
+
+
+# exp(r) for |r| <= log(2) / 2, highest power first: the minimax polynomial of Cephes (Moshier 1989).
+_EXP = (
+    1.9875691500e-4,
+    1.3981999507e-3,
+    8.3334519073e-3,
+    4.1665795894e-2,
+    1.6666665459e-1,
+    5.0000001201e-1,
+    1,
+    1,
+)
+# log(2) in two parts, of which the first has few digits: multiples of it are exact.
+_LOG_2 = (0.693359375, -2.12194440e-4)
+
+
+def _single_exp(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    """Return 2^k exp(r) for x = k log 2 + r, in vector instructions."""
+    kind = arguments[0].type
+    integers = ir.VectorType(ir.IntType(32), LANES)
+
+    def same(number: float, of: Any = kind) -> Any:
+        return ir.Constant(of, [number] * LANES)
+
+    def chosen(relation: str, a: Any, b: Any) -> Any:
+        return builder.select(builder.fcmp_ordered(relation, a, b), a, b)
+
+    x = chosen("<", chosen(">", arguments[0], same(-87.3)), same(88.3))
+    # Beside so large a number, single precision has no room for what is behind the point.
+    rounded = builder.fadd(builder.fmul(x, same(1.4426950408889634)), same(1.5 * 2**23))
+    k = builder.fsub(rounded, same(1.5 * 2**23))
+    for part in _LOG_2:
+        x = builder.fsub(x, builder.fmul(k, same(part)), flags=("contract",))
+    value = same(_EXP[0])
+    for coefficient in _EXP[1:]:
+        value = builder.fadd(builder.fmul(value, x), same(coefficient), flags=("contract",))
+    exponent = builder.add(builder.fptosi(k, integers), same(127, integers))
+    return builder.fmul(value, builder.bitcast(builder.shl(exponent, same(23, integers)), kind))
 
 
 def _halves_added(builder: Any, vector: Any) -> Any:

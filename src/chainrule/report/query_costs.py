@@ -26,9 +26,11 @@ def answers_any_query(estimator: Any) -> bool:
 
 def pass_cost(estimator: AutoregressiveEstimator, n_rows: int) -> float:
     """Return about how many multiplications a sequential pass through all variables of rows takes."""
-    sizes = list(getattr(estimator, "hidden_sizes", ()))
+    network, n_variables = estimator.model_.conditioner, estimator.schema_.n_variables
+    if not isinstance(network, OrderlessConditioner):
+        return n_variables * _STEP + n_rows * estimator.n_parameters_
+    sizes = [layer.out_features for layer in network.layers]
     between = sum(first * second for first, second in pairwise(sizes))
-    n_variables = estimator.schema_.n_variables
     return n_variables * (_STEP + n_rows * between) + n_rows * estimator.n_parameters_
 
 

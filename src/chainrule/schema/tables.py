@@ -130,7 +130,7 @@ def _refuse_missing(table: Table) -> NoReturn:
     raise DataError(
         f"column {column.name!r} holds {word} in row {int(np.argmax(absent)) + 1} ({int(absent.sum())} such "
         "in the column): fill it in, drop the row, or fit a model of any order, which takes missing values: "
-        'MADE(ordering="any") or OrderlessNADE'
+        "OrderlessNADE"
     )
 
 

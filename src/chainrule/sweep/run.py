@@ -17,7 +17,7 @@ import numpy as np
 from chainrule.datasets import Dataset
 from chainrule.errors import DataError, ParameterError
 from chainrule.metrics.statistics import paired_difference, summarize
-from chainrule.progress import ProgressBar
+from chainrule.progress import Progressing
 from chainrule.registry import MODELS
 from chainrule.schema import Schema
 from chainrule.storage import write_json
@@ -192,7 +192,7 @@ def _run(job: Job, workers: int, progress: bool) -> optuna.Study:
     }
     study = open_study(job.address, job.name)
     claim(study, settings)
-    with ProgressBar(MODELS[fitter.model].title, "trial", len(job.queue()), visible=progress) as bar:
+    with Progressing(MODELS[fitter.model].title, len(job.queue()), unit="trial", visible=progress) as bar:
 
         def show() -> None:
             trials = finished(study)

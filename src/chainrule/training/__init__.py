@@ -6,12 +6,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from chainrule.training.callbacks import Callback, Epoch, Step
+    from chainrule.training.callbacks import Callback, Epoch, Plan, Step
     from chainrule.training.early_stopping import EarlyStopping
     from chainrule.training.history import History
     from chainrule.training.loop import Trainer
     from chainrule.training.options import TrainingOptions
     from chainrule.training.progress import FitProgress
+    from chainrule.training.recipes import Recipe, recipe_for
     from chainrule.training.rows import Rows
     from chainrule.training.validation import evaluation_batch, mean_nll, validation_nll
 
@@ -21,12 +22,15 @@ __all__ = [
     "Epoch",
     "FitProgress",
     "History",
+    "Plan",
+    "Recipe",
     "Rows",
     "Step",
     "Trainer",
     "TrainingOptions",
     "evaluation_batch",
     "mean_nll",
+    "recipe_for",
     "validation_nll",
 ]
 
@@ -37,12 +41,15 @@ _HOME = {
     "Epoch": "callbacks",
     "FitProgress": "progress",
     "History": "history",
+    "Plan": "callbacks",
+    "Recipe": "recipes",
     "Rows": "rows",
     "Step": "callbacks",
     "Trainer": "loop",
     "TrainingOptions": "options",
     "evaluation_batch": "validation",
     "mean_nll": "validation",
+    "recipe_for": "recipes",
     "validation_nll": "validation",
 }
 

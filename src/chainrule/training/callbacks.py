@@ -6,18 +6,35 @@ from dataclasses import dataclass
 
 from chainrule.training.history import History
 
-__all__ = ["Callback", "Epoch", "Step"]
+__all__ = ["Callback", "Epoch", "Plan", "Step"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a fit is about to do, told after its first steps, from which the time follows.
+
+    Attributes
+    ----------
+    seconds : float
+        How long it will take if nothing ends it early.
+    epochs, steps_per_epoch : int
+    """
+
+    seconds: float
+    epochs: int
+    steps_per_epoch: int
 
 
 @dataclass(frozen=True)
 class Step:
     """An optimiser step: its number from 1 over the whole fit, and the mean NLL of its batch before it.
 
-    The NLL is in nats per row of codes.
+    The NLL is in nats per row of codes; `progress` is the share of the fit that is over.
     """
 
     number: int
     nll: float
+    progress: float
 
 
 @dataclass(frozen=True)
@@ -33,7 +50,7 @@ class Epoch:
     is_best : bool
         Whether the weights of this epoch are the best so far.
     seconds_left : float
-        How long the fit takes if it runs for all its epochs.
+        How long the fit still takes if nothing ends it early.
     """
 
     number: int
@@ -43,15 +60,15 @@ class Epoch:
     seconds_left: float
 
     @classmethod
-    def last_of(cls, history: History, max_epochs: int) -> Epoch:
-        """Return the last epoch of a history."""
+    def last_of(cls, history: History, progress: float) -> Epoch:
+        """Return the last epoch of a history, after which such a share of the fit is over."""
         epochs = history.epochs
         return cls(
             number=epochs,
             train=history.train[-1],
             valid=history.valid[-1] if history.valid else None,
             is_best=history.best_epoch == epochs,
-            seconds_left=max((max_epochs - epochs) * history.seconds / epochs, 0.0),
+            seconds_left=max((1 / progress - 1) * history.seconds, 0.0),
         )
 
 
@@ -70,6 +87,9 @@ class Callback:
     >>> model.history_.epochs
     1
     """
+
+    def on_plan(self, plan: Plan) -> None:
+        """Hear how long the fit will take, once its first steps are timed."""
 
     def on_step(self, step: Step) -> None:
         """Hear of an optimiser step."""

@@ -27,12 +27,12 @@ def fit_identity(trainer: Trainer) -> dict[str, Any]:
     A learning rate that falls to nothing at the last epoch depends on how long, though.
     """
     options = {
-        name: getattr(trainer.options, name)
+        name: getattr(trainer.recipe, name)
         for name, option in TRAINING_OPTIONS.items()
         if not option.is_duration
     }
-    if trainer.options.schedule == "cosine":
-        options["max_epochs"] = trainer.options.max_epochs
+    if trainer.recipe.schedule == "cosine":
+        options["max_epochs"] = trainer.recipe.max_epochs
     rows = [trainer.train, *([] if trainer.valid is None else [trainer.valid])]
     tensors = [t for part in rows for t in (part.codes, part.context) if t is not None]
     return {

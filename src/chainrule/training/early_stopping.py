@@ -26,6 +26,8 @@ class EarlyStopping:
     best_nll : float
         The NLL of the last improvement.
     epochs_without_improvement : int
+    n_plateaus : int
+        How often a third of the patience went by without improvement.
 
     Examples
     --------
@@ -38,10 +40,11 @@ class EarlyStopping:
     tolerance: float
     best_nll: float = math.inf
     epochs_without_improvement: int = 0
+    n_plateaus: int = 0
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state for a checkpoint; the patience of the fit that goes on may be another."""
-        return {"best_nll": self.best_nll, "epochs_without_improvement": self.epochs_without_improvement}
+        return {name: value for name, value in vars(self).items() if name not in ("patience", "tolerance")}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state_dict` returned."""
@@ -53,6 +56,7 @@ class EarlyStopping:
             self.best_nll, self.epochs_without_improvement = nll, 0
         else:
             self.epochs_without_improvement += 1
+            self.n_plateaus += self.epochs_without_improvement % max(1, self.patience // 3) == 0
         return self.is_over
 
     @property

@@ -8,27 +8,27 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from chainrule.errors import FitInterrupted
 from chainrule.model import AutoregressiveModel
-from chainrule.training.callbacks import Callback, Epoch, Step
+from chainrule.training.adamw import AdamW
+from chainrule.training.callbacks import Callback, Epoch, Plan, Step
 from chainrule.training.checkpoint import load_checkpoint, save_checkpoint
 from chainrule.training.early_stopping import EarlyStopping
 from chainrule.training.history import History
 from chainrule.training.options import TrainingOptions
+from chainrule.training.recipes import recipe_for
 from chainrule.training.rows import Rows
 from chainrule.training.schedule import SCHEDULES
 from chainrule.training.validation import validation_nll
 
 __all__ = ["Trainer"]
 
-# AdamW's epsilon. Common values near 0 give weights of rare features steps as long as those of frequent
-# ones, which overfits sparse data; with this one the steps of small gradients shrink with them.
-_EPS = 1e-2
+# The first steps compile and fill caches; the time that a fit takes is told from those after them.
+_UNTIMED_STEPS, _TIMED_STEPS = 3, 10
 # Longer gradients of the mean NLL per row are shortened to this norm.
 _MAX_GRADIENT_NORM = 100.0
 
@@ -44,14 +44,17 @@ class Trainer:
     model : AutoregressiveModel
     train : Rows
     valid : Rows or None
-        Without validation rows the fit runs for `max_epochs` and keeps the last weights.
+        Without validation rows the fit runs to its end and keeps the last weights.
     options : TrainingOptions
+        What they leave open is the network's recipe; see `recipe_for`.
     generator : torch.Generator
         On the CPU; orders the rows. Dropout draws from a generator of its own on the model's device.
     resample_every : int
         Optimiser steps between two members of an ensemble over orders and masks, by default 1.
     callbacks : sequence of Callback
         Told of each step and each epoch, in this order; by default none.
+    began : float, optional
+        When the fit began, by `time.perf_counter`: its budget of time is counted from there. By default now.
     """
 
     def __init__(
@@ -64,11 +67,12 @@ class Trainer:
         *,
         resample_every: int = 1,
         callbacks: Sequence[Callback] = (),
+        began: float | None = None,
     ) -> None:
         self.model = model
         self.train = train
         self.valid = valid
-        self.options = options
+        self.recipe = recipe_for(model.conditioner, len(train), options)
         self.generator = generator
         self.resample_every = resample_every
         self.callbacks = callbacks
@@ -79,27 +83,34 @@ class Trainer:
         # Looking for them in all modules would cost a tenth of a small network's step.
         self.weights: list[Tensor] = [*model.parameters()]
         self.averaged_weights: list[Tensor] = [*self.averaged.parameters()]
-        self.optimizer = torch.optim.AdamW(
-            self._parameter_groups(),
-            lr=options.learning_rate,
-            eps=_EPS,
-            fused=self.device.type in ("cpu", "cuda"),
+        decayed = {id(p) for p in model.conditioner.decayed_parameters()}
+        self.optimizer = AdamW(
+            self.weights,
+            [id(weight) in decayed for weight in self.weights],
+            weight_decay=self.recipe.weight_decay,
+            epsilon=self.recipe.epsilon,
         )
-        self.early_stopping = EarlyStopping(options.patience, options.tolerance * train.codes.shape[1])
+        self.early_stopping = EarlyStopping(
+            self.recipe.patience, self.recipe.tolerance * train.codes.shape[1]
+        )
         # In nats of codes.
         self.history = History()
         # Of every step so far; beside the history, because saved models should not carry as much.
         self.batch_nll: list[float] = []
         self.best_weights: dict[str, Tensor] = {}
         self.step = 0
-        self.steps_per_epoch = math.ceil(len(train) / options.batch_size)
+        self.steps_per_epoch = math.ceil(len(train) / self.recipe.batch_size)
+        self.n_steps = self.recipe.max_epochs * self.steps_per_epoch
+        self.began = time.perf_counter() if began is None else began
+        self.validation_seconds = 0.0
+        self.n_timed, self.timed_from = 0, 0.0
         # Averaging touches every weight; once in a while does as well as at every step.
         self.average_every = max(1, min(10, self.steps_per_epoch // 10))
 
     # ---------------------------------------------------------------- the loop
 
     def run(self, checkpoint: Path | None = None) -> History:
-        """Fit until validation stops improving or `max_epochs` are over; leave the best weights in the model.
+        """Fit until validation stops improving or the budget is used up; leave the best weights in the model.
 
         Parameters
         ----------
@@ -120,22 +131,19 @@ class Trainer:
         """
         if checkpoint is not None and checkpoint.exists():
             load_checkpoint(self, checkpoint)
-        began = time.perf_counter() - self.history.seconds
+        self.began -= self.history.seconds
         self.model.conditioner.generator = self.dropout_generator
         is_ended = self.is_finished()
         try:
             while not is_ended:
                 train_nll = self.train_epoch()
-                valid_nll = None if self.valid is None else validation_nll(self.averaged, self.valid)
+                valid_nll = self.validate()
                 is_best = valid_nll is None or valid_nll < self.history.best_nll
                 if is_best:
                     self.keep_weights()
                 if valid_nll is not None:
                     self.early_stopping.update(valid_nll)
-                self.history = self.history.with_epoch(
-                    train_nll, valid_nll, is_best, time.perf_counter() - began
-                )
-                self.adapt_learning_rate()
+                self.history = self.history.with_epoch(train_nll, valid_nll, is_best, self.seconds())
                 is_ended = self.tell_of_epoch() or self.is_finished()
                 if checkpoint is not None:
                     save_checkpoint(self, checkpoint)
@@ -148,7 +156,7 @@ class Trainer:
         return self.history
 
     def train_epoch(self) -> float:
-        """Take a step on every batch of the rows in random order; return their mean NLL in nats.
+        """Take a step on every batch of the rows in random order, within the budget; return their mean NLL.
 
         Raises
         ------
@@ -156,39 +164,64 @@ class Trainer:
             If the NLL is no finite number any more.
         """
         self.model.train()
-        total = 0.0
+        total, n_seen = 0.0, 0
         rows = torch.randperm(len(self.train), generator=self.generator).to(self.device)
-        for index in rows.split(self.options.batch_size):
+        for index in rows.split(self.recipe.batch_size):
             nll = self.train_step(self.train.take(index))
-            self.batch_nll.append(nll)
-            for callback in self.callbacks:
-                callback.on_step(Step(self.step, nll))
-            total += nll * len(index)
+            total, n_seen = total + nll * len(index), n_seen + len(index)
+            self.tell_of_step(nll)
+            if self.is_out_of_time():
+                break
         if not math.isfinite(total):
             raise FloatingPointError(
-                f"the training NLL became {total / len(self.train)} in epoch {self.history.epochs + 1}; "
+                f"the training NLL became {total / n_seen} in epoch {self.history.epochs + 1}; "
                 "try a smaller learning_rate"
             )
-        return total / len(self.train)
+        return total / n_seen
 
     def train_step(self, batch: Rows) -> float:
         """Take one optimiser step on a batch and return its mean NLL before the step, in nats."""
         member = (self.step // self.resample_every) % self.model.n_members
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad()
         loss = -self.model.training_log_prob(batch.codes, member, batch.context).sum() / len(batch)
         loss.backward()
         clip_grad_norm_(self.weights, _MAX_GRADIENT_NORM)
-        self.optimizer.step()
+        self.optimizer.step(self.learning_rate())
         self.step += 1
         if self.step % self.average_every == 0:
             self.average_weights()
         return float(loss.detach())
 
+    def validate(self) -> float | None:
+        """Return the validation NLL of the averaged weights in nats, None without validation rows."""
+        if self.valid is None:
+            return None
+        start = time.perf_counter()
+        nll = validation_nll(self.averaged, self.valid)
+        self.validation_seconds = time.perf_counter() - start
+        return nll
+
     # ---------------------------------------------------------------- its parts
 
+    def seconds(self) -> float:
+        """Return how long the fit has taken so far."""
+        return time.perf_counter() - self.began
+
+    def progress(self) -> float:
+        """Return the share of the fit that is over: of its steps, or of its time, whichever is more."""
+        share = self.step / self.n_steps
+        if self.recipe.max_time is None:
+            return share
+        # The last weights are still to be validated.
+        return max(share, (self.seconds() + self.validation_seconds) / self.recipe.max_time)
+
+    def is_out_of_time(self) -> bool:
+        """Return whether there is a budget of time and it is used up."""
+        return self.recipe.max_time is not None and self.progress() >= 1
+
     def is_finished(self) -> bool:
-        """Return whether the epochs are used up, or patience with the validation NLL is."""
-        return self.history.epochs >= self.options.max_epochs or self.early_stopping.is_over
+        """Return whether the steps or the time are used up, or patience with the validation NLL is."""
+        return self.progress() >= 1 or self.early_stopping.is_over
 
     @torch.no_grad()
     def average_weights(self) -> None:
@@ -197,13 +230,9 @@ class Trainer:
         share = min(1.0, self.average_every / span)
         torch._foreach_lerp_(self.averaged_weights, self.weights, share)
 
-    def adapt_learning_rate(self) -> None:
-        """Set the learning rate of the epoch to come."""
-        schedule = SCHEDULES[self.options.schedule]
-        groups = self.optimizer.param_groups
-        rate = schedule(groups[0]["lr"], self.options, self.history.epochs, self.early_stopping)
-        for group in groups:
-            group["lr"] = rate
+    def learning_rate(self) -> float:
+        """Return the learning rate of the next step."""
+        return SCHEDULES[self.recipe.schedule](self.recipe, self.progress(), self.early_stopping)
 
     def keep_weights(self) -> None:
         """Keep the averaged weights as the best so far."""
@@ -219,21 +248,29 @@ class Trainer:
         valid = 0.0 if self.valid is None else self.valid.log_abs_det_jacobian
         return self.history.in_units_of_rows(self.train.log_abs_det_jacobian, valid)
 
+    def tell_of_step(self, nll: float) -> None:
+        """Tell all callbacks of the last step, and early in the fit how long it will take."""
+        self.batch_nll.append(nll)
+        for callback in self.callbacks:
+            callback.on_step(Step(self.step, nll, self.progress()))
+        self.n_timed += 1
+        if self.n_timed == _UNTIMED_STEPS:
+            self.timed_from = time.perf_counter()
+        elif self.n_timed == _UNTIMED_STEPS + _TIMED_STEPS:
+            self.tell_of_plan((time.perf_counter() - self.timed_from) / _TIMED_STEPS)
+
+    def tell_of_plan(self, seconds_per_step: float) -> None:
+        """Tell all callbacks how long the fit will take, from how long a step takes."""
+        seconds = self.seconds() + seconds_per_step * (self.n_steps - self.step)
+        if self.recipe.max_time is not None:
+            seconds = min(seconds, self.recipe.max_time)
+        for callback in self.callbacks:
+            callback.on_plan(Plan(seconds, self.recipe.max_epochs, self.steps_per_epoch))
+
     def tell_of_epoch(self) -> bool:
         """Tell all callbacks of the last epoch, and return whether one of them ends the fit."""
-        epoch = Epoch.last_of(self.history_of_rows(), self.options.max_epochs)
+        epoch = Epoch.last_of(self.history_of_rows(), min(self.progress(), 1.0))
         return any([callback.on_epoch(epoch) is True for callback in self.callbacks])
-
-    def _parameter_groups(self) -> list[dict[str, Any]]:
-        """Return all parameters in two groups: those that decay, and the rest."""
-        decayed = {id(p) for p in self.model.conditioner.decayed_parameters()}
-        return [
-            {
-                "params": [p for p in self.weights if (id(p) in decayed) == decays],
-                "weight_decay": self.options.weight_decay if decays else 0.0,
-            }
-            for decays in (True, False)
-        ]
 
 
 @torch.no_grad()

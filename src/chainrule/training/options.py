@@ -45,6 +45,11 @@ class Option:
     annotation: str = ""
     default: Any = None
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether the number is a whole one."""
+        return "int" in self.annotation
+
 
 def _option(default: Any, help: str, **properties: Any) -> Any:
     return field(default=default, metadata={"help": help, **properties})
@@ -52,15 +57,35 @@ def _option(default: Any, help: str, **properties: Any) -> Any:
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """How to fit."""
+    """How to fit; None leaves it to the recipe of the network, see `recipe_for`."""
 
-    learning_rate: float = _option(5e-3, "First learning rate of AdamW.", is_above=True)
-    weight_decay: float = _option(2e-2, "Weight decay of AdamW.")
-    batch_size: int = _option(100, "Rows per optimiser step.", minimum=1)
-    max_epochs: int = _option(200, "Stop after so many epochs at the latest.", minimum=1, is_duration=True)
-    patience: int = _option(
-        15,
-        "Epochs without progress in the validation likelihood that end the fit; the best weights are kept.",
+    learning_rate: float | None = _option(
+        None, "Highest learning rate of AdamW; by default what suits network and rows.", is_above=True
+    )
+    weight_decay: float | None = _option(
+        None, "Weight decay of AdamW; by default what suits network and rows."
+    )
+    batch_size: int | None = _option(
+        None, "Rows per optimiser step; by default about a hundredth of the rows.", minimum=1
+    )
+    max_epochs: int | None = _option(
+        None,
+        "Stop after so many epochs at the latest; by default as many as suit network and rows. The learning "
+        "rate falls to nothing over them.",
+        minimum=1,
+        is_duration=True,
+    )
+    max_time: float | None = _option(
+        None,
+        "Seconds that the fit may take: the learning rate falls to nothing within them. By default as long "
+        "as `max_epochs` take: a fit says how long that will be, and the same seed gives the same model.",
+        is_above=True,
+        is_duration=True,
+    )
+    patience: int | None = _option(
+        None,
+        "Epochs without progress in the validation likelihood that end the fit, by default a fifth of "
+        "`max_epochs`; the best weights are kept.",
         minimum=1,
         is_duration=True,
     )
@@ -68,10 +93,9 @@ class TrainingOptions:
         1e-4, "Nats per variable by which the validation likelihood must rise to count as progress."
     )
     schedule: str = _option(
-        "plateau",
-        "How the learning rate falls: in steps where the validation likelihood stands still (plateau), or "
-        "along half a cosine to nothing at the last epoch (cosine), which takes longer and ends lower where "
-        "gradients are noisy.",
+        "cosine",
+        "How the learning rate falls: along half a cosine to nothing at the end of the fit (cosine), or in "
+        "steps where the validation likelihood stands still (plateau).",
         choices=tuple(SCHEDULES),
     )
 
@@ -80,10 +104,11 @@ class TrainingArguments(TypedDict, total=False):
     """The options as keyword arguments, for type checkers, which cannot read them off `TrainingOptions`."""
 
     learning_rate: float | None
-    weight_decay: float
-    batch_size: int
-    max_epochs: int
-    patience: int
+    weight_decay: float | None
+    batch_size: int | None
+    max_epochs: int | None
+    max_time: float | None
+    patience: int | None
     tolerance: float
     schedule: str
 

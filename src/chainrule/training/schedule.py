@@ -8,27 +8,27 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from chainrule.training.early_stopping import EarlyStopping
-    from chainrule.training.options import TrainingOptions
+    from chainrule.training.recipes import Recipe
 
 __all__ = ["SCHEDULES", "cosine", "plateau"]
 
 _PLATEAU_FACTOR = 0.3
 
 
-def plateau(rate: float, options: TrainingOptions, epochs: int, stopping: EarlyStopping) -> float:
+def plateau(recipe: Recipe, progress: float, stopping: EarlyStopping) -> float:
     """Return 0.3 times the rate after each third of `patience` without progress, else the rate."""
-    idle = stopping.epochs_without_improvement
-    return _PLATEAU_FACTOR * rate if idle and idle % max(1, options.patience // 3) == 0 else rate
+    return recipe.learning_rate * _PLATEAU_FACTOR**stopping.n_plateaus
 
 
-def cosine(rate: float, options: TrainingOptions, epochs: int, stopping: EarlyStopping) -> float:
-    """Return the rate on half a cosine from the first one to nothing at `max_epochs`."""
-    return options.learning_rate * 0.5 * (1 + math.cos(math.pi * (epochs / options.max_epochs)))
+def cosine(recipe: Recipe, progress: float, stopping: EarlyStopping) -> float:
+    """Return the rate on a line up to the first one, and from there on half a cosine to nothing."""
+    rise = min(1.0, (progress + 1e-3) / recipe.warm_up)
+    return recipe.learning_rate * rise * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
 
 
-SCHEDULES: dict[str, Callable[[float, TrainingOptions, int, EarlyStopping], float]] = {
-    "plateau": plateau,
+SCHEDULES: dict[str, Callable[[Recipe, float, EarlyStopping], float]] = {
     "cosine": cosine,
+    "plateau": plateau,
 }
-"""By name: from the last learning rate, the options, the number of epochs done and the early stopping so far
-to the learning rate of the epoch to come."""
+"""By name: from the recipe, the share of the fit that is over, and the early stopping so far to the learning
+rate of the next step."""

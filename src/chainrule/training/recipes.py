@@ -1,0 +1,115 @@
+"""How each kind of network is fitted to so many rows, chosen by measurement; see docs/decisions.md."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from chainrule.training.options import TrainingOptions
+
+if TYPE_CHECKING:
+    from chainrule.conditioners import Conditioner
+
+__all__ = ["Recipe", "recipe_for"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that a fit must know, nothing left to be chosen.
+
+    Attributes
+    ----------
+    learning_rate : float
+        The highest one of AdamW.
+    weight_decay : float
+    epsilon : float
+        AdamW's. Values near 0 give weights of rare features steps as long as those of frequent ones, which
+        overfits sparse data where the order is fixed; with larger ones the steps of small gradients shrink.
+    batch_size : int
+        Rows per step.
+    max_epochs : int
+    max_time : float or None
+        Seconds.
+    patience : int
+        Epochs without progress.
+    tolerance : float
+        Nats per variable that count as progress.
+    schedule : str
+        Of `SCHEDULES`.
+    warm_up : float
+        Share of the fit in which the learning rate rises.
+    """
+
+    learning_rate: float
+    weight_decay: float
+    epsilon: float
+    batch_size: int
+    max_epochs: int
+    max_time: float | None
+    patience: int
+    tolerance: float
+    schedule: str
+    warm_up: float
+
+
+def recipe_for(conditioner: Conditioner, n_rows: int, options: TrainingOptions) -> Recipe:
+    """Return how to fit a network to so many rows: what the options say, and what was measured to be good."""
+    recipe = _RECIPES[conditioner.recipe]
+    batch_size = options.batch_size or _batch_size(n_rows, recipe.rows_per_batch)
+    steps_per_epoch = math.ceil(n_rows / batch_size)
+    max_epochs = options.max_epochs or _epochs(recipe, steps_per_epoch)
+    return Recipe(
+        learning_rate=recipe.learning_rate if options.learning_rate is None else options.learning_rate,
+        weight_decay=recipe.weight_decay if options.weight_decay is None else options.weight_decay,
+        epsilon=recipe.epsilon,
+        batch_size=batch_size,
+        max_epochs=max_epochs,
+        max_time=options.max_time,
+        patience=options.patience or max(_MIN_PATIENCE, math.ceil(_PATIENCE * max_epochs)),
+        tolerance=options.tolerance,
+        schedule=options.schedule,
+        warm_up=_WARM_UP,
+    )
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """What was measured for one kind of network.
+
+    `epochs` is how often each row is seen where rows are many; where they are few, it is as often as makes
+    `steps` steps, within `most_epochs`.
+    """
+
+    learning_rate: float
+    weight_decay: float
+    epsilon: float
+    rows_per_batch: tuple[int, int]
+    epochs: int
+    steps: int
+    most_epochs: int
+
+
+_RECIPES = {
+    "fixed-order": _Measured(2e-2, 2e-2, 1e-2, (32, 256), 12, 2000, 60),
+    "column-networks": _Measured(1e-2, 1.5e-1, 1e-8, (32, 256), 20, 2000, 100),
+    "shared-network": _Measured(4e-3, 1e-1, 1e-8, (32, 512), 15, 4000, 200),
+}
+# Batches have such a share of the rows, within the bounds of the recipe: larger ones have less noise.
+_BATCH_SHARE = 1 / 100
+_PATIENCE, _MIN_PATIENCE = 0.2, 5
+_WARM_UP = 0.03
+
+
+def _batch_size(n_rows: int, bounds: tuple[int, int]) -> int:
+    """Return a power of two near a hundredth of the rows.
+
+    >>> _batch_size(700, (32, 512)), _batch_size(30_000, (32, 512))
+    (32, 256)
+    """
+    low, high = bounds
+    return min(max(2 ** round(math.log2(n_rows * _BATCH_SHARE)), low), high) if n_rows > 1 else low
+
+
+def _epochs(recipe: _Measured, steps_per_epoch: int) -> int:
+    return min(max(recipe.epochs, recipe.steps // steps_per_epoch), recipe.most_epochs)
