@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from sklearn.base import clone
 
 from chainrule import GMM, MADE, NADE, Ensemble, Independent, Mixture, OrderlessNADE, load
 from chainrule.baselines.parts import Parts
@@ -187,6 +188,8 @@ def test_marginals_of_wide_ordinals_and_point_masses_make_one(model) -> None:
 @each_model
 def test_samples_of_wide_ordinals_and_point_masses_are_values_that_the_table_has(model) -> None:
     frame = table(500)
+    if "max_epochs" in model.get_params():  # after two, frequencies still swing
+        model = clone(model).set_params(max_epochs=20)
     drawn = model.fit(frame).sample(2000, random_state=0)
     assert drawn.gain.dtype == frame.gain.dtype
     assert drawn.gain.between(0, K - 1).all()
@@ -302,7 +305,9 @@ def test_the_course_of_a_fit_is_in_the_units_of_the_data(model):
 
     model.fit(train, X_val=valid, callbacks=[Hearing()])
     assert model.schema_.variables[0].point_masses and model.schema_.variables[1].bins is not None
-    assert min(model.history_.valid) == pytest.approx(-model.score(valid), abs=1e-3)
+    # Of any order it is an estimate from some orders, the score is that of one.
+    spread = 0.1 if model.is_any_order else 1e-3
+    assert min(model.history_.valid) == pytest.approx(-model.score(valid), abs=spread)
     assert [epoch.valid for epoch in heard] == model.history_.valid
     assert [epoch.train for epoch in heard] == model.history_.train
     # What a step counts differs from the whole only by how the weights moved in its epoch.

@@ -16,7 +16,8 @@ from chainrule.supports import Binary, Support
 
 __all__ = ["Mixture", "MixtureOfBernoullis"]
 
-# Rows x variables x components up to which a number of components is tried: about half a minute of EM.
+# Rows x parameters of a component x components up to which a number of components is tried: some ten
+# seconds of EM.
 _MAX_WORK = 4e9
 _ROWS_PER_COMPONENT = 10
 # Rows of the independent model beside each component's own. Half a row is too little for the frequencies of
@@ -106,7 +107,7 @@ class Mixture(ProductEstimator):
         codes = self.parts_.split(train.codes)
         codes_val = None if valid is None else self.parts_.split(valid.codes)
         independent = independent_product(self.parts_.layout, codes)
-        most = min(len(codes) / _ROWS_PER_COMPONENT, _MAX_WORK / codes.size)
+        most = min(len(codes) / _ROWS_PER_COMPONENT, _MAX_WORK / (len(codes) * independent.n_parameters))
 
         def fit(n_components: int, smoothing: float) -> ProductMixture:
             return fit_by_em(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
     from chainrule.datasets import Dataset
     from chainrule.estimators.base import DensityEstimator
-    from chainrule.report.comparison import Comparison
+    from chainrule.report.comparison import Comparison, ModelResult
 
 __all__ = ["compare", "fit"]
 
@@ -62,6 +63,9 @@ def compare(
     ] = None,
     seed: SeedOption = 0,
     max_epochs: MaxEpochsOption = None,
+    max_time: Annotated[
+        float | None, typer.Option(min=1, help="Seconds for all of it; networks share what is left of them.")
+    ] = None,
     orders: Annotated[
         int | None,
         typer.Option(
@@ -91,10 +95,12 @@ def compare(
             models=names,
             random_state=seed,
             max_epochs=max_epochs,
+            max_time=max_time,
             n_orders=orders,
             out=folder,
             progress=True,
             before_fits=say_kinds,
+            after_each=_say_result,
         )
     console = console_for(json_file)
     for line in _heading(comparison):
@@ -197,6 +203,16 @@ def fit(
         soft_wrap=True,
     )
     write_json(result, json_file)
+
+
+def _say_result(result: ModelResult) -> None:
+    """Say on standard error what a model has reached, before the others are fitted."""
+    print(
+        f"{result.model}: {result.log_likelihoods.mean():.3f} nats per test row, fitted in "
+        f"{result.fit_seconds:.1f} s",
+        file=sys.stderr,
+        flush=True,
+    )
 
 
 def _parse_models(text: str) -> list[str]:

@@ -123,7 +123,8 @@ class ColumnNetworks(AnyOrderConditioner):
 
     def activations_per_row(self) -> int:
         """Return about how many activations the widest step of `forward` holds for one row."""
-        return max(self.n_outputs, 2 * self.n_variables * self.first.shape[2])
+        # Sums and activations of two layers, of all networks.
+        return max(self.n_outputs, 4 * self.n_variables * self.first.shape[2])
 
     def decayed_parameters(self) -> list[Tensor]:
         """Return the matrices."""

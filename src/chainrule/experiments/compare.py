@@ -27,7 +27,11 @@ from chainrule.supports import Binary, Grid, Reals
 __all__ = ["compare", "default_models"]
 
 
+# Of the time that is left, fits get such a share; scores, samples and the report need the rest.
+_FIT_SHARE = 0.7
+_MIN_FIT = 1.0  # seconds
 _N_SHOWN = 200  # real rows kept for the report
+_MAX_ANY_ORDER = 128  # columns up to which a model of any order is fitted beside those of one
 _MAX_SPLIT = 40  # columns up to which the log-likelihood is split over them
 _MAX_SAMPLES, _MIN_SAMPLES = 1000, 50
 _SAMPLE_NUMBERS = 20_000_000  # bounds the memory of the samples of one model
@@ -39,10 +43,12 @@ def compare(
     models: Sequence[str] | None = None,
     random_state: int = 0,
     max_epochs: int | None = None,
+    max_time: float | None = None,
     n_orders: int | None = None,
     out: str | Path | None = None,
     progress: bool = False,
     before_fits: Callable[[Schema], None] | None = None,
+    after_each: Callable[[ModelResult], None] | None = None,
 ) -> Comparison:
     """Fit models to the training rows, choose on the validation rows, test on the test rows.
 
@@ -55,6 +61,8 @@ def compare(
         Seed of all fits and samples.
     max_epochs : int, optional
         Upper limit for the models that are trained in epochs.
+    max_time : float, optional
+        Seconds for all of it: networks share what is left of them when their turn comes.
     n_orders : int, optional
         Over how many orders the models of any order are averaged; by default 8 where there are 2 to 40
         columns, otherwise one.
@@ -64,6 +72,9 @@ def compare(
         Show a progress bar per fit on standard error.
     before_fits : callable, optional
         Called with the schema of the training rows once nothing speaks against fitting.
+    after_each : callable, optional
+        Called with the result of each model once it is there; models come in the order of `models`, by
+        default the quick ones first.
 
     Returns
     -------
@@ -97,12 +108,19 @@ def compare(
     folder = None if out is None else Path(out)
     results: list[ModelResult] = []
     notes: list[str] = []
+    n_networks = sum("max_time" in estimator.get_params() for estimator in estimators.values())
     for name, estimator in estimators.items():
         if dataset.has_missing and not estimator.supports_missing:
             notes.append(f"{MODELS[name].title} is left out: it takes no missing values")
             continue
+        if max_time is not None and "max_time" in estimator.get_params():
+            left = max_time - (time.perf_counter() - start)
+            estimator.set_params(max_time=max(_FIT_SHARE * left / n_networks, _MIN_FIT))
+            n_networks -= 1
         try:
             results.append(_run(name, estimator, dataset, random_state, folder))
+            if after_each is not None:
+                after_each(results[-1])
         except KindError as error:
             notes.append(f"{MODELS[name].title} is left out: {error}")
     if not results:
@@ -134,17 +152,18 @@ def compare(
 
 
 def default_models(schema: Schema, has_missing: bool = False) -> list[str]:
-    """Return the names of the models to compare: two baselines that suit the kinds, NADE and MADE.
+    """Return the names of the models to compare: two baselines that suit the kinds, and networks.
 
-    Where values are missing, they are those that give what is there its exact probability: mixtures of
-    products, and the network of any order.
+    These are NADE, MADE and, for up to 128 columns, the one of any order. Where values are missing, models
+    are those that give what is there its exact probability: mixtures of products, and the network of any
+    order.
 
     Examples
     --------
     >>> default_models(Schema.infer(np.eye(3)))
-    ['independent', 'mixture-of-bernoullis', 'nade', 'made']
+    ['independent', 'mixture-of-bernoullis', 'nade', 'made', 'orderless-nade']
     >>> default_models(Schema.infer(np.random.default_rng(0).normal(size=(9, 3))))
-    ['independent', 'gmm', 'nade', 'made']
+    ['independent', 'gmm', 'nade', 'made', 'orderless-nade']
     >>> default_models(Schema.infer(np.eye(3)), has_missing=True)
     ['independent', 'mixture-of-bernoullis', 'orderless-nade']
     """
@@ -155,8 +174,9 @@ def default_models(schema: Schema, has_missing: bool = False) -> list[str]:
         mixture = "gmm"
     else:
         mixture = "mixture"
-    chains = ["orderless-nade"] if has_missing else ["nade", "made"]
-    return ["independent", mixture, *chains]
+    chains = [] if has_missing else ["nade", "made"]
+    asked = has_missing or schema.n_variables <= _MAX_ANY_ORDER
+    return ["independent", mixture, *chains, *(["orderless-nade"] if asked else [])]
 
 
 def _checked(names: Sequence[str]) -> list[str]:

@@ -6,9 +6,8 @@ from typing import Any
 
 __all__ = ["orders_to_average", "settings_for_few_rows"]
 
-# Below so many training rows networks are small, and an epoch takes more than a handful of steps.
+# Below so many training rows networks are small.
 _FEW_ROWS = 1000
-_STEPS_PER_EPOCH = 15
 # Up to so many columns, the mean over some orders is cheap, and better than one.
 _MAX_AVERAGED = 40
 _N_ORDERS = 8
@@ -30,8 +29,8 @@ def settings_for_few_rows(n_rows: int, n_variables: int) -> dict[str, Any]:
 
     Examples
     --------
-    >>> settings_for_few_rows(300, 10)["batch_size"]
-    20
+    >>> settings_for_few_rows(300, 10)["hidden_size"]
+    64
     >>> settings_for_few_rows(20_000, 10)
     {}
     """
@@ -41,8 +40,5 @@ def settings_for_few_rows(n_rows: int, n_variables: int) -> dict[str, Any]:
         "hidden_size": 64,
         "hidden_sizes": (64, 64),
         "n_orderings": orders_to_average(n_variables),
-        "batch_size": max(8, n_rows // _STEPS_PER_EPOCH),
-        "patience": 40,
-        "max_epochs": 400,
         "dropout": 0.0,
     }

@@ -66,7 +66,7 @@ class TrainingOptions:
         None, "Weight decay of AdamW; by default what suits network and rows."
     )
     batch_size: int | None = _option(
-        None, "Rows per optimiser step; by default about a hundredth of the rows.", minimum=1
+        None, "Rows per optimiser step; by default about a 64th of the rows.", minimum=1
     )
     max_epochs: int | None = _option(
         None,

@@ -60,8 +60,8 @@ def recipe_for(conditioner: Conditioner, n_rows: int, options: TrainingOptions) 
     steps_per_epoch = math.ceil(n_rows / batch_size)
     max_epochs = options.max_epochs or _epochs(recipe, steps_per_epoch)
     return Recipe(
-        learning_rate=recipe.learning_rate if options.learning_rate is None else options.learning_rate,
-        weight_decay=recipe.weight_decay if options.weight_decay is None else options.weight_decay,
+        learning_rate=_or(options.learning_rate, recipe.learning_rate / _n_taking_turns(conditioner)),
+        weight_decay=_or(options.weight_decay, _weight_decay(recipe, conditioner)),
         epsilon=recipe.epsilon,
         batch_size=batch_size,
         max_epochs=max_epochs,
@@ -78,7 +78,8 @@ class _Measured:
     """What was measured for one kind of network.
 
     `epochs` is how often each row is seen where rows are many; where they are few, it is as often as makes
-    `steps` steps, within `most_epochs`.
+    `steps` steps, within `most_epochs`. Weight decay grows with a power of the features of a column,
+    `decay_by_features`: the more levels, the fewer rows tell of each.
     """
 
     learning_rate: float
@@ -88,27 +89,42 @@ class _Measured:
     epochs: int
     steps: int
     most_epochs: int
+    decay_by_features: float = 0.0
 
 
 _RECIPES = {
     "fixed-order": _Measured(2e-2, 2e-2, 1e-2, (32, 256), 12, 2000, 60),
-    "column-networks": _Measured(1e-2, 1.5e-1, 1e-8, (32, 256), 20, 2000, 100),
+    "column-networks": _Measured(1e-2, 5e-2, 1e-8, (32, 256), 15, 2500, 100, 0.5),
     "shared-network": _Measured(4e-3, 1e-1, 1e-8, (32, 512), 15, 4000, 200),
 }
 # Batches have such a share of the rows, within the bounds of the recipe: larger ones have less noise.
-_BATCH_SHARE = 1 / 100
+_BATCH_SHARE = 1 / 64
 _PATIENCE, _MIN_PATIENCE = 0.2, 5
 _WARM_UP = 0.03
 
 
 def _batch_size(n_rows: int, bounds: tuple[int, int]) -> int:
-    """Return a power of two near a hundredth of the rows.
+    """Return a power of two near a 64th of the rows.
 
-    >>> _batch_size(700, (32, 512)), _batch_size(30_000, (32, 512))
+    >>> _batch_size(700, (32, 512)), _batch_size(20_000, (32, 512))
     (32, 256)
     """
     low, high = bounds
     return min(max(2 ** round(math.log2(n_rows * _BATCH_SHARE)), low), high) if n_rows > 1 else low
+
+
+def _or(wanted: float | None, measured: float) -> float:
+    return measured if wanted is None else wanted
+
+
+def _n_taking_turns(conditioner: Conditioner) -> int:
+    """Return how many orders or masks a fit takes in turns: a step for one of them is noise to the others."""
+    return 1 if conditioner.is_any_order else conditioner.n_members
+
+
+def _weight_decay(recipe: _Measured, conditioner: Conditioner) -> float:
+    features_per_column = conditioner.encoding.n_features / conditioner.n_variables
+    return recipe.weight_decay * features_per_column**recipe.decay_by_features
 
 
 def _epochs(recipe: _Measured, steps_per_epoch: int) -> int:

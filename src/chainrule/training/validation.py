@@ -11,15 +11,16 @@ from chainrule.training.rows import Rows
 
 __all__ = ["evaluation_batch", "mean_nll", "validation_nll"]
 
-# Numbers of float32 that one batch of an evaluation may spread over its widest layer: 64 MiB.
-_EVALUATION_NUMBERS = 2**24
+# Numbers of float32 that one batch of an evaluation may spread over its widest layer: 16 MiB, a cache.
+_EVALUATION_NUMBERS = 2**22
 # How many rows with a random order or observed mask an estimate of the validation NLL takes at least.
 _VALIDATION_MASKS = 2_000
 
 
 def evaluation_batch(model: AutoregressiveModel) -> int:
-    """Return the number of rows to evaluate at a time so that memory stays bounded."""
-    return max(1, min(4096, _EVALUATION_NUMBERS // model.conditioner.activations_per_row()))
+    """Return the number of rows to evaluate at a time so that memory stays bounded, in whole blocks."""
+    size = max(1, min(4096, _EVALUATION_NUMBERS // model.conditioner.activations_per_row()))
+    return size - size % 32 if size > 32 else size
 
 
 @torch.no_grad()
