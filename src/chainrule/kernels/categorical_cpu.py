@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from chainrule.kernels.plans import LANES
-from chainrule.kernels.threads import run_ranges
+from chainrule.kernels.threads import range_step, run_ranges
 from chainrule.kernels.vectors import exp, load, maximum, splat, store
 
 __all__ = ["CompiledCategorical"]
@@ -97,7 +97,7 @@ class CompiledCategorical(torch.autograd.Function):
         def pass_over(low: int, high: int) -> None:
             _forward(codes, logits, starts, widths, share, total, chosen, low, high)
 
-        run_ranges(pass_over, len(starts), 1)
+        run_ranges(pass_over, len(starts), range_step(len(starts), share.size))
         ctx.inputs = codes, starts, widths, share, total, n
         return (torch.from_numpy(chosen) - torch.from_numpy(total).log()).T[:n]
 
@@ -113,7 +113,7 @@ class CompiledCategorical(torch.autograd.Function):
         def pass_over(low: int, high: int) -> None:
             _backward(codes, upstream, starts, widths, share, total, gradient, low, high)
 
-        run_ranges(pass_over, len(starts), 1)
+        run_ranges(pass_over, len(starts), range_step(len(starts), share.size))
         return None, torch.from_numpy(gradient).T[:n], None, None
 
 

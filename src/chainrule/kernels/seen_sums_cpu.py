@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from chainrule.kernels.plans import LANES
-from chainrule.kernels.threads import run_ranges
+from chainrule.kernels.threads import range_step, run_ranges
 from chainrule.kernels.vectors import load, store
 
 __all__ = ["CompiledSeenSums"]
@@ -95,7 +95,7 @@ class CompiledSeenSums(torch.autograd.Function):
         def pass_over(low: int, high: int) -> None:
             _forward(*inputs, w, sums.numpy(), low, high)
 
-        run_ranges(pass_over, len(w), _step(len(w)))
+        run_ranges(pass_over, len(w), range_step(len(w), sums.numel()))
         ctx.inputs = inputs
         ctx.shapes = weight.shape, start.shape
         return sums[..., :width]
@@ -111,14 +111,9 @@ class CompiledSeenSums(torch.autograd.Function):
         def pass_over(low: int, high: int) -> None:
             _backward(*ctx.inputs, gradient, d_weight, low, high)
 
-        run_ranges(pass_over, shape[0], _step(shape[0]))
+        run_ranges(pass_over, shape[0], range_step(shape[0], gradient.size))
         d_start = gradients[0] if start_shape[1] == len(ctx.inputs[0]) else gradients[0].sum(1, keepdim=True)
         return None, None, None, None, torch.from_numpy(d_weight)[..., : shape[2]], d_start
-
-
-def _step(n_targets: int) -> int:
-    """Return how many targets a thread takes at a time."""
-    return max(1, n_targets // (4 * torch.get_num_threads()))
 
 
 def _array(tensor: Tensor) -> Array:

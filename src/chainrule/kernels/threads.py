@@ -11,12 +11,20 @@ from pathlib import Path
 
 import torch
 
-__all__ = ["run_ranges"]
+__all__ = ["range_step", "run_ranges"]
+
+# Numbers that a thread takes in less time than it takes to wake another one.
+_FEW_NUMBERS = 2**16
 
 _OUTLINED = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 # GNU OpenMP's threads do not survive a fork, nor does it notice.
 _PROCESS = os.getpid()
 _pools: dict[tuple[int, int], ThreadPoolExecutor] = {}
+
+
+def range_step(n: int, n_numbers: int) -> int:
+    """Return how many of n equal parts a thread should take at a time: all of them where numbers are few."""
+    return n if n_numbers < _FEW_NUMBERS else max(1, n // (4 * torch.get_num_threads()))
 
 
 def run_ranges(work: Callable[[int, int], None], n: int, step: int) -> None:

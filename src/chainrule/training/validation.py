@@ -35,8 +35,8 @@ def mean_nll(model: AutoregressiveModel, rows: Rows) -> float:
 def validation_nll(model: AutoregressiveModel, rows: Rows) -> float:
     """Return the NLL in nats by which a fit is steered: `mean_nll`, or an estimate of it.
 
-    The estimate is from random orders or observed masks, the same ones at each call; few rows are seen several
-    times, so that its noise stays small.
+    The estimate is from random orders or observed masks, the same ones at each call; few rows are seen
+    several times, so that its noise stays small.
     """
     if not model.conditioner.validates_by_monte_carlo:
         return mean_nll(model, rows)
