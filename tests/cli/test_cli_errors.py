@@ -63,11 +63,11 @@ def complaint(capsys):
 def one_line(code, standard_error, expected_code):
     """Return the single line on standard error after checking that it is one, without a traceback.
 
-    Warnings may stand before it, and what columns were taken for, where a fit had begun.
+    Warnings may stand before it, and where a fit had begun what columns were taken for and models reached.
     """
     assert "Traceback" not in standard_error
     assert code == expected_code, standard_error
-    before = ("warning: ", "kinds of ", "  ")
+    before = ("warning: ", "kinds of ", "  ", "independent: ")
     lines = [line for line in standard_error.splitlines() if not line.startswith(before)]
     assert len(lines) == 1, standard_error
     assert not lines[0].startswith("internal error")

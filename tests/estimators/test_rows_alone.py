@@ -21,10 +21,11 @@ NETWORKS = {
     "made of one unit": MADE((1,), **FIT),
     "masks": MADE((32,), n_masks=3, **FIT),
     "orders": MADE((16,), ordering="random", n_orderings=2, **FIT),
-    "any-order made": OrderlessNADE((30,), network="shared", **FIT),
-    "narrow any-order made": OrderlessNADE((9, 5), network="shared", **FIT),
+    "shared network": OrderlessNADE((30,), network="shared", **FIT),
+    "narrow shared network": OrderlessNADE((9, 5), network="shared", **FIT),
     "orderless nade": OrderlessNADE((20, 20), **FIT),
     "narrow orderless nade": OrderlessNADE((7, 9), **FIT),
+    "narrow column networks": OrderlessNADE((7,), **FIT),
     "ensemble": Ensemble(MADE((8,), max_epochs=1), n_members=2, random_state=0),
     **{f"nade, {name}": NADE(5, activation=name, **FIT) for name in ACTIVATIONS},
 }

@@ -127,7 +127,7 @@ def test_declared_kinds_reach_the_models() -> None:
     ],
 )
 def test_default_models_suit_the_kinds(X: Any, mixture: str) -> None:
-    assert default_models(Schema.infer(X)) == ["independent", mixture, "nade", "made"]
+    assert default_models(Schema.infer(X)) == ["independent", mixture, "nade", "made", "orderless-nade"]
 
 
 def test_unknown_and_missing_names_are_refused() -> None:

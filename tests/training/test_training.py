@@ -377,6 +377,44 @@ def test_the_learning_rate_falls_along_a_cosine_to_nothing(monkeypatch):
     assert fit.learning_rate() < 0.01 * 0.1  # it rises first
 
 
+def test_a_fit_that_stopped_gaining_cools_down_before_it_ends(monkeypatch):
+    fake_validation(monkeypatch, [1.0] + [2.0] * 30)
+    rates = []
+    listener = Listener(lambda epoch: rates.append(fit.learning_rate()))
+    fit = trainer("made", patience=10, max_epochs=30, schedule="cosine", callbacks=[listener])
+    fit.run()
+    # Patience ends after 11 epochs, of which a fifth is 11 steps: three epochs of five.
+    assert fit.history.epochs == 14
+    assert rates[10] > 0.5 * 0.01
+    assert rates[10] > rates[11] > rates[12] > 0 == rates[13]
+
+
+def test_a_fit_that_cools_down_resumes_where_it_was(monkeypatch, tmp_path):
+    def run(callbacks=(), checkpoint=None):
+        fake_validation(monkeypatch, [1.0] + [2.0] * 30)
+        options = {"patience": 10, "max_epochs": 30, "schedule": "cosine"}
+        fit = trainer("made", callbacks=callbacks, **options)
+        return fit, fit.run(checkpoint)
+
+    whole, _ = run()
+    with pytest.raises(FitInterrupted):
+        run([InterruptAt(13)], tmp_path / "state.pt")
+    monkeypatch.undo()
+    monkeypatch.setattr("chainrule.training.validation.mean_nll", lambda model, rows: 2.0)
+    again = trainer("made", patience=10, max_epochs=30, schedule="cosine")
+    again.run(tmp_path / "state.pt")
+    assert again.history.train == whole.history.train
+
+
+def test_a_budget_of_time_ends_a_fit_in_the_middle_of_an_epoch(monkeypatch):
+    now = itertools.count()
+    monkeypatch.setattr("chainrule.training.loop.time.perf_counter", lambda: float(next(now)))
+    fit = trainer("made", max_epochs=10_000, max_time=100.0, schedule="cosine")
+    fit.run()
+    assert fit.progress() >= 1 and fit.step < 100
+    assert fit.learning_rate() == pytest.approx(0, abs=1e-6)
+
+
 def test_a_cosine_needs_no_validation_rows():
     fit = trainer("made", valid=False, max_epochs=3, schedule="cosine")
     fit.run()

@@ -107,7 +107,9 @@ class Mixture(ProductEstimator):
         codes = self.parts_.split(train.codes)
         codes_val = None if valid is None else self.parts_.split(valid.codes)
         independent = independent_product(self.parts_.layout, codes)
-        most = min(len(codes) / _ROWS_PER_COMPONENT, _MAX_WORK / (len(codes) * independent.n_parameters))
+        most = min(
+            len(codes) / _ROWS_PER_COMPONENT, _MAX_WORK / (len(codes) * max(independent.n_parameters, 1))
+        )
 
         def fit(n_components: int, smoothing: float) -> ProductMixture:
             return fit_by_em(

@@ -14,7 +14,7 @@ from chainrule.conditioners.base import activation_gain, context_layer
 from chainrule.conditioners.dropout import dropout
 from chainrule.conditioners.encoding import InputEncoding
 from chainrule.kernels.column_products import ColumnProducts, runs_of
-from chainrule.kernels.row_blocks import linear
+from chainrule.kernels.row_blocks import MIN_OUTPUTS, linear
 from chainrule.kernels.seen_sums import seen_sums
 from chainrule.orders import rank_of
 
@@ -165,9 +165,10 @@ class ColumnNetworks(AnyOrderConditioner):
 
     def last_hidden(self, pre: Tensor, targets: slice | Tensor = slice(None)) -> Tensor:
         """Return the activations of the last hidden layer, (T, n, H), from the first pre-activations."""
+        pre = _whole(pre, 1)
         h = self._dropped(self.activate(pre))
         for weight, bias in zip(self.deep, self.deep_bias, strict=True):
-            pre = torch.baddbmm(pre + bias[targets], h, weight[targets])
+            pre = torch.baddbmm(pre + _whole(bias[targets], 1), h, _whole(weight[targets], 2))
             h = self._dropped(self.activate(pre))
         return h
 
@@ -176,7 +177,7 @@ class ColumnNetworks(AnyOrderConditioner):
 
     def _outputs(self, h: Tensor, context: Tensor | None) -> Tensor:
         """Return the outputs (n, n_outputs) of the last hidden layer's activations (D, n, H)."""
-        outputs: Tensor = ColumnProducts.apply(h, self.output, self.output_bias, self._runs)
+        outputs: Tensor = ColumnProducts.apply(h, _whole(self.output, 1), self.output_bias, self._runs)
         return outputs if self.output_context is None else outputs + self.output_context(context)
 
     def training_outputs(
@@ -197,7 +198,8 @@ class ColumnNetworks(AnyOrderConditioner):
         x, observed = x.masked_fill(x.isnan(), 0.0), ~x.isnan()
         order = (~observed).long().argsort(dim=1, stable=True)
         n_seen = observed.sum(1, keepdim=True).expand_as(order)  # a network's own variable adds nothing
-        return self.last_hidden(self._first_sums(x, order, n_seen, context)).transpose(0, 1).flatten(1)
+        h = self.last_hidden(self._first_sums(x, order, n_seen, context))[..., : self.first.shape[2]]
+        return h.transpose(0, 1).flatten(1)
 
     # ---------------------------------------------------------------- queries
 
@@ -233,6 +235,17 @@ class ColumnNetworks(AnyOrderConditioner):
         return ColumnPass(self, nothing, nothing > 0, context)
 
 
+def _whole(tensor: Tensor, n_dimensions: int) -> Tensor:
+    """Return a tensor with zeros appended to its last dimensions, where no gradient is wanted.
+
+    Products over as many numbers are the same for a row whatever rows stand beside it; see `row_blocks`.
+    """
+    lacking = -tensor.shape[-1] % MIN_OUTPUTS
+    if not lacking or torch.is_grad_enabled():
+        return tensor
+    return F.pad(tensor, (0, lacking) * n_dimensions)
+
+
 class ColumnPass(AnyOrderPass):
     """What each row has seen so far, from which one network after the other takes its sum.
 
@@ -265,7 +278,7 @@ class ColumnPass(AnyOrderPass):
         )
         outputs = slice(network.starts[d], network.starts[d + 1])
         h = network.last_hidden(sums, target)[0]
-        params = linear(h, network.output[outputs], network.output_bias[outputs])
+        params = linear(h, _whole(network.output[outputs], 1), network.output_bias[outputs])
         return params if self.output_context is None else params + self.output_context[:, outputs]
 
     def update(self, d: int, value: Tensor, rows: Tensor | None = None) -> None:

@@ -25,8 +25,9 @@ from chainrule.conditioners import (
 from chainrule.errors import DataError, ParameterError
 from chainrule.estimators.base import DensityEstimator
 from chainrule.estimators.chain_surprisal import ChainSurprisal
+from chainrule.estimators.partial_fit import go_on
 from chainrule.estimators.query_engines import ChainQueryEngine
-from chainrule.estimators.rows import CodedRows
+from chainrule.estimators.rows import CodedRows, make_generator
 from chainrule.estimators.training_arguments import TRAINING_CONSTRAINTS
 from chainrule.kernels.row_blocks import batches_of_whole_blocks
 from chainrule.model import AutoregressiveModel
@@ -137,6 +138,55 @@ class AutoregressiveEstimator(DensityEstimator):
             return super().fit(X, y, context=context, X_val=X_val, context_val=context_val)
         finally:
             del self._callbacks, self._began
+
+    def partial_fit(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        context: Any = None,
+        callbacks: Sequence[Callback] = (),
+    ) -> Self:
+        """Go on with a fitted model: more rows, or the same ones for longer.
+
+        Of what was learned before the weights are kept, and nothing of its rows: give old rows along with new
+        ones where they are to count. Columns, levels and ranges are those of the first fit. Values beyond a
+        range count as its end, as in `score_samples`; rows with a level of which nothing is known are left
+        out. A share of the rows, `validation_fraction`, decides which weights are best; those that the model
+        came with stay where none are better. A model that is not fitted yet is fitted.
+
+        Parameters
+        ----------
+        X : array or DataFrame, shape (n, D)
+        y : ignored
+        context : array or DataFrame, shape (n, C), optional
+        callbacks : sequence of Callback
+            As in `fit`.
+
+        Raises
+        ------
+        DataError
+            If rows cannot be used, or all of them have levels that the first fit did not know.
+        FitInterrupted
+            On Ctrl-C; the best weights so far are in the model.
+
+        Examples
+        --------
+        >>> from chainrule import NADE
+        >>> X = np.random.default_rng(0).integers(0, 2, (200, 3))
+        >>> model = NADE(8, max_epochs=2, random_state=0).fit(X)
+        >>> model.partial_fit(X).history_.epochs
+        2
+        """
+        if not hasattr(self, "schema_"):
+            return self.fit(X, context=context, callbacks=callbacks)
+        self._check_parameters()
+        self._callbacks, self._began = callbacks, time.perf_counter()
+        try:
+            go_on(self, X, context, make_generator(self.random_state))
+        finally:
+            del self._callbacks, self._began
+        return self
 
     def embed(self, X: Any, *, member: int = 0, context: Any = None) -> np.ndarray:
         """Return the embeddings of rows: the activations of the last hidden layer.
@@ -284,13 +334,17 @@ class AutoregressiveEstimator(DensityEstimator):
         model.conditioner.set_output_bias(model.conditionals.marginal_params(torch.from_numpy(sample)))
         self.model_ = model.to(self._device())
         self.n_parameters_ = model.conditioner.n_free_parameters()
+        self._train(train, valid, torch_generator)
+
+    def _train(self, train: CodedRows, valid: CodedRows | None, generator: torch.Generator) -> None:
+        """Fit the model as it is to coded rows; the best weights stay in it, whatever happens."""
         progress = FitProgress(type(self).__name__, visible=bool(self.verbose))
         trainer = Trainer(
             self.model_,
             self._training_rows(train),
             None if valid is None else self._training_rows(valid),
             self._options(),
-            torch_generator,
+            generator,
             resample_every=self.resample_every,
             callbacks=[progress, *self._callbacks],
             began=self._began,

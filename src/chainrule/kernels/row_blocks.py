@@ -19,10 +19,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["ScoringLinear", "batches_of_whole_blocks", "filled_up", "linear"]
+__all__ = ["MIN_OUTPUTS", "ScoringLinear", "batches_of_whole_blocks", "filled_up", "linear"]
 
 _BLOCK = 32
-_MIN_OUTPUTS = 16
+MIN_OUTPUTS = 16
 
 
 def filled_up(n: int) -> np.ndarray:
@@ -50,7 +50,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
     Training takes the fastest product: its batches are what they are.
     """
-    lacking = _MIN_OUTPUTS - len(weight)
+    lacking = MIN_OUTPUTS - len(weight)
     if lacking <= 0 or torch.is_grad_enabled():
         return F.linear(x, weight, bias)
     bias = None if bias is None else F.pad(bias, (0, lacking))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
+from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from chainrule.errors import StorageError
 from chainrule.storage import write_bytes
 from chainrule.training.history import History
 from chainrule.training.options import TRAINING_OPTIONS
+from chainrule.training.schedule import Cooling
 
 if TYPE_CHECKING:
     from chainrule.training.loop import Trainer
@@ -66,6 +68,7 @@ def _state(trainer: Trainer) -> dict[str, Any]:
         "batch_nll": trainer.batch_nll,
         "early_stopping": trainer.early_stopping.state_dict(),
         "step": trainer.step,
+        "cooling": None if trainer.cooling is None else asdict(trainer.cooling),
     }
 
 
@@ -100,6 +103,9 @@ def load_checkpoint(trainer: Trainer, path: Path) -> None:
     trainer.batch_nll = state["batch_nll"]
     trainer.early_stopping.load_state_dict(state["early_stopping"])
     trainer.step = state["step"]
+    if state["cooling"] is not None:
+        trainer.cooling = Cooling(**state["cooling"])
+        trainer.n_steps = trainer.cooling.from_step + trainer.cooling.n_steps
 
 
 def _read_state(path: Path, device: torch.device) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from chainrule.training.history import History
 from chainrule.training.options import TrainingOptions
 from chainrule.training.recipes import recipe_for
 from chainrule.training.rows import Rows
-from chainrule.training.schedule import SCHEDULES
+from chainrule.training.schedule import SCHEDULES, Cooling
 from chainrule.training.validation import validation_nll
 
 __all__ = ["Trainer"]
@@ -104,6 +104,7 @@ class Trainer:
         self.began = time.perf_counter() if began is None else began
         self.validation_seconds = 0.0
         self.n_timed, self.timed_from = 0, 0.0
+        self.cooling: Cooling | None = None
         # Averaging touches every weight; once in a while does as well as at every step.
         self.average_every = max(1, min(10, self.steps_per_epoch // 10))
 
@@ -220,8 +221,21 @@ class Trainer:
         return self.recipe.max_time is not None and self.progress() >= 1
 
     def is_finished(self) -> bool:
-        """Return whether the steps or the time are used up, or patience with the validation NLL is."""
+        """Return whether the steps or the time are used up, or patience with the validation NLL is.
+
+        Along a cosine, patience that is used up does not end the fit at its height: it cools down first.
+        """
+        if self.recipe.schedule == "cosine":
+            if self.early_stopping.is_over and self.cooling is None:
+                self.cool_down()
+            return self.progress() >= 1
         return self.progress() >= 1 or self.early_stopping.is_over
+
+    def cool_down(self) -> None:
+        """Let the learning rate fall to nothing soon: within a fifth of the steps so far, or an epoch."""
+        n_steps = max(self.steps_per_epoch, self.step // 5)
+        self.cooling = Cooling(self.step, min(self.n_steps - self.step, n_steps), self.learning_rate())
+        self.n_steps = self.step + self.cooling.n_steps
 
     @torch.no_grad()
     def average_weights(self) -> None:
@@ -232,6 +246,8 @@ class Trainer:
 
     def learning_rate(self) -> float:
         """Return the learning rate of the next step."""
+        if self.cooling is not None:
+            return self.cooling.rate(self.step)
         return SCHEDULES[self.recipe.schedule](self.recipe, self.progress(), self.early_stopping)
 
     def keep_weights(self) -> None:

@@ -118,8 +118,8 @@ def _or(wanted: float | None, measured: float) -> float:
 
 
 def _n_taking_turns(conditioner: Conditioner) -> int:
-    """Return how many orders or masks a fit takes in turns: a step for one of them is noise to the others."""
-    return 1 if conditioner.is_any_order else conditioner.n_members
+    """Return how many orders a fit takes in turns: a step for one of them is noise to the others."""
+    return 1 if conditioner.is_any_order else len(conditioner.orders)
 
 
 def _weight_decay(recipe: _Measured, conditioner: Conditioner) -> float:

@@ -44,7 +44,8 @@ class _Model:
 def models(quick: bool) -> dict[str, _Model]:
     """Return the networks that are compared beside the ensemble, by the names of their steps."""
     sizes = (64, 64, 64) if quick else (512, 512, 512)
-    common = {"batch_size": 128, "max_epochs": 10 if quick else 200}
+    # Stretches of a fit are joined: its learning rate must not depend on where the last one ends.
+    common = {"batch_size": 128, "max_epochs": 10 if quick else 200, "schedule": "plateau"}
     deep = {"hidden_sizes": sizes, **common}
     # One mask and many must differ in nothing else: drawn degrees and no residual layers in all of them.
     masked = {**deep, "degrees": "uniform", "residual": False, "resample_every": 20}
@@ -71,6 +72,7 @@ def _member(quick: bool, number: int) -> _Model:
         "weight_decay": 0.03,
         "batch_size": 200,
         "max_epochs": 10 if quick else 200,
+        "schedule": "plateau",
         "ordering": "natural" if number == 0 else "random",
     }
     return _Model("one order" if number == 0 else f"member {number + 1}", MADE, wide)
