@@ -17,6 +17,7 @@ import torch
 from benchmarks import machine, same_numbers
 from benchmarks.any_order import any_order
 from benchmarks.cells import cells
+from benchmarks.fits import fits
 from benchmarks.imputation import imputation
 from benchmarks.memory import memory
 from benchmarks.mnist import mnist
@@ -35,6 +36,7 @@ _GROUPS: dict[str, Callable[[argparse.Namespace], Iterator[Row]]] = {
     "training": lambda arguments: training(arguments.runs),
     "scoring": lambda arguments: scoring(arguments.runs),
     "questions": lambda arguments: questions(arguments.runs),
+    "fits": lambda arguments: fits(),
     "any-order": lambda arguments: any_order(arguments.checkpoint),
     "imputation": lambda arguments: imputation(arguments.checkpoint),
     "synthetic": lambda arguments: synthetic(arguments.checkpoint),

@@ -7,7 +7,6 @@ from torch import Tensor
 
 from chainrule.conditionals import Bernoulli, Conditional, Conditionals, MixtureOfGaussians
 from chainrule.conditioners import (
-    AnyOrderMADEConditioner,
     InputEncoding,
     MADEConditioner,
     NADEConditioner,
@@ -56,30 +55,20 @@ def nade(n_variables: int, hidden_size: int, *, n_orders: int = 1) -> Autoregres
 
 
 def any_order(n_variables: int, hidden_sizes: tuple[int, ...]) -> dict[str, AutoregressiveModel]:
-    """Return the two models of binary variables that serve every order, by name."""
+    """Return the models of binary variables that serve every order and any number of them, by name."""
     conditionals, orders = _conditionals(n_variables, "binary"), _orders(n_variables, 1)
     encoding, generator = _encoding(n_variables, "binary"), torch.Generator().manual_seed(_SEED)
-    made = AnyOrderMADEConditioner(
-        encoding,
-        conditionals.starts,
-        orders,
-        [even_degrees(size, n_variables)[None] for size in hidden_sizes],
-        direct=False,
-        generator=generator,
-    )
-    orderless = OrderlessConditioner(encoding, conditionals.starts, orders, hidden_sizes, generator=generator)
-    return {
-        name: _with_margins(AutoregressiveModel(network, conditionals))
-        for name, network in (("any-order MADE", made), ("orderless NADE", orderless))
-    }
+    network = OrderlessConditioner(encoding, conditionals.starts, orders, hidden_sizes, generator=generator)
+    return {"orderless NADE": _with_margins(AutoregressiveModel(network, conditionals))}
 
 
 def trainer(model: AutoregressiveModel, x: Tensor) -> Trainer:
     """Return a trainer with the library's options whose `train_step` is to be timed on the rows."""
     # Rows enough for an epoch of many steps: how often weights are averaged depends on it.
-    many = x[:1].expand(100 * TrainingOptions().batch_size, -1)
+    options = TrainingOptions(batch_size=len(x))
+    many = x[:1].expand(100 * len(x), -1)
     model.train()
-    return Trainer(model, Rows(many), None, TrainingOptions(), torch.Generator().manual_seed(_SEED))
+    return Trainer(model, Rows(many), None, options, torch.Generator().manual_seed(_SEED))
 
 
 def binary_rows(n: int, n_variables: int) -> Tensor:

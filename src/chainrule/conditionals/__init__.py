@@ -67,8 +67,8 @@ def register_family(family: Family) -> Family:
 def families_of(support: Support) -> tuple[str, ...]:
     """Return the names of the families that can model a support, the default first.
 
-    >>> families_of(Reals())
-    ('gaussian', 'logistic', 'laplace')
+    >>> families_of(Reals())[0]
+    'gaussian'
     """
     return tuple(name for name, family in FAMILIES.items() if isinstance(support, family.supports))
 
