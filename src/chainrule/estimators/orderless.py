@@ -156,6 +156,8 @@ class OrderlessNADE(AutoregressiveEstimator):
         }
         if by_columns:
             sizes = self._sizes((64, 64))
+            if len(set(sizes)) > 1:
+                raise ParameterError(f"layers of network='columns' have one size, got {self.hidden_sizes!r}")
             return ColumnNetworks(encoding, conditionals.starts, orders, sizes, **common)
         sizes = self._sizes((256, 256))
         residual = len(set(sizes)) == 1 if self.residual is None else bool(self.residual)

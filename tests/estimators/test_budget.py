@@ -1,0 +1,83 @@
+"""Fits with a budget of time, networks that are chosen by the number of columns, recipes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from chainrule import MADE, NADE, OrderlessNADE
+from chainrule.conditioners import ColumnNetworks, OrderlessConditioner
+from chainrule.errors import ParameterError
+from chainrule.training import Callback, TrainingOptions, recipe_for
+
+
+class Planned(Callback):
+    """Keeps what it was told of the plan."""
+
+    def __init__(self):
+        self.plans = []
+
+    def on_plan(self, plan):
+        self.plans.append(plan)
+
+
+def bits(n, n_variables=4, seed=0):
+    return np.random.default_rng(seed).integers(0, 2, (n, n_variables))
+
+
+@pytest.mark.parametrize(
+    "model", [NADE(8), MADE((16,)), OrderlessNADE((16,))], ids=lambda m: type(m).__name__
+)
+def test_a_budget_ends_a_fit_that_would_go_on(model):
+    planned = Planned()
+    model.set_params(max_epochs=10**6, patience=10**6, max_time=1.0, random_state=0)
+    model.fit(bits(500), callbacks=[planned])
+    assert model.history_.epochs < 10**6
+    assert [plan.seconds for plan in planned.plans] == [pytest.approx(1.0)]
+
+
+def test_without_a_budget_the_same_seed_gives_the_same_model():
+    scores = [OrderlessNADE((8,), random_state=3).fit(bits(300)).score_samples(bits(9)) for _ in range(2)]
+    np.testing.assert_array_equal(*scores)
+
+
+@pytest.mark.parametrize(
+    ("n_variables", "options", "kind"),
+    [
+        (4, {}, ColumnNetworks),
+        (33, {}, OrderlessConditioner),
+        (33, {"network": "columns"}, ColumnNetworks),
+        (4, {"network": "shared"}, OrderlessConditioner),
+        (4, {"hidden_sizes": (8, 4)}, OrderlessConditioner),
+        (4, {"residual": False}, OrderlessConditioner),
+    ],
+)
+def test_the_network_suits_the_columns(n_variables, options, kind):
+    settings = {"hidden_sizes": (8, 8), "max_epochs": 1, "random_state": 0} | options
+    model = OrderlessNADE(**settings).fit(bits(60, n_variables))
+    assert type(model.model_.conditioner) is kind
+
+
+def test_column_networks_have_layers_of_one_size():
+    with pytest.raises(ParameterError, match="one size"):
+        OrderlessNADE((8, 4), network="columns").fit(bits(60))
+
+
+@pytest.mark.parametrize(
+    "model", [NADE(4), MADE((4,)), OrderlessNADE((4,)), OrderlessNADE((4,), network="shared")]
+)
+def test_batches_grow_with_the_rows_and_epochs_fall(model):
+    conditioner = model.set_params(max_epochs=1).fit(bits(60)).model_.conditioner
+    few, many = (recipe_for(conditioner, n, TrainingOptions()) for n in (500, 200_000))
+    assert few.batch_size < many.batch_size
+    assert few.max_epochs > many.max_epochs
+    wanted = TrainingOptions(learning_rate=0.5, weight_decay=0.0, batch_size=7, max_epochs=3, patience=2)
+    recipe = recipe_for(conditioner, 500, wanted)
+    assert (recipe.learning_rate, recipe.weight_decay, recipe.batch_size) == (0.5, 0.0, 7)
+    assert (recipe.max_epochs, recipe.patience) == (3, 2)
+
+
+def test_orders_that_take_turns_take_shorter_steps():
+    one, four = (NADE(4, n_orderings=k, max_epochs=1).fit(bits(60)).model_.conditioner for k in (1, 4))
+    rates = [recipe_for(network, 500, TrainingOptions()).learning_rate for network in (one, four)]
+    assert rates[0] == pytest.approx(4 * rates[1])
