@@ -11,7 +11,7 @@ from chainrule import load, load_dataset
 from chainrule.metrics.statistics import paired_difference
 
 BASELINES = ("independent", "mixture-of-bernoullis")
-NETWORKS = ("nade", "made")
+NETWORKS = ("nade", "made", "orderless-nade")
 FACTS = {"dataset", "n_train", "n_valid", "n_test", "n_variables", "results"}
 COLUMNS = {
     "model",
