@@ -15,7 +15,14 @@ from chainrule.conditioners import AnyOrderConditioner, Conditioner
 from chainrule.model import AutoregressiveModel
 from chainrule.samplers import draw_rows
 
-__all__ = ["LateVariableError", "conditional_params", "log_conditionals", "log_prob", "sample_conditional"]
+__all__ = [
+    "LateVariableError",
+    "conditional_params",
+    "log_conditionals",
+    "log_prob",
+    "next_params",
+    "sample_conditional",
+]
 
 
 class LateVariableError(Exception):
@@ -115,6 +122,32 @@ def conditional_params(
         _check_leading(network, with_d, order)
     outputs: Tensor = network(x, order, context)
     return outputs
+
+
+@torch.no_grad()
+def next_params(
+    model: AutoregressiveModel,
+    x: Tensor,
+    observed: Tensor,
+    d: int,
+    order: Tensor | int,
+    context: Tensor | None = None,
+) -> Tensor:
+    """Return the params (n, P_d) of variable d alone, from the variables observed in all rows, bool (D,).
+
+    Parameters and errors are otherwise those of `log_conditionals`; a fixed order answers for the next
+    variable.
+    """
+    network, each = model.conditioner, observed.expand(x.shape)
+    x = x.masked_fill(~each, 0.0)
+    if not isinstance(order, int):
+        return _any_order(network).init_state_from(x, each, order, context).next_params(d)
+    with_d = observed.clone()
+    with_d[d] = True
+    _check_leading(network, torch.stack([observed, with_d]), order)
+    columns = slice(model.conditionals.starts[d], model.conditionals.starts[d + 1])
+    params: Tensor = network(x, order, context)[:, columns]
+    return params
 
 
 def _check_leading(network: Conditioner, sets: Tensor, member: int) -> None:

@@ -176,7 +176,7 @@ def test_discretised_logistics_take_differences_of_the_distribution_function():
 def test_level_probabilities_of_variables_with_different_numbers_of_levels():
     family = DiscretizedLogistics(2, torch.tensor([3, 5]))
     params = torch.randn(4, 2, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    probabilities = family.level_probabilities(params)
+    probabilities = family.level_probabilities(params, 5)
     assert probabilities.shape == (4, 2, 5)
     torch.testing.assert_close(probabilities.sum(-1), torch.ones(4, 2, dtype=torch.float64))
     assert not probabilities[:, 0, 3:].any()

@@ -74,6 +74,11 @@ class Conditional(nn.Module, ABC):
     def cdf(self, x: Tensor, params: Tensor) -> Tensor:
         """Return P(X <= x), shape (...)."""
 
+    def level_probabilities(self, params: Tensor, n_codes: int) -> Tensor:
+        """Return P(X = 0), ..., P(X = n_codes - 1), shape (..., n_codes), where codes are finitely many."""
+        each = [self.log_prob(params.new_full(params.shape[:-1], code), params) for code in range(n_codes)]
+        return torch.stack(each, dim=-1).exp()
+
     @abstractmethod
     def marginal_params(self, x: Tensor) -> Tensor:
         """Return params (G, P) that fit each column of the codes x (n, G) alone: where training starts."""

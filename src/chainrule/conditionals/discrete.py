@@ -117,9 +117,9 @@ class Categorical(Conditional):
         """Return the category at which the cumulative probability passes the uniform."""
         return choose_index(params.softmax(-1), uniforms[..., 0]).to(params.dtype)
 
-    def level_probabilities(self, params: Tensor) -> Tensor:
-        """Return the probability of each category, (..., K)."""
-        return params.softmax(-1)
+    def level_probabilities(self, params: Tensor, n_codes: int) -> Tensor:
+        """Return the probabilities of the first categories, (..., n_codes)."""
+        return params.softmax(-1)[..., :n_codes]
 
     def mean(self, params: Tensor) -> Tensor:
         """Return the expected code."""

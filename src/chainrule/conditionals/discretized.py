@@ -135,21 +135,21 @@ class DiscretizedLogistics(Conditional):
         inside = torch.where(x < 0, 0, inside)
         return torch.where(x >= self.n_levels - 1, 1, inside)
 
-    def level_probabilities(self, params: Tensor) -> Tensor:
-        """Return the probability of each level, (..., K), zero beyond a variable's own K."""
-        levels = torch.arange(int(self.n_levels.max()), device=params.device, dtype=params.dtype)
+    def level_probabilities(self, params: Tensor, n_codes: int) -> Tensor:
+        """Return the probability of each level, (..., n_codes), zero beyond a variable's own K."""
+        levels = torch.arange(n_codes, device=params.device, dtype=params.dtype)
         x = levels.view(-1, *[1] * (params.ndim - 1)).expand(-1, *params.shape[:-1])
         probability = torch.where(x < self.n_levels, self.log_prob(x, params).exp(), 0)
         return probability.movedim(0, -1)
 
     def mean(self, params: Tensor) -> Tensor:
         """Return the expected level."""
-        probability = self.level_probabilities(params)
+        probability = self.level_probabilities(params, int(self.n_levels.max()))
         return (probability * torch.arange(probability.shape[-1], device=params.device)).sum(-1)
 
     def mode(self, params: Tensor) -> Tensor:
         """Return the most probable level."""
-        return self.level_probabilities(params).argmax(-1).to(params.dtype)
+        return self.level_probabilities(params, int(self.n_levels.max())).argmax(-1).to(params.dtype)
 
     def marginal_params(self, x: Tensor) -> Tensor:
         """Return equal components at evenly spaced quantiles of each column."""

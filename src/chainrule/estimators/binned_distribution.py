@@ -40,7 +40,7 @@ class BinnedDistribution(ConditionalDistribution):
         super().__init__(variable, family, params)
         self._bins = bins
         # Of each bin under each order, (K, n, B).
-        self._each = family.level_probabilities(self._params).squeeze(2).numpy()
+        self._each = family.level_probabilities(self._params, bins.n_bins).squeeze(2).numpy()
 
     @property
     def probabilities(self) -> np.ndarray:

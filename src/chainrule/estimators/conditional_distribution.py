@@ -204,14 +204,8 @@ class ConditionalDistribution:
                 f"column {self.variable.name!r} is {self.variable.kind} and has no levels; "
                 "ask for log_prob or quantile"
             )
-        n_orders, n = self._params.shape[:2]
-        columns = [
-            self._family.log_prob(
-                torch.full((n_orders, n, 1), float(code), dtype=torch.float64), self._params
-            )
-            for code in range(len(self.levels))
-        ]
-        result: np.ndarray = torch.cat(columns, dim=-1).exp().numpy()
+        each = self._family.level_probabilities(self._params, len(self.levels))
+        result: np.ndarray = each.squeeze(2).numpy()
         return result
 
     def _need_numbers(self, what: str) -> None:

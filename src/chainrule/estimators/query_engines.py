@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from numbers import Integral
 from typing import TYPE_CHECKING
@@ -19,10 +19,11 @@ from chainrule.errors import ParameterError, QueryError
 from chainrule.estimators.binned_distribution import BinnedDistribution
 from chainrule.estimators.conditional_distribution import ConditionalDistribution
 from chainrule.estimators.conditional_query import ADVICE, ConditionalQuery
+from chainrule.events.chains import Chain
 from chainrule.inference import LateVariableError
 from chainrule.kernels.row_blocks import batches_of_whole_blocks, filled_up
 from chainrule.model import AutoregressiveModel
-from chainrule.orders import random_orders
+from chainrule.orders import random_orders, rank_of
 from chainrule.training import Rows, evaluation_batch
 
 if TYPE_CHECKING:
@@ -61,6 +62,10 @@ class QueryEngine(ABC):
     @abstractmethod
     def outputs(self, query: ConditionalQuery) -> Tensor:
         """Return the query's outputs, (K, n, n_outputs), each variable from the observed ones alone."""
+
+    @abstractmethod
+    def chains(self, context: np.ndarray | None = None) -> list[Chain]:
+        """Return the K models and orders that answer questions about events, given context codes (1, C)."""
 
     def distributions(
         self, query: ConditionalQuery
@@ -150,7 +155,7 @@ class ChainQueryEngine(QueryEngine):
         for k, order in enumerate(self.orders):
             for batch, blocks in batches_of_whole_blocks(len(query), evaluation_batch(self.model)):
                 rows, observed, target = self._tensors(query.take(blocks))
-                with self._named_variables():
+                with self.named_variables():
                     answer = inference.log_prob(self.model, rows.codes, observed, target, order, rows.context)
                 scores[k, batch] = answer[: batch.stop - batch.start].cpu()
         return scores
@@ -169,7 +174,7 @@ class ChainQueryEngine(QueryEngine):
                 index = numbers[start : start + evaluation_batch(self.model)]
                 rows, observed, _ = self._tensors(query.take(index))
                 uniforms = self.model.uniforms(len(index), generator)
-                with self._named_variables():
+                with self.named_variables():
                     drawn = inference.sample_conditional(
                         self.model, rows.codes, observed, self.orders[k], uniforms, rows.context
                     )
@@ -185,12 +190,16 @@ class ChainQueryEngine(QueryEngine):
         rows, observed, target = self._tensors(query)
         network = self.model.conditioner
         same = isinstance(network, AnyOrderConditioner) and network.observes_a_set
-        with self._named_variables():
+        with self.named_variables():
             answers = [
                 inference.conditional_params(self.model, rows.codes, observed, target, order, rows.context)
                 for order in (self.orders[:1] if same else self.orders)
             ]
         return torch.stack(answers).cpu()
+
+    def chains(self, context: np.ndarray | None = None) -> list[Chain]:
+        """Return the model under each order."""
+        return [ModelChain(self, order, context) for order in self.orders]
 
     def _tensors(self, query: ConditionalQuery) -> tuple[Rows, Tensor, Tensor]:
         rows = self.to_rows(self.schema.coarse(query.codes), query.context)
@@ -198,7 +207,7 @@ class ChainQueryEngine(QueryEngine):
         return rows, torch.from_numpy(query.observed).to(device), torch.from_numpy(query.query).to(device)
 
     @contextmanager
-    def _named_variables(self) -> Iterator[None]:
+    def named_variables(self) -> Iterator[None]:
         """Say by name which variables a fixed order has the wrong way round."""
         try:
             yield
@@ -208,6 +217,55 @@ class ChainQueryEngine(QueryEngine):
                 f"this model has a fixed order, in which {missing!r} comes before {late!r}: it cannot answer "
                 f"a question with {late!r} and without {missing!r}. {ADVICE}"
             ) from None
+
+
+class ModelChain(Chain):
+    """The model of an engine under one of its orders.
+
+    Parameters
+    ----------
+    engine : ChainQueryEngine
+    order : Tensor (D,) or int
+    context : ndarray (1, C), optional
+        Codes of the side information of all rows.
+    """
+
+    def __init__(self, engine: ChainQueryEngine, order: Tensor | int, context: np.ndarray | None) -> None:
+        self.engine, self.order, self.context = engine, order, context
+        network = engine.model.conditioner
+        ranks = rank_of(network.order(order) if isinstance(order, int) else order)
+        self._ranks = ranks.tolist()
+
+    @property
+    def key(self) -> Hashable:
+        """The model, and the order where it has an effect beyond the sequence of columns."""
+        network = self.engine.model.conditioner
+        is_free = isinstance(network, AnyOrderConditioner) and network.observes_a_set
+        return id(self.engine.model), None if is_free else tuple(self._ranks)
+
+    @property
+    def ranks(self) -> list[int]:
+        """The position of each variable, (D,)."""
+        return self._ranks
+
+    @torch.no_grad()
+    def params(self, codes: np.ndarray, observed: Sequence[int], d: int) -> Tensor:
+        """Return the params (n, P_d) of variable d, on the CPU, given coarse codes of some variables."""
+        context = None if self.context is None else np.repeat(self.context, len(codes), axis=0)
+        rows = self.engine.to_rows(codes, context)
+        is_observed = torch.zeros(codes.shape[1], dtype=torch.bool, device=rows.codes.device)
+        is_observed[list(observed)] = True
+        parts = []
+        for start in range(0, len(codes), evaluation_batch(self.engine.model)):
+            batch = slice(start, start + evaluation_batch(self.engine.model))
+            beside = None if rows.context is None else rows.context[batch]
+            with self.engine.named_variables():
+                parts.append(
+                    inference.next_params(
+                        self.engine.model, rows.codes[batch], is_observed, d, self.order, beside
+                    )
+                )
+        return torch.cat(parts).cpu()
 
 
 class EnsembleQueryEngine(QueryEngine):
@@ -246,3 +304,7 @@ class EnsembleQueryEngine(QueryEngine):
     def outputs(self, query: ConditionalQuery) -> Tensor:
         """Return the outputs of all members, (K, n, n_outputs)."""
         return torch.cat([member.outputs(query) for member in self.members])
+
+    def chains(self, context: np.ndarray | None = None) -> list[Chain]:
+        """Return those of all members."""
+        return [chain for member in self.members for chain in member.chains(context)]

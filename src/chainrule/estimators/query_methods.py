@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from numbers import Integral
@@ -13,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from chainrule.errors import DataError, ParameterError, QueryError
 from chainrule.estimators.conditional_query import ADVICE, ConditionalQuery
+from chainrule.estimators.event_methods import EventMethods, Given, says_events
 from chainrule.estimators.rows import make_generator
 from chainrule.schema import UNSEEN, Schema
 
@@ -24,13 +26,15 @@ __all__ = ["Columns", "QueryMethods"]
 
 Columns = str | int | Sequence[str | int]
 _WAYS = ("sample", "mode", "mean")
+# Rows drawn from an effective sample of fewer come with a warning.
+_FEW = 30
 
 
 def _answers_queries(estimator: QueryMethods) -> bool:
     return estimator.answers_queries
 
 
-class QueryMethods(ABC):
+class QueryMethods(EventMethods, ABC):
     """Conditional queries of an estimator, for those that answer them.
 
     `OrderlessNADE` answers every query, by an order in which
@@ -267,6 +271,8 @@ class QueryMethods(ABC):
         """Return rows drawn given some values, or completions of rows."""
         given = {} if given is None else given
         engine = self.query_engine(n_orders)
+        if says_events(given):
+            return self._sample_given_events(n_samples, given, context, engine, random_state)
         codes = self._codes_of(given)
         # One context for all, or one for each given row, or for each sample if all share what is given.
         n_contexts = n_samples if isinstance(given, Mapping) else len(codes)
@@ -278,6 +284,24 @@ class QueryMethods(ABC):
         generator = engine.torch_generator(make_generator(random_state))
         drawn = engine.sample(ConditionalQuery.of_missing(codes, context_codes), generator)
         return self._decode_whole(drawn, given)
+
+    def _sample_given_events(
+        self, n_samples: int, given: Given, context: Any, engine: QueryEngine, random_state: Any
+    ) -> Any:
+        """Return rows drawn given ranges, sets or a WHERE expression."""
+        context_codes = self._encode_fitted_context(context, 1)
+        generator = make_generator(random_state)
+        codes, worth = self._codes_given_events(n_samples, given, context_codes, engine, generator)
+        if worth < min(n_samples, _FEW):
+            warnings.warn(
+                f"the condition is so improbable that {n_samples} rows were drawn from the worth of "
+                f"{worth:.0f}: many are alike; widen its ranges, or leave a part of it out",
+                stacklevel=3,
+            )
+        if context_codes is not None:
+            context_codes = np.repeat(context_codes, len(codes), axis=0)
+        query = ConditionalQuery.of_missing(codes, context_codes)
+        return self._decode_whole(engine.sample(query, engine.torch_generator(generator)), {})
 
     def _query_of_missing(self, X: Any, context: Any) -> ConditionalQuery:
         """Return the query for what is missing in rows given what is observed."""

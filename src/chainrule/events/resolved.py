@@ -1,0 +1,188 @@
+"""A condition and a question against a schema: evidence, partitions and events."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from chainrule.conditionals import Conditional
+from chainrule.errors import DataError, QueryError
+from chainrule.events.chains import AnyPartition, Plan
+from chainrule.events.compiled import Event, conjuncts
+from chainrule.events.conditions import AllOf, Atom, Comparison, Condition, Membership, Not, NotKnown
+from chainrule.events.parsing import with_place
+from chainrule.events.partitions import LinePartition, holds, holds_of_levels, partition_of
+from chainrule.schema import Schema
+from chainrule.schema.lookup import encode_value
+
+__all__ = ["Problem"]
+
+
+@dataclass
+class Problem:
+    """What is asked of a model given what, in codes.
+
+    Parameters
+    ----------
+    schema : Schema
+    family_of : callable
+        From the number of a variable to its family.
+    given : Condition
+        Of its parts that must all hold, "column = value" is evidence unless more is said of the column.
+    asked : Condition, optional
+    target : int, optional
+        The column whose distribution is wanted instead.
+
+    Raises
+    ------
+    QueryError
+        If the columns or values are none of the schema's.
+    """
+
+    schema: Schema
+    family_of: Callable[[int], Conditional]
+    given: Condition
+    asked: Condition = AllOf(())
+    target: int | None = None
+    evidence: dict[int, float] = field(init=False, default_factory=dict)
+    """Codes, as rows have them, of what is observed."""
+    partitions: dict[int, AnyPartition] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._column_of: dict[Atom, int] = {}
+        self._known: dict[Atom, bool] = {}
+        given = self._without_unknown(self.given)
+        for atom in [*given.atoms(), *self.asked.atoms()]:
+            self._find(atom)
+        given = self._taken_as_evidence(given)
+        for atom in [*given.atoms(), *self.asked.atoms()]:
+            self._settle(atom)
+        self._make_partitions([*given.atoms(), *self.asked.atoms()])
+        self.given_event = Event(given, self.partitions, self._column_of, self._known)
+        self.asked_event = Event(self.asked, self.partitions, self._column_of, self._known)
+
+    # ------------------------------------------------------------ columns and values
+
+    def _without_unknown(self, given: Condition) -> AllOf:
+        """Return the condition without what it says of missing values: that nothing is known."""
+        kept = [
+            part
+            for part in conjuncts(given)
+            if not isinstance(part.part if isinstance(part, Not) else part, NotKnown)
+        ]
+        return AllOf(tuple(kept))
+
+    def _find(self, atom: Atom) -> None:
+        with self._at(atom):
+            if isinstance(atom, NotKnown):
+                raise QueryError(
+                    f"a model tells what column {atom.column!r} is, not whether it is missing: IS NULL "
+                    "stands in a condition only, joined by AND, for a column of which nothing is known"
+                )
+            (self._column_of[atom],) = self.schema.column_numbers([atom.column])
+
+    def _taken_as_evidence(self, given: AllOf) -> AllOf:
+        """Return the condition without parts that state one column's value, which become evidence."""
+        times = [self._column_of[atom] for atom in given.atoms()]
+        kept = []
+        for part in given.parts:
+            value = _stated(part)
+            if value is None or times.count(self._column_of[value[0]]) > 1:
+                kept.append(part)
+                continue
+            atom, stated = value
+            d = self._column_of[atom]
+            if d == self.target:
+                kept.append(part)
+                continue
+            with self._at(atom):
+                self.evidence[d] = encode_value(stated, self.schema.variables[d])
+        return AllOf(tuple(kept))
+
+    def _settle(self, atom: Atom) -> None:
+        """Find out whether an atom about a column whose value is known holds."""
+        d = self._column_of[atom]
+        if d not in self.evidence:
+            return
+        variable, code = self.schema.variables[d], self.evidence[d]
+        with self._at(atom):
+            if variable.levels is None:
+                self._known[atom] = bool(holds(atom, variable, variable.numbers(np.array([code])))[0])
+            else:
+                self._known[atom] = bool(holds_of_levels(atom, variable)[int(code)])
+
+    def _make_partitions(self, atoms: Sequence[Atom]) -> None:
+        of_column: dict[int, list[Atom]] = {} if self.target is None else {self.target: []}
+        for atom in atoms:
+            if atom not in self._known:
+                of_column.setdefault(self._column_of[atom], []).append(atom)
+        for d, own in of_column.items():
+            for atom in own:  # one after the other, so that an error names its place
+                with self._at(atom):
+                    partition_of(self.schema.variables[d], self.family_of(d), [atom])
+            self.partitions[d] = partition_of(self.schema.variables[d], self.family_of(d), own)
+
+    @contextmanager
+    def _at(self, atom: Atom) -> Iterator[None]:
+        """Say where in the text a column or value stands that is refused."""
+        try:
+            yield
+        except DataError as error:
+            if not atom.text:
+                raise
+            raise QueryError(with_place(str(error), atom.text, atom.place)) from None
+
+    # ------------------------------------------------------------ sequences
+
+    def plan(self, ranks: Sequence[int], for_list: bool = False) -> Plan:
+        """Return what a model of an order goes through: the condition's columns, then the question's.
+
+        Columns of both come last among the condition's. For a list of all states, the one column whose
+        states have no end is last.
+        """
+        given, asked = self.given_event.columns, self.asked_event.columns
+        if self.target is not None:
+            asked = frozenset({self.target})
+
+        def key(d: int) -> tuple[bool, ...] | tuple[int, ...]:
+            return (d not in given, d in given and d in asked, ranks[d])
+
+        sequence = sorted(given | asked, key=key)
+        n_given = len(given)
+        endless = [d for d in sequence if isinstance(self.partitions[d], LinePartition)]
+        if for_list and endless and sequence[-1] != endless[-1]:
+            sequence = [*(d for d in sequence if d != endless[-1]), endless[-1]]
+            n_given = len(sequence) if endless[-1] in given else n_given
+        return Plan(
+            self._coarse(), self.partitions, self.given_event, self.asked_event, tuple(sequence), n_given
+        )
+
+    def _coarse(self) -> dict[int, float]:
+        codes = np.full((1, self.schema.n_variables), np.nan, dtype=np.float32)
+        for d, code in self.evidence.items():
+            codes[0, d] = code
+        seen = self.schema.coarse(codes)[0]
+        return {d: float(seen[d]) for d in self.evidence}
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether what is observed answers the question, with yes or no."""
+        is_open = self.given_event.columns or self.asked_event.columns or self.target is not None
+        return self.asked_event.is_impossible or not is_open
+
+    @property
+    def n_endless(self) -> int:
+        """Number of columns whose states cannot be listed."""
+        return sum(isinstance(partition, LinePartition) for partition in self.partitions.values())
+
+
+def _stated(part: Condition) -> tuple[Atom, object] | None:
+    """Return the value that a condition says a column has, or None."""
+    if isinstance(part, Comparison) and part.operator == "=":
+        return part, part.value
+    if isinstance(part, Membership) and len(part.values) == 1:
+        return part, part.values[0]
+    return None
