@@ -881,7 +881,6 @@ def test_questions_that_cannot_be_asked(mixed, question, error, message):
         (people(3)[["sex"]], "it lacks 'height', 'colour', 'count'"),
         (people(3).assign(sex="mail"), "'sex' holds 'mail' in row 1: an unseen level"),
         (["sex"], "as a mapping from columns to values, or as rows with missing values, not as .'sex'."),
-        ("sex", "as a mapping from columns to values, or as rows with missing values, not as 'sex'"),
     ],
 )
 def test_what_cannot_be_given(mixed, given, message):
@@ -889,6 +888,13 @@ def test_what_cannot_be_given(mixed, given, message):
         mixed.sample(2, given=given)
     with pytest.raises(DataError, match=message):
         mixed.conditional(given, "count")
+
+
+def test_a_name_alone_gives_nothing(mixed):
+    with pytest.raises(DataError, match="'sex' has no level True"):  # as text, it is a condition
+        mixed.sample(2, given="sex")
+    with pytest.raises(DataError, match="as a mapping from columns to values, .* not as 'sex'"):
+        mixed.conditional("sex", "count")
 
 
 @pytest.mark.parametrize("n_samples", [0, -1, 1.5, "two"])

@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from chainrule import __version__
+from chainrule.cli.ask import ask
 from chainrule.cli.experiment import experiment
 from chainrule.cli.fitting import compare, fit
 from chainrule.cli.imputing import impute
@@ -52,7 +53,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode="rich",
 )
-for command in (compare, fit, score, sample, impute, sweep, experiment, datasets):
+for command in (compare, fit, score, sample, impute, ask, sweep, experiment, datasets):
     app.command()(command)
 
 

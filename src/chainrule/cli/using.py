@@ -137,6 +137,12 @@ def sample(
         list[str] | None,
         typer.Option(metavar="COLUMN=VALUE", help="What all rows share. May be repeated."),
     ] = None,
+    where: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CONDITION", help='What all rows satisfy, as SQL has it: "age BETWEEN 30 AND 40".'
+        ),
+    ] = None,
     orders: OrdersOption = None,
     out: Annotated[
         Path | None,
@@ -147,7 +153,11 @@ def sample(
     seed: Annotated[int | None, typer.Option(min=0, help="Seed; without one every call draws anew.")] = None,
     json_file: JsonOption = None,
 ) -> None:
-    """Draw rows from a saved model, or from what it says given some values."""
+    """Draw rows from a saved model, or from what it says given some values or a condition."""
+    if given and where:
+        raise DataError(
+            "--given and --where: say all in one of them, as in --where \"sex = 'female' AND ...\""
+        )
     check_given(given)
     check_file(json_file)
     check_file(out)
@@ -158,6 +168,8 @@ def sample(
     question: dict[str, Any] = {}
     if given:
         question["given"] = parse_given(given, estimator.schema_)
+    if where is not None:
+        question["given"] = where
     if orders is not None:
         question["n_orders"] = orders
     draw: Callable[..., Any] = answering(estimator).sample if question else estimator.sample

@@ -15,7 +15,7 @@ from chainrule.errors import DataError, KindError, ParameterError, QueryError
 from chainrule.estimators.query_engines import QueryEngine
 from chainrule.estimators.rows import make_generator
 from chainrule.events import AllOf, Answer, Condition, Question, condition_of, parse_condition, parse_question
-from chainrule.events.asking import MAX_DRAWS, Estimate, draws_given, estimate, quantiles_on_line
+from chainrule.events.asking import Estimate, draws_given, estimate, quantiles_on_line
 from chainrule.events.parsing import with_place
 from chainrule.events.partitions import LevelPartition
 from chainrule.events.resolved import Problem
@@ -222,7 +222,7 @@ class _Asking:
         """Return value, standard error, the sums behind it, and the spread over orders."""
         form = self.question.form
         if form == "P":
-            total = self._estimate(_ERROR, MAX_DRAWS)
+            total = self._estimate(_ERROR)
             value, error = float(total.value[0].clip(0.0, 1.0)), float(total.standard_error[0])
             return value, error, total, _first(total.spread)
         assert self.problem.target is not None
@@ -236,12 +236,12 @@ class _Asking:
             value = self._shown(float(total.value[0])) if self.variable.unit else float(total.value[0])
             return value, float(total.standard_error[0]), total, _first(total.spread)
         assert isinstance(partition, LevelPartition)
-        total = self._estimate(_ERROR, MAX_DRAWS).linear(_level_factors(partition))
+        total = self._estimate(_ERROR).linear(_level_factors(partition))
         each = (total.value, total.standard_error, total.spread)
         by_level, errors, spread = (self._by_level(numbers) for numbers in each)
         return by_level, errors, total, spread
 
-    def _estimate(self, default_error: float, max_draws: int) -> Estimate:
+    def _estimate(self, default_error: float, max_draws: int | None = None) -> Estimate:
         if self.error is not None:
             return estimate(self.problem, self.chains, self.error, self.generator)
         return estimate(self.problem, self.chains, default_error, self.generator, max_draws)

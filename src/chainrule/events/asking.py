@@ -110,7 +110,7 @@ def estimate(
     chains: Sequence[Chain],
     error: float,
     generator: np.random.Generator,
-    max_draws: int = MAX_DRAWS,
+    max_draws: int | None = None,
 ) -> Estimate:
     """Return what the chains say on average: exactly where states are few, else from draws.
 
@@ -122,7 +122,7 @@ def estimate(
     error : float
         Draws are doubled until the standard error of each number is at most that.
     generator : numpy Generator
-    max_draws : int
+    max_draws : int, default=MAX_DRAWS
         So many at most.
 
     Raises
@@ -145,7 +145,7 @@ def estimate(
     n = max(FIRST_DRAWS // (N_REPLICATES * len(chains)), 1)
     total = _from_draws(problem, chains, counts, stream, n)
     while total.standard_error.max() > error or total.given.sum() == 0:
-        if 2 * n * N_REPLICATES * len(chains) > max_draws:
+        if 2 * n * N_REPLICATES * len(chains) > (max_draws or MAX_DRAWS):
             break
         total = total.plus(_from_draws(problem, chains, counts, stream, n))
         n *= 2
@@ -166,9 +166,9 @@ def _all_states(problem: Problem, chains: Sequence[Chain]) -> Estimate | None:
     if problem.n_endless > 1:
         return None
     n_variables = problem.schema.n_variables
-    chains, counts = _distinct(chains, problem, for_list=True)
+    chains, counts = _distinct(chains, problem)
     for chain, count in zip(chains, counts, strict=True):
-        plan = problem.plan(chain.ranks, for_list=True)
+        plan = problem.plan(chain.ranks)
         if _needs_draws(problem, plan):
             return None
         ending = listed(chain, plan, n_variables)
@@ -180,11 +180,9 @@ def _all_states(problem: Problem, chains: Sequence[Chain]) -> Estimate | None:
     return Estimate(np.stack(asked)[:, None], np.array(given)[:, None], 0.0, counts, True)
 
 
-def _distinct(
-    chains: Sequence[Chain], problem: Problem, for_list: bool = False
-) -> tuple[list[Chain], tuple[int, ...]]:
+def _distinct(chains: Sequence[Chain], problem: Problem) -> tuple[list[Chain], tuple[int, ...]]:
     """Return the chains that answer differently, and for how many each stands."""
-    keys = [(chain.key, problem.plan(chain.ranks, for_list).sequence) for chain in chains]
+    keys = [(chain.key, problem.plan(chain.ranks).sequence) for chain in chains]
     first = {key: chain for key, chain in reversed(list(zip(keys, chains, strict=True)))}
     return [first[key] for key in dict.fromkeys(keys)], tuple(Counter(keys).values())
 
@@ -392,42 +390,61 @@ def draws_given(
         rows[:, d] = code
     if not problem.given_event.columns:
         return rows, math.inf
-    of_chain = generator.integers(len(chains), size=n)
-    worth = math.inf
-    for k in np.unique(of_chain):
-        mine = np.flatnonzero(of_chain == k)
-        drawn, each = _resampled(problem, chains[k], len(mine), generator)
-        worth = min(worth, each)
-        for d, codes in drawn.items():
+    chains, counts = _distinct(chains, problem)
+    each = [_weighted(chain, problem, max(FIRST_DRAWS, 4 * n) // len(chains), generator) for chain in chains]
+    weights = np.concatenate([c * rows.weights for c, rows in zip(counts, each, strict=True)])
+    _check_possible(weights.sum())
+    chosen = np.sort(generator.choice(len(weights), size=n, p=weights / weights.sum()))
+    first = 0
+    for part in each:
+        mine = np.flatnonzero((chosen >= first) & (chosen < first + len(part.weights)))
+        for d, codes in part.drawn(chosen[mine] - first, generator).items():
             rows[mine, d] = codes
-    return rows, worth
+        first += len(part.weights)
+    is_listed = all(part.is_listed for part in each)
+    generator.shuffle(rows)
+    return rows, math.inf if is_listed else float(weights.sum() ** 2 / (weights**2).sum())
 
 
-def _resampled(
-    problem: Problem, chain: Chain, n: int, generator: np.random.Generator
-) -> tuple[dict[int, Floats], float]:
-    """Return codes (n,) of the condition's columns, drawn by one chain, and the effective sample size."""
+@dataclass(frozen=True)
+class _Weighted:
+    """Rows of a condition by one chain, each with its weight."""
+
+    plan: Plan
+    ending: Ending
+    part_masses: Floats
+    weights: Floats
+    is_listed: bool
+
+    def drawn(self, index: NDArray[np.int64], generator: np.random.Generator) -> dict[int, Floats]:
+        """Return codes of the condition's columns in some of the rows."""
+        last = self.plan.sequence[-1]
+        partition = self.plan.partitions[last]
+        part, left = partition.choose(
+            self.part_masses[index], self.ending.given[index], generator.random(len(index))
+        )
+        parts = {d: of_all[index] for d, of_all in self.ending.parts.items()} | {last: part}
+        drawn: dict[int, Floats] = {}
+        for d, chosen in parts.items():
+            own = self.plan.partitions[d]
+            if isinstance(own, LevelPartition):
+                drawn[d] = own.refined(chosen, generator)
+            elif d == last:
+                drawn[d] = own.codes_within(part, left, self.ending.params[torch.from_numpy(index)])
+            else:
+                drawn[d] = self.ending.codes[index, d].astype(np.float64)
+        return drawn
+
+
+def _weighted(chain: Chain, problem: Problem, n: int, generator: np.random.Generator) -> _Weighted:
+    """Return all states of a condition by one chain, or n draws."""
     plan = problem.plan(chain.ranks)
     ending = listed(chain, plan, problem.schema.n_variables)
     is_listed = ending is not None
     if ending is None:
-        uniforms = generator.random((max(FIRST_DRAWS, 4 * n), len(plan.sequence) - 1))
+        uniforms = generator.random((n, len(plan.sequence) - 1))
         ending = sampled(chain, plan, uniforms, problem.schema.n_variables)
     last = plan.partitions[plan.sequence[-1]]
     part_masses = last.part_masses(ending.params)
     weights = ending.weights * (last.masses(part_masses) * ending.given).sum(1)
-    _check_possible(weights.sum())
-    index = generator.choice(len(weights), size=n, p=weights / weights.sum())
-    part, left = last.choose(part_masses[index], ending.given[index], generator.random(n))
-    parts = {d: of_all[index] for d, of_all in ending.parts.items()} | {plan.sequence[-1]: part}
-    drawn: dict[int, Floats] = {}
-    for d, chosen in parts.items():
-        partition = plan.partitions[d]
-        if isinstance(partition, LevelPartition):
-            drawn[d] = partition.refined(chosen, generator)
-        elif d == plan.sequence[-1]:
-            drawn[d] = partition.codes_within(part, left, ending.params[torch.from_numpy(index)])
-        else:
-            drawn[d] = ending.codes[index, d].astype(np.float64)
-    worth = math.inf if is_listed else float(weights.sum() ** 2 / (weights**2).sum())
-    return drawn, worth
+    return _Weighted(plan, ending, part_masses, weights if is_listed else weights / n, is_listed)

@@ -51,7 +51,7 @@ class Event:
     tables : list of (columns, ndarray of bool)
         An axis for each column, of its cells.
     is_impossible : bool
-        Whether what is observed contradicts it.
+        Whether it contradicts itself, or what is observed contradicts it.
     """
 
     def __init__(
@@ -67,10 +67,9 @@ class Event:
             whole = AllOf(tuple(parts))
             columns = sorted({column_of[atom] for atom in whole.atoms() if atom not in known})
             table = _table(whole, columns, partitions, column_of, known)
+            self.is_impossible |= not table.any()
             if columns:
                 self.tables.append((tuple(columns), table))
-            elif not table:
-                self.is_impossible = True
 
     @property
     def columns(self) -> frozenset[int]:

@@ -27,6 +27,7 @@ __all__ = [
     "Not",
     "NotKnown",
     "Operator",
+    "between",
     "condition_of",
 ]
 
@@ -198,10 +199,19 @@ def _range(column: Any, ends: tuple[Any, ...]) -> Condition:
             f"column {column!r} is given {ends!r}: a range is a pair (low, high), of which one may be None; "
             "write several values as a set"
         )
-    operators: tuple[Operator, Operator] = (">=", "<=")
-    parts = [
-        Comparison(column, operator=operator, value=end)
-        for operator, end in zip(operators, ends, strict=True)
-        if end is not None
-    ]
+    return between(column, low=ends[0], high=ends[1])
+
+
+def between(column: Any, text: str = "", place: int = 0, *, low: Any, high: Any) -> AllOf:
+    """Return the condition that a column lies between two values, both included; None is no limit.
+
+    Raises
+    ------
+    QueryError
+        If the range is upside down.
+    """
+    if type(low) is type(high) and low is not None and low > high:
+        raise QueryError(f"the range from {low!r} to {high!r} of column {column!r} is upside down")
+    ends: tuple[tuple[Operator, Any], ...] = ((">=", low), ("<=", high))
+    parts = (Comparison(column, text, place, operator=op, value=end) for op, end in ends if end is not None)
     return AllOf(tuple(parts))

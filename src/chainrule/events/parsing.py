@@ -17,6 +17,7 @@ from chainrule.events.conditions import (
     Not,
     NotKnown,
     Operator,
+    between,
 )
 
 if TYPE_CHECKING:
@@ -250,8 +251,11 @@ class _Reader:
 
     def _between(self, node: Any) -> Condition:
         column = self._column(node.this)
-        ends: tuple[tuple[Operator, Any], ...] = ((">=", node.args["low"]), ("<=", node.args["high"]))
-        return AllOf(tuple(Comparison(*column, operator=op, value=self._value(end)) for op, end in ends))
+        low, high = self._value(node.args["low"]), self._value(node.args["high"])
+        try:
+            return between(*column, low=low, high=high)
+        except QueryError as error:
+            raise QueryError(with_place(str(error), self.text, self._place(node))) from None
 
     def _membership(self, node: Any) -> Condition:
         column = self._column(node.this)

@@ -137,25 +137,22 @@ class Problem:
 
     # ------------------------------------------------------------ sequences
 
-    def plan(self, ranks: Sequence[int], for_list: bool = False) -> Plan:
+    def plan(self, ranks: Sequence[int]) -> Plan:
         """Return what a model of an order goes through: the condition's columns, then the question's.
 
-        Columns of both come last among the condition's. For a list of all states, the one column whose
-        states have no end is last.
+        Columns of both come last among the condition's. A column without levels is last of all if it is the
+        only one, because all states of the others can be listed then; an answer does not depend on whether
+        they are.
         """
         given, asked = self.given_event.columns, self.asked_event.columns
         if self.target is not None:
             asked = frozenset({self.target})
-
-        def key(d: int) -> tuple[bool, ...] | tuple[int, ...]:
-            return (d not in given, d in given and d in asked, ranks[d])
-
-        sequence = sorted(given | asked, key=key)
+        sequence = sorted(given | asked, key=lambda d: (d not in given, d in given and d in asked, ranks[d]))
         n_given = len(given)
         endless = [d for d in sequence if isinstance(self.partitions[d], LinePartition)]
-        if for_list and endless and sequence[-1] != endless[-1]:
-            sequence = [*(d for d in sequence if d != endless[-1]), endless[-1]]
-            n_given = len(sequence) if endless[-1] in given else n_given
+        if len(endless) == 1 and sequence[-1] != endless[0]:
+            sequence = [*(d for d in sequence if d != endless[0]), endless[0]]
+            n_given = len(sequence) if endless[0] in given else n_given
         return Plan(
             self._coarse(), self.partitions, self.given_event, self.asked_event, tuple(sequence), n_given
         )

@@ -113,9 +113,9 @@ def read_table(data: Any, missing: bool = False) -> Table:
     DataError
         Naming the column and the first row (counted from 1) where the trouble is.
     """
-    if hasattr(data, "collect"):
+    if hasattr(type(data), "collect"):
         raise DataError(f"X is a {type(data).__name__}; expected {_SUPPORTED}: call .collect() first")
-    is_frame = hasattr(data, "columns") or hasattr(data, "column_names")
+    is_frame = hasattr(data, "columns") or hasattr(type(data), "column_names")
     table = _read_frame(data) if is_frame else _read_array(_as_array(data))
     if table.has_missing and not missing:
         _refuse_missing(table)
@@ -138,7 +138,7 @@ def _refuse_missing(table: Table) -> NoReturn:
 
 
 def _as_array(data: Any) -> NDArray[Any]:
-    if hasattr(data, "tocsr"):
+    if hasattr(type(data), "tocsr"):
         raise DataError("X is a sparse matrix; expected dense rows: pass X.toarray()")
     if isinstance(data, np.ma.MaskedArray):
         raise DataError(
@@ -293,7 +293,7 @@ def _read_frame(data: Any) -> Table:
     import narwhals as nw
 
     labels = list(data.columns) if hasattr(data, "columns") else []
-    if hasattr(data, "column_names"):  # pyarrow, where `columns` are the values
+    if hasattr(type(data), "column_names"):  # pyarrow, where `columns` are the values
         labels = list(data.column_names)
     integer_names = _has_integer_names(labels)
     _check_labels(labels, integer_names)

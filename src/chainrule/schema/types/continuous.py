@@ -175,7 +175,9 @@ class Continuous(BlockCodedType):
         for value, code in zip(self.point_masses, self.point_mass_codes, strict=True):
             near = codes.astype(np.float32) == np.float32(code)
             # single precision may not tell them apart, but only the point mass itself is one
-            beside = np.nextafter(np.float32(code), np.float32(np.inf))
+            beside = np.nextafter(
+                np.float32(code), np.where(numbers < value, -np.inf, np.inf).astype(np.float32)
+            )
             codes = np.where(numbers == value, code, np.where(near, beside, codes))
         return codes
 
