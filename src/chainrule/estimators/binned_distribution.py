@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -41,6 +41,10 @@ class BinnedDistribution(ConditionalDistribution):
         self._bins = bins
         # Of each bin under each order, (K, n, B).
         self._each = family.level_probabilities(self._params, bins.n_bins).squeeze(2).numpy()
+
+    def _of(self, params: Tensor) -> Self:
+        assert isinstance(self._family, Categorical | DiscretizedLogistics)
+        return type(self)(self.variable, self._family, params, self._bins)
 
     @property
     def probabilities(self) -> np.ndarray:
@@ -100,7 +104,7 @@ class BinnedDistribution(ConditionalDistribution):
         cdf = below + of_bins[rows, number] * self._bins.cdf_within(np.maximum(levels, 0))
         return np.where(levels < 0, 0.0, cdf)
 
-    def _quantile(self, q: float) -> np.ndarray:
+    def _quantile(self, q: np.ndarray) -> np.ndarray:
         """Return the least value up to which the probability is q, by bisection."""
         low = torch.full((len(self),), -1.0, dtype=torch.float64)
         high = torch.full_like(low, len(self.levels or ()) - 1.0)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import copy
-from numbers import Real
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from chainrule.conditionals import Conditional, PointMasses
+from chainrule.conditionals import Categorical, Conditional, DiscretizedLogistics, PointMasses
 from chainrule.errors import DataError, KindError, ParameterError
 from chainrule.schema import ColumnType
 from chainrule.schema.lookup import encode_value
@@ -71,6 +70,14 @@ class ConditionalDistribution:
             If the variable is continuous: see `log_prob` and `quantile`.
         """
         return self._probabilities_of_orders().mean(0)
+
+    def answers(self) -> list[Self]:
+        """Return the distributions whose mean this is: one for each order and member that answers."""
+        return [self._of(self._params[k : k + 1, :, 0]) for k in range(len(self._params))]
+
+    def _of(self, params: Tensor) -> Self:
+        """Return a distribution of the same variable with other params (K, n, P)."""
+        return type(self)(self.variable, self._family, params)
 
     def spread(self) -> np.ndarray:
         """Return the standard deviation of each probability across orders, (n, n_levels).
@@ -148,8 +155,46 @@ class ConditionalDistribution:
         codes = self.variable.codes_of_numbers(numbers)
         return self._cdf(torch.from_numpy(self._one_per_row(codes)))
 
-    def quantile(self, q: float) -> np.ndarray:
+    def interval(self, values: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Return P(X < value) and P(X <= value) of each row, (n,) each, for ordinal and continuous variables.
+
+        Between the two lies the randomised probability integral transform, which is uniform where the
+        distribution is right, whether the variable is discrete or not (Czado, Gneiting & Held 2009, eq. 1).
+
+        Parameters
+        ----------
+        values : array-like of shape (n,), or one value for all rows
+
+        Raises
+        ------
+        KindError
+            If the values are no numbers on a line.
+        """
+        self._need_numbers("distribution function")
+        codes = self._one_per_row(self.variable.codes_of_numbers(self._numbers(values)))
+        before = np.ceil(codes) - 1 if self.variable.is_discrete else np.nextafter(codes, -np.inf)
+        return self._cdf(torch.from_numpy(before)), self._cdf(torch.from_numpy(codes))
+
+    def cell_probabilities(self, edges: np.ndarray) -> np.ndarray:
+        """Return the probabilities of runs of codes, (n, len(edges) + 1).
+
+        Parameters
+        ----------
+        edges : ndarray (m,)
+            Codes in rising order: the runs end with each of them, and the last one has no end.
+        """
+        x = torch.from_numpy(np.asarray(edges, dtype=np.float64)).expand(*self._params.shape[:2], -1)
+        reached = self._family.cdf(x, self._params).mean(0).numpy()
+        ends = np.ones((len(self), 1))
+        return np.diff(np.hstack([reached, ends]), prepend=0.0, axis=1).clip(0.0)
+
+    def quantile(self, q: Any) -> np.ndarray:
         """Return the least value of each row that is not exceeded with probability q, (n,).
+
+        Parameters
+        ----------
+        q : float, or array-like of shape (n,)
+            Between 0 and 1; one for all rows, or one for each.
 
         Raises
         ------
@@ -159,13 +204,17 @@ class ConditionalDistribution:
             If q is not between 0 and 1.
         """
         self._need_numbers("quantile")
-        if not (isinstance(q, Real) and 0 < q < 1):
+        try:
+            shares = np.asarray(q, dtype=np.float64)
+        except (TypeError, ValueError):
+            shares = np.array(np.nan)
+        if not ((shares > 0) & (shares < 1)).all():
             raise ParameterError(f"q must be a number between 0 and 1, got {q!r}")
-        return self._quantile(float(q))
+        return self._quantile(self._one_per_row(shares))
 
-    def _quantile(self, q: float) -> np.ndarray:
+    def _quantile(self, q: np.ndarray) -> np.ndarray:
         if self.levels is not None:
-            above = self.probabilities.cumsum(1) >= q - 1e-12
+            above = self.probabilities.cumsum(1) >= q[:, None] - 1e-12
             above[:, -1] = True
             return self._level_values()[above.argmax(1)]
         if self.variable.is_discrete:
@@ -182,7 +231,7 @@ class ConditionalDistribution:
                 codes = np.where(np.abs(codes - mass) < _CLOSE, mass, codes)
         return self.variable.numbers(codes)
 
-    def _quantile_of_counts(self, q: float) -> np.ndarray:
+    def _quantile_of_counts(self, q: np.ndarray) -> np.ndarray:
         """Return the least whole number up to which the probability is q, by bisection."""
         low, high = torch.full((len(self),), -1.0, dtype=torch.float64), torch.ones(len(self)).double()
         while (below := torch.from_numpy(self._cdf(high) < q - 1e-12)).any():

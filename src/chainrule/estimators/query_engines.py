@@ -86,11 +86,21 @@ class QueryEngine(ABC):
     def distribution(self, query: ConditionalQuery, d: int) -> ConditionalDistribution:
         """Return the distribution of variable d, in the query of all rows, given the observed ones."""
         columns = slice(self.model.conditionals.starts[d], self.model.conditionals.starts[d + 1])
+        return self._distribution(d, self._all_outputs(query, columns))
+
+    def whole_distributions(self, query: ConditionalQuery) -> Iterator[tuple[int, ConditionalDistribution]]:
+        """Yield each variable of a query, the same in all rows, and its distribution in all of them."""
+        starts, outputs = self.model.conditionals.starts, self._all_outputs(query, slice(None))
+        for d in np.flatnonzero(query.query.any(axis=0)).tolist():
+            yield d, self._distribution(d, outputs[..., starts[d] : starts[d + 1]])
+
+    def _all_outputs(self, query: ConditionalQuery, columns: slice) -> Tensor:
+        """Return some columns of the outputs of all rows, (K, n, ...), batch by batch."""
         outputs = [
             self.outputs(query.take(blocks))[:, : batch.stop - batch.start, columns]
             for batch, blocks in batches_of_whole_blocks(len(query), evaluation_batch(self.model))
         ]
-        return self._distribution(d, torch.cat(outputs, dim=1))
+        return torch.cat(outputs, dim=1)
 
     def _distribution(self, d: int, params: Tensor) -> ConditionalDistribution:
         family = self.model.conditionals.of_variable(d)

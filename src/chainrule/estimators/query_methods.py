@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from numbers import Integral
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from chainrule.errors import DataError, ParameterError, QueryError
 from chainrule.estimators.conditional_query import ADVICE, ConditionalQuery
+from chainrule.estimators.dependence_methods import DependenceMethods
 from chainrule.estimators.event_methods import EventMethods, Given, says_events
 from chainrule.estimators.rows import make_generator
 from chainrule.schema import UNSEEN, Schema
@@ -34,7 +35,7 @@ def _answers_queries(estimator: QueryMethods) -> bool:
     return estimator.answers_queries
 
 
-class QueryMethods(EventMethods, ABC):
+class QueryMethods(DependenceMethods, EventMethods):
     """Conditional queries of an estimator, for those that answer them.
 
     `OrderlessNADE` answers every query, by an order in which
