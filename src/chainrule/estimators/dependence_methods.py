@@ -1,4 +1,4 @@
-"""What can be asked of estimators about their columns: how much they depend on each other, what to ask next."""
+"""What can be asked about the columns of a model: how much they depend on each other, what to ask next."""
 
 from __future__ import annotations
 

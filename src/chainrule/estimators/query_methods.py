@@ -93,6 +93,7 @@ class QueryMethods(DependenceMethods, EventMethods):
         context: Any = None,
         n_orders: int | None = None,
         random_state: Any = None,
+        return_spread: bool = False,
     ) -> Any:
         """Fill in missing values from their distribution given what is there.
 
@@ -111,15 +112,22 @@ class QueryMethods(DependenceMethods, EventMethods):
         n_orders : int, optional
             As in `score_samples` and `sample`.
         random_state : None, int, Generator or RandomState
+        return_spread : bool, default=False
+            With "mode" and "mean": return by how much the orders and members that answer disagree, too.
 
         Returns
         -------
-        Rows in the container of the training data; a list of them with `n_draws`.
+        rows
+            In the container of the training data; a list of them with `n_draws`.
+        spread : ndarray (n, D), with `return_spread`
+            Of each cell that was filled in, the standard deviation over orders and members of the expected
+            value of a number, in its units, and of the probability of any other value that was filled in;
+            NaN where nothing was missing, 0 where a single answer serves all orders.
 
         Raises
         ------
         ParameterError
-            If `how` or `n_draws` is none of the above.
+            If `how` or `n_draws` is none of the above, or the spread is asked for with "sample".
         QueryError, DataError
             As in `sample`.
         """
@@ -130,16 +138,21 @@ class QueryMethods(DependenceMethods, EventMethods):
             raise ParameterError(
                 f'n_draws goes with how="sample" and is a whole number from 1 on, got {n_draws!r} and {how!r}'
             )
+        if return_spread and how == "sample":
+            raise ParameterError('return_spread goes with how="mode" and "mean"; of draws n_draws tells it')
         query = self._query_of_missing(X, context)
         engine = self.query_engine(n_orders)
         if how == "sample":
             generator = engine.torch_generator(make_generator(random_state))
             tables = [self._decode_whole(engine.sample(query, generator), X) for _ in range(n_draws or 1)]
             return tables[0] if n_draws is None else tables
-        filled = query.codes.copy()
+        filled, spread = query.codes.copy(), np.full(query.codes.shape, np.nan)
         for rows, d, distribution in engine.distributions(query):
             filled[rows, d] = _fill(distribution, how)
-        return self._decode_whole(filled, X)
+            if return_spread:
+                spread[rows, d] = _spread_of_filled(distribution, filled[rows, d])
+        table = self._decode_whole(filled, X)
+        return (table, spread) if return_spread else table
 
     @available_if(_answers_queries)
     def conditional(
@@ -357,3 +370,17 @@ def _fill(distribution: ConditionalDistribution, how: str) -> np.ndarray:
         return variable.codes_of_numbers(distribution.mode())
     mean = distribution.mean()
     return variable.codes_of_numbers(np.rint(mean) if variable.is_discrete else mean)
+
+
+def _spread_of_filled(distribution: ConditionalDistribution, codes: np.ndarray) -> np.ndarray:
+    """Return by how much answers disagree on means, or on probabilities of the levels filled in, (n,)."""
+    answers = distribution.answers()
+    if len(answers) < 2:
+        return np.zeros(len(codes))
+    if distribution.variable.is_numeric:
+        each = np.stack([answer.mean() for answer in answers])
+    else:
+        at = np.arange(len(codes)), codes.astype(np.int64)
+        each = np.stack([answer.probabilities[at] for answer in answers])
+    spread: np.ndarray = each.std(axis=0, ddof=1)
+    return spread

@@ -1,9 +1,9 @@
-"""Mutual information: how many nats two columns tell about each other, from tables of probabilities or rows."""
+"""Mutual information: how many nats two columns tell about each other, from probabilities or rows."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,7 +41,7 @@ def log_ratios(joint: Floats) -> Floats:
     return ratios
 
 
-def entropy(probabilities: Floats) -> float:
+def entropy(probabilities: NDArray[Any]) -> float:
     """Return the entropy in nats of probabilities, or of counts.
 
     >>> round(entropy(np.array([3, 3, 0])), 4)
