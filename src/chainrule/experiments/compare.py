@@ -14,6 +14,7 @@ import numpy as np
 from chainrule.datasets import Dataset
 from chainrule.errors import DataError, FitInterrupted, KindError
 from chainrule.estimators.base import DensityEstimator
+from chainrule.experiments.answers import measure_answers
 from chainrule.experiments.models import orders_to_average, settings_for_few_rows
 from chainrule.experiments.synthetic import measure_samples
 from chainrule.registry import MODELS
@@ -126,6 +127,7 @@ def compare(
     if not results:
         raise DataError(f"none of the models can model these columns. {' '.join(notes)}")
     fidelity = measure_samples(dataset, results, random_state)
+    answers = measure_answers(dataset, results, random_state)
     comparison = Comparison(
         dataset=dataset.name,
         description=dataset.description,
@@ -145,6 +147,7 @@ def compare(
         seconds=time.perf_counter() - start,
         notes=notes,
         fidelity=fidelity,
+        answers=answers,
     )
     if folder is not None:
         _write(comparison, folder)

@@ -31,7 +31,8 @@ INTERVALS = (0.5, 0.9)
 
 # Where runs of predicted probabilities end: narrower at both ends, where most levels of a wide column are.
 _RUNS = np.array([0.0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 1.0])
-_MIN_EXPECTED = 5.0
+# What the number of levels that stood in a run varies by, at least.
+_MIN_VARIANCE = 2.0
 _N_BARS = 20
 
 
@@ -282,7 +283,7 @@ def _coverage(below: Floats, reached: Floats, interval: float) -> Coverage:
 
 
 def _reliability(probabilities: Floats, truth: NDArray[np.int64]) -> Reliability:
-    """Return the reliability of all levels together, in runs of which each is expected a few times."""
+    """Return the reliability of all levels together, in runs of about the same probability."""
     stood = np.zeros(probabilities.shape, dtype=bool)
     stood[np.arange(len(truth)), truth] = True
     predicted = probabilities.ravel().clip(0, 1)
@@ -291,10 +292,21 @@ def _reliability(probabilities: Floats, truth: NDArray[np.int64]) -> Reliability
         np.bincount(run, weights, len(_RUNS) - 1)
         for weights in (None, predicted, stood.ravel(), predicted * (1 - predicted))
     ]
-    counts, of_predicted, of_stood, variance = np.array(sums)
-    kept = (of_predicted >= _MIN_EXPECTED) & (counts > 0)
-    kept = kept if kept.any() else counts > 0
-    n = counts[kept]
+    counts, of_predicted, of_stood, variance = _merged(np.array(sums))
     return Reliability(
-        of_predicted[kept] / n, of_stood[kept] / n, np.sqrt(variance[kept]) / n, n.astype(np.int64)
+        of_predicted / counts, of_stood / counts, np.sqrt(variance) / counts, counts.astype(np.int64)
     )
+
+
+def _merged(sums: Floats) -> Floats:
+    """Return sums over runs, (4, B), of which each leaves something to chance: others join the next one."""
+    merged: list[Floats] = []
+    pending = np.zeros(len(sums))
+    for each in sums.T:
+        pending = pending + each
+        if pending[3] >= _MIN_VARIANCE:
+            merged.append(pending)
+            pending = np.zeros(len(sums))
+    if not merged or pending[0] > 0:
+        merged = [*merged[:-1], pending + (merged[-1] if merged else 0.0)]
+    return np.array(merged).T

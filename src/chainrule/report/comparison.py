@@ -13,6 +13,7 @@ from chainrule.storage import json_safe
 
 if TYPE_CHECKING:
     from chainrule.metrics.fidelity import FidelityReport
+    from chainrule.report.model_answers import ModelAnswers
     from chainrule.training import History
 
 __all__ = ["Comparison", "ModelResult"]
@@ -112,6 +113,8 @@ class Comparison:
         One line for each thing that the reader must know, such as a model that was left out and why.
     fidelity : FidelityReport or None
         How rows drawn from each model compare with real ones; None where rows are no table.
+    answers : ModelAnswers or None
+        Dependence of columns and calibration of the best model of any order; None without one, or of images.
     """
 
     dataset: str
@@ -132,6 +135,7 @@ class Comparison:
     seconds: float
     notes: list[str] = field(default_factory=list)
     fidelity: FidelityReport | None = None
+    answers: ModelAnswers | None = None
 
     def ranked(self) -> list[ModelResult]:
         """Return the results, highest mean test log-likelihood first."""
@@ -175,6 +179,7 @@ class Comparison:
             "seconds": self.seconds,
             "notes": self.notes,
             "synthetic": None if self.fidelity is None else self.fidelity.to_dict(),
+            "answers": None if self.answers is None else self.answers.to_dict(),
         }
         safe: dict[str, Any] = json_safe(document)
         return safe

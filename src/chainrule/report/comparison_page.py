@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from chainrule.report.answer_blocks import answer_blocks
 from chainrule.report.blocks import Block
 from chainrule.report.comparison import Comparison
 from chainrule.report.mask_plot import mask_picture
@@ -70,7 +71,11 @@ def render_report(comparison: Comparison) -> str:
                 parts=synthetic_blocks(comparison, colours),
                 anchor="synthetic",
             ),
-            Block("Questions to the models", parts=query_blocks(comparison, colours), anchor="questions"),
+            Block(
+                "Questions to the models",
+                parts=[*query_blocks(comparison, colours), *answer_blocks(comparison, colours)],
+                anchor="questions",
+            ),
             Block(
                 f"What {ranked[0].model} expects, and what surprises it" if ranked else "Extremes",
                 "The most and the least probable test rows, with their log-likelihood in nats.",
