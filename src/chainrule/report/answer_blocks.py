@@ -45,7 +45,8 @@ def _dependence_block(answers: ModelAnswers, n_variables: int) -> Block:
         f"own conditionals, on the right {count(answers.n_rows)} training rows. 0: nothing; 1: one column "
         "determines the other. Mutual information on the scale of a correlation, of columns sorted into at "
         f"most {answers.n_cells} classes each, that of rows corrected for what chance alone would show. "
-        "Columns that go together stand beside each other; the tree above shows in which order they were joined."
+        "Columns that go together stand beside each other; the tree above tells in which order they were "
+        "joined."
     )
     if n_shown < n_variables:
         text += f" The first {n_shown} of {count(n_variables)} columns."
@@ -109,8 +110,9 @@ def _part(title: str, text: str, picture: Picture) -> Block:
 def _text(found: Calibration, model: str) -> str:
     n_cells = sum(column.n_cells for column in found.columns)
     return (
-        f"In {count(found.n_rows)} test rows {100 * found.share:.0f} % of the cells, {count(n_cells)}, were hidden "
-        f"at random, and {model} said what to expect in each of them, given what was left of its row.\n\n"
+        f"In {count(found.n_rows)} test rows {100 * found.share:.0f} % of the cells, {count(n_cells)}, were "
+        f"hidden at random, and {model} said what to expect in each of them, given what was left of its "
+        "row.\n\n"
         "Gap: mean difference of predicted and observed probabilities of names; of numbers the largest "
         "difference of the distribution of places from even (Kolmogorov's distance). By chance: what a "
         "calibrated model shows on average. Intervals: the share of hidden numbers in the middle 50 and 90 % "
