@@ -16,6 +16,7 @@ import torch
 
 from benchmarks import machine, same_numbers
 from benchmarks.any_order import any_order
+from benchmarks.calibration import calibration
 from benchmarks.cells import cells
 from benchmarks.fits import fits
 from benchmarks.imputation import imputation
@@ -37,6 +38,7 @@ _GROUPS: dict[str, Callable[[argparse.Namespace], Iterator[Row]]] = {
     "scoring": lambda arguments: scoring(arguments.runs),
     "questions": lambda arguments: questions(arguments.runs),
     "fits": lambda arguments: fits(),
+    "calibration": lambda arguments: calibration(),
     "any-order": lambda arguments: any_order(arguments.checkpoint),
     "imputation": lambda arguments: imputation(arguments.checkpoint),
     "synthetic": lambda arguments: synthetic(arguments.checkpoint),

@@ -20,7 +20,7 @@ from chainrule.datasets import Dataset, load_dataset
 from chainrule.errors import DataError
 from chainrule.estimators.autoregressive import AutoregressiveEstimator
 
-__all__ = ["fits"]
+__all__ = ["adult", "fits"]
 
 _SEED = 0
 _N_ORDERS = 8
@@ -75,6 +75,11 @@ def fits(seed: int = _SEED) -> Iterator[Row]:
         if not isinstance(dataset, Skipped):
             for estimator in (NADE(random_state=seed), MADE(random_state=seed)):
                 yield _measured(name, dataset, estimator)
+
+
+def adult() -> Dataset | Skipped:
+    """Return adult with its own test rows, from where `CHAINRULE_DATA` points."""
+    return _dataset("adult")
 
 
 def _dataset(name: str) -> Dataset | Skipped:

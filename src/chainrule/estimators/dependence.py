@@ -71,8 +71,8 @@ class Dependence:
 
     Over the levels of columns it is a sum, without draws. A continuous column, or one of counts, stands for
     128 cells that are equally probable under the model: what two columns tell about each other's cell is
-    at most what they tell about each other (1 % less for a Gaussian pair of correlation 0.9, 2 % at 0.99),
-    and at most log 128 = 4.85 nats.
+    at most what they tell about each other (0.5 % less for a Gaussian pair of correlation 0.8, 1.3 % at
+    0.99), and at most log 128 = 4.85 nats.
 
     Attributes
     ----------
