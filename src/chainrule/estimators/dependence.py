@@ -134,7 +134,7 @@ def find_dependence(
     engine: QueryEngine,
     generator: np.random.Generator,
     *,
-    n_rows: int = 2000,
+    n_rows: int = 1000,
     context: np.ndarray | None = None,
     columns: Sequence[int] | None = None,
     cells: Sequence[Cells] | None = None,
@@ -146,7 +146,7 @@ def find_dependence(
     engine : QueryEngine
     generator : Generator
         Draws the values of columns that have too many of them.
-    n_rows : int, default=2000
+    n_rows : int, default=1000
         Levels up to which a column is taken as a whole, and values drawn of another.
     context : ndarray (1, C), optional
         Codes of the side information.
@@ -192,7 +192,7 @@ def rank_questions(
     target: int,
     generator: np.random.Generator,
     *,
-    n_rows: int = 2000,
+    n_rows: int = 1000,
     context: np.ndarray | None = None,
 ) -> list[Question]:
     """Return the columns that are not known, those first that are expected to tell most about a target.

@@ -52,7 +52,7 @@ class DependenceMethods(ABC):
     def dependence(
         self,
         *,
-        n_rows: int = 2000,
+        n_rows: int = 1000,
         context: Any = None,
         n_orders: int | None = None,
         random_state: Any = 0,
@@ -64,7 +64,7 @@ class DependenceMethods(ABC):
 
         Parameters
         ----------
-        n_rows : int, default=2000
+        n_rows : int, default=1000
             How many values are drawn of a column that has more of them than that.
         context : array or DataFrame, shape (1, C), optional
             One context, under which the columns depend on each other as they do there.
@@ -110,7 +110,7 @@ class DependenceMethods(ABC):
         target: str | int,
         *,
         given: Mapping[Any, Any] | None = None,
-        n_rows: int = 2000,
+        n_rows: int = 1000,
         context: Any = None,
         n_orders: int | None = None,
         random_state: Any = 0,

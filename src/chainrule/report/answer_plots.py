@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["dependence_maps", "reliability_curves", "transform_histograms"]
 
 _N_ACROSS, _N_PANELS = 5, 20
+_MAX_NAMED_BELOW = 40  # columns of a map
 _TREE = 0.16  # its height, as a share of the map's
 _BLUE = to_rgb("#0072B2")
 # Nothing at 0, so that the page shows through, light or dark.
@@ -38,7 +39,7 @@ def dependence_maps(answers: ModelAnswers, **words: Any) -> Picture:
     n = len(order)
     side = float(np.clip(0.24 * n, 2.6, 5.0))
     canvas, axes = figure(2 * side + 2.2, (1 + _TREE) * side + 1.1, ncols=2)
-    size = float(np.clip(72 * side / n * 0.75, 3.5, 8.0))
+    size = float(np.clip(72 * side / n * 0.8, 4.5, 8.0))
     maps = (("Model: " + answers.model, ours), ("Training rows", rows))
     for axis, (title, matrix) in zip(axes, maps, strict=True):
         shades = _map(axis, title, matrix[np.ix_(order, order)], names, size)
@@ -76,7 +77,11 @@ def _map(axis: Any, title: str, matrix: np.ndarray, names: Sequence[str], size: 
     axis.spines[:].set_visible(False)
     axis.plot([0, n, n, 0, 0], [0, 0, n, n, 0], color=MUTED, linewidth=0.7, clip_on=False)
     axis.tick_params(length=0)
-    axis.set_xticks(np.arange(n) + 0.5, names, rotation=90, fontsize=size)
+    is_named_below = n <= _MAX_NAMED_BELOW
+    axis.set_xticks(
+        np.arange(n) + 0.5 if is_named_below else [], names if is_named_below else [], rotation=90
+    )
+    axis.tick_params(axis="x", labelsize=size)
     axis.set_yticks([])
     return shades
 
