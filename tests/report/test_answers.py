@@ -13,7 +13,7 @@ import pytest
 from chainrule.datasets import Dataset
 from chainrule.experiments.answers import measure_answers
 from chainrule.experiments.compare import compare
-from chainrule.report import comparison_page
+from chainrule.report import answer_plots, comparison_page
 from chainrule.report.answer_blocks import answer_blocks
 from chainrule.report.answer_plots import dependence_maps
 from chainrule.report.style import drawing
@@ -105,6 +105,25 @@ def test_columns_that_go_together_stand_beside_each_other(compared):
     across = [text for text in re.findall(r">([^<>]+)</text>", drawn) if text in names][: len(names)]
     assert sorted(across) == sorted(names)
     assert abs(across.index("group") - across.index("&lt;copy&gt;")) == 1
+
+
+def test_cells_of_a_map_stand_at_the_names_of_their_columns(compared, monkeypatch):
+    drawn = {}
+
+    def record(axis, title, matrix, names, size):
+        drawn[title] = (matrix, names)
+        return answer_map(axis, title, matrix, names, size)
+
+    answer_map = answer_plots._map
+    monkeypatch.setattr(answer_plots, "_map", record)
+    with drawing():
+        dependence_maps(compared.answers)
+    columns = list(compared.answers.dependence.names)
+    matrices = (compared.answers.dependence.normalised, compared.answers.rows_dependence)
+    for (shown, names), matrix in zip(drawn.values(), matrices, strict=True):
+        at = [columns.index(name) for name in names]
+        assert at != list(range(len(columns)))
+        np.testing.assert_array_equal(shown, matrix[at][:, at])
 
 
 def test_without_a_model_of_any_order_there_is_nothing():
