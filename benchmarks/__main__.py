@@ -18,6 +18,7 @@ from benchmarks import machine, same_numbers
 from benchmarks.any_order import any_order
 from benchmarks.calibration import calibration
 from benchmarks.cells import cells
+from benchmarks.events import events
 from benchmarks.fits import fits
 from benchmarks.imputation import imputation
 from benchmarks.memory import memory
@@ -37,6 +38,7 @@ _GROUPS: dict[str, Callable[[argparse.Namespace], Iterator[Row]]] = {
     "training": lambda arguments: training(arguments.runs),
     "scoring": lambda arguments: scoring(arguments.runs),
     "questions": lambda arguments: questions(arguments.runs),
+    "events": lambda arguments: events(),
     "fits": lambda arguments: fits(),
     "calibration": lambda arguments: calibration(),
     "any-order": lambda arguments: any_order(arguments.checkpoint),

@@ -11,8 +11,8 @@ from tests.strategies import randomize
 
 from chainrule import NADE, Ensemble, OrderlessNADE
 from chainrule.errors import KindError, QueryError
-from chainrule.events import AllOf, Not, asking, chains, condition_of, parse_condition, parse_question
-from chainrule.events.asking import estimate
+from chainrule.events import AllOf, Not, chains, condition_of, estimates, parse_condition, parse_question
+from chainrule.events.estimates import estimate
 from chainrule.events.resolved import Problem
 
 pytestmark = pytest.mark.filterwarnings("ignore:the best epoch")
@@ -119,7 +119,7 @@ def brute_force(model, event, given):
     known = AllOf(()) if given is None else parse_condition(given)
     problem = Problem(model.schema_, family_of, known, parse_condition(event))
     chain = model.query_engine().chains()[0]
-    sequence = problem.plan(chain.ranks).sequence
+    sequence = problem.sequence(chain.ranks)
     evidence = [d for d in problem.evidence if d not in sequence]
     assert not evidence, "brute force takes conditions that are more than values"
     frame = states(model, [model.schema_.names[d] for d in sequence])
@@ -203,7 +203,7 @@ def test_draws_lie_within_three_standard_errors_of_the_exact_answer(monkeypatch)
             exact = model.probability(event, given)
             with monkeypatch.context() as patched:
                 patched.setattr(chains, "MAX_STATES", 0)
-                patched.setattr(asking, "MAX_DRAWS", 2**13)
+                patched.setattr(estimates, "MAX_DRAWS", 2**13)
                 drawn = model.probability(event, given, random_state=case)
             if drawn.method == "sampling":
                 off.append(abs(drawn.value - exact.value) / max(drawn.standard_error, 1e-12))

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from chainrule.conditionals import Categorical, Conditional, DiscretizedLogistics, PointMasses
+from chainrule.conditionals import Conditional, PointMasses
 from chainrule.errors import DataError, KindError, ParameterError
 from chainrule.schema import ColumnType
 from chainrule.schema.lookup import encode_value

@@ -1,9 +1,9 @@
-"""From models to weighted prefixes of rows: all of them, or some drawn in sequence.
+"""From models to weighted rows of an event: all of them, or some drawn in sequence.
 
-The columns of a condition come first, each drawn from its conditional within the cells that leave the
-condition possible; a row's weight is the product of the masses of those cells. That is sequential importance
-sampling (Kong, Liu & Wong 1994) with a look-ahead that never leads into a dead end of one condition. Where
-the states of all columns but the last are few, they are listed instead, and the answer is exact.
+Column after column is drawn from its conditional within the cells that leave the event possible; a row's
+weight is the product of the masses of those cells, and its expectation the event's probability. That is
+sequential importance sampling (Kong, Liu & Wong 1994) with a look-ahead that never leads into a dead end.
+Where the states of all columns but the last are few, they are listed instead, and the answer is exact.
 """
 
 from __future__ import annotations
@@ -49,28 +49,27 @@ class Chain(Protocol):
 
 @dataclass(frozen=True)
 class Plan:
-    """What is observed, the condition, what is asked for, and the columns' sequence.
+    """What is observed, an event, and the sequence in which its columns are drawn.
 
     Parameters
     ----------
     evidence : dict of int to float
         Codes, as models see them, of what is observed.
     partitions : mapping of int to partition
-    given, asked : Event
-        `asked` has no table where the last column's distribution is wanted.
+    event : Event
     sequence : tuple of int
-        Columns of both; the last one is never drawn.
-    n_given : int
-        So many leading columns are drawn within `given`; the later ones, which it does not name, within
-        `asked`.
+        Its columns, and others that are drawn freely; the last one is never drawn.
     """
 
     evidence: Mapping[int, float]
     partitions: Mapping[int, AnyPartition]
-    given: Event
-    asked: Event
+    event: Event
     sequence: tuple[int, ...]
-    n_given: int
+
+    @property
+    def last(self) -> AnyPartition:
+        """The partition of the last column."""
+        return self.partitions[self.sequence[-1]]
 
 
 @dataclass(frozen=True)
@@ -80,63 +79,51 @@ class Ending:
     Attributes
     ----------
     weights : ndarray (n,)
-        Their probability, or what they weigh as draws, the condition's part of the last column left out.
-    asked_weights : ndarray (n,)
-        The same times the masses of what is asked for.
+        The probability of each, or what it weighs as a draw, the last column included.
+    before : ndarray (n,)
+        The same without the last column.
     params : Tensor (n, P)
         Of the last column.
-    given, asked : ndarray of bool (n, C)
-        Which of its cells the condition, and the question beside it, allow.
+    part_masses : ndarray (n, J)
+        Of its parts.
+    allowed : ndarray of bool (n, C)
+        Which of its cells the event allows.
     codes : ndarray (n, D)
         Codes as models see them.
     parts : dict of int to ndarray (n,)
         The part of each column that was drawn.
-    rows : ndarray of int (n,)
-        Which of the uniforms each row was drawn with.
     """
 
     weights: Floats
-    asked_weights: Floats
+    before: Floats
     params: Tensor
-    given: Truth
-    asked: Truth
+    part_masses: Floats
+    allowed: Truth
     codes: NDArray[np.float32]
     parts: dict[int, NDArray[np.int64]]
-    rows: NDArray[np.int64]
 
 
 class _Rows:
     """Prefixes of rows on their way through a sequence."""
 
-    def __init__(self, plan: Plan, n_variables: int, n: int) -> None:
-        self.plan = plan
+    def __init__(self, chain: Chain, plan: Plan, n_variables: int, n: int) -> None:
+        self.chain, self.plan = chain, plan
         self.codes = np.zeros((n, n_variables), dtype=np.float32)
         for d, code in plan.evidence.items():
             self.codes[:, d] = code
-        self.weights, self.asked_weights = np.ones(n), np.ones(n)
+        self.weights = np.ones(n)
         self.parts: dict[int, NDArray[np.int64]] = {}
         self.cells: dict[int, NDArray[np.int64]] = {}
-        self.rows = np.arange(n)
-        self._given = Lookahead(plan.given, plan.sequence, plan.partitions)
-        self._asked = Lookahead(plan.asked, plan.sequence, plan.partitions)
+        self._lookahead = Lookahead(plan.event, plan.sequence, plan.partitions)
 
-    def __len__(self) -> int:
-        return len(self.codes)
+    def params(self, position: int) -> Tensor:
+        """Return the params of the column at a position of the sequence, given those before."""
+        observed = [*self.plan.evidence, *self.plan.sequence[:position]]
+        return self.chain.params(self.codes, observed, self.plan.sequence[position])
 
-    def observed(self, position: int) -> list[int]:
-        """Return the columns that are known before a position of the sequence."""
-        return [*self.plan.evidence, *self.plan.sequence[:position]]
-
-    def allowed(self, position: int) -> tuple[Truth, bool]:
-        """Return the cells that may be drawn there, and whether that is for the sake of the question."""
-        d, is_given = self.plan.sequence[position], position < self.plan.n_given
-        return (self._given if is_given else self._asked).allowed(d, self.cells, len(self)), not is_given
-
-    def weigh(self, masses: Floats, is_asked: bool) -> None:
-        """Multiply the weights by masses (n,)."""
-        self.asked_weights = self.asked_weights * masses
-        if not is_asked:
-            self.weights = self.weights * masses
+    def allowed(self, position: int) -> Truth:
+        """Return the cells of that column that leave the event possible, (n, C)."""
+        return self._lookahead.allowed(self.plan.sequence[position], self.cells, len(self.codes))
 
     def put(self, d: int, codes: Floats, parts: NDArray[np.int64]) -> None:
         """Give column d its codes."""
@@ -146,67 +133,46 @@ class _Rows:
 
     def take(self, index: NDArray[np.int64]) -> None:
         """Keep some rows, or several copies of them."""
-        self.codes, self.rows = self.codes[index], self.rows[index]
-        self.weights, self.asked_weights = self.weights[index], self.asked_weights[index]
+        self.codes, self.weights = self.codes[index], self.weights[index]
         self.parts = {d: parts[index] for d, parts in self.parts.items()}
         self.cells = {d: cells[index] for d, cells in self.cells.items()}
 
-    def ending(self, params: Tensor) -> Ending:
+    def ending(self) -> Ending:
         """Return the rows with what the last column may be."""
-        last, n = self.plan.sequence[-1], len(self)
-        given = self._given.allowed(last, self.cells, n)
-        asked = self._asked.allowed(last, self.cells, n) & given & self._still_asked(last)[:, None]
-        return Ending(
-            self.weights, self.asked_weights, params, given, asked, self.codes, self.parts, self.rows
-        )
-
-    def _still_asked(self, last: int) -> Truth:
-        """Return in which rows what is asked for is still possible, (n,)."""
-        possible = np.ones(len(self), dtype=bool)
-        for columns, table in self.plan.asked.tables:
-            if last not in columns:
-                possible &= table[tuple(self.cells[d] for d in columns)]
-        return possible
+        position, last = len(self.plan.sequence) - 1, self.plan.last
+        params, allowed = self.params(position), self.allowed(position)
+        part_masses = last.part_masses(params)
+        weights = self.weights * (last.masses(part_masses) * allowed).sum(axis=1)
+        return Ending(weights, self.weights, params, part_masses, allowed, self.codes, self.parts)
 
 
 def listed(chain: Chain, plan: Plan, n_variables: int) -> Ending | None:
     """Return every state of all columns but the last, or None if they are too many or have no end."""
     if any(isinstance(plan.partitions[d], LinePartition) for d in plan.sequence[:-1]):
         return None
-    rows = _Rows(plan, n_variables, 1)
+    rows = _Rows(chain, plan, n_variables, 1)
     for position, d in enumerate(plan.sequence[:-1]):
         partition = plan.partitions[d]
         assert isinstance(partition, LevelPartition)
-        allowed, is_asked = rows.allowed(position)
-        possible = allowed[:, partition.cell_of_part]
+        possible = rows.allowed(position)[:, partition.cell_of_part]
         if possible.sum() > MAX_STATES:
             return None
-        masses = partition.part_masses(chain.params(rows.codes, rows.observed(position), d))
-        total = (masses * possible).sum(axis=1)
-        if is_asked:
-            # What the condition weighs must not be lost with states that answer no.
-            possible = possible | (total == 0)[:, None]
+        masses = partition.part_masses(rows.params(position))
         index, part = np.nonzero(possible)
-        mass, is_right = masses[index, part], allowed[index, partition.cell_of_part[part]]
-        share = mass / np.where(total > 0, total, masses.sum(axis=1))[index] if is_asked else mass
         rows.take(index)
-        rows.weights = rows.weights * share
-        rows.asked_weights = rows.asked_weights * mass * is_right
+        rows.weights = rows.weights * masses[index, part]
         rows.put(d, partition.part_code[part].astype(np.float64), part)
-    last = plan.sequence[-1]
-    return rows.ending(chain.params(rows.codes, rows.observed(len(plan.sequence) - 1), last))
+    return rows.ending()
 
 
 def sampled(chain: Chain, plan: Plan, uniforms: Floats, n_variables: int) -> Ending:
-    """Return rows drawn in sequence from uniforms (n, len(sequence) - 1)."""
-    rows = _Rows(plan, n_variables, len(uniforms))
+    """Return rows drawn in sequence from uniforms (n, at least len(sequence) - 1)."""
+    rows = _Rows(chain, plan, n_variables, len(uniforms))
     for position, d in enumerate(plan.sequence[:-1]):
         partition = plan.partitions[d]
-        allowed, is_asked = rows.allowed(position)
-        params = chain.params(rows.codes, rows.observed(position), d)
+        allowed, params = rows.allowed(position), rows.params(position)
         part_masses = partition.part_masses(params)
-        rows.weigh((partition.masses(part_masses) * allowed).sum(axis=1), is_asked)
+        rows.weights = rows.weights * (partition.masses(part_masses) * allowed).sum(axis=1)
         part, left = partition.choose(part_masses, allowed, uniforms[:, position])
         rows.put(d, partition.codes_within(part, left, params), part)
-    last = plan.sequence[-1]
-    return rows.ending(chain.params(rows.codes, rows.observed(len(plan.sequence) - 1), last))
+    return rows.ending()

@@ -62,7 +62,8 @@ class Problem:
             self._settle(atom)
         self._make_partitions([*given.atoms(), *self.asked.atoms()])
         self.given_event = Event(given, self.partitions, self._column_of, self._known)
-        self.asked_event = Event(self.asked, self.partitions, self._column_of, self._known)
+        both = AllOf((given, self.asked))
+        self.asked_event = Event(both, self.partitions, self._column_of, self._known)
 
     # ------------------------------------------------------------ columns and values
 
@@ -137,25 +138,32 @@ class Problem:
 
     # ------------------------------------------------------------ sequences
 
-    def plan(self, ranks: Sequence[int]) -> Plan:
-        """Return what a model of an order goes through: the condition's columns, then the question's.
+    def sequence(self, ranks: Sequence[int]) -> tuple[int, ...]:
+        """Return the columns as a model of an order goes through them.
 
-        Columns of both come last among the condition's. A column without levels is last of all if it is the
-        only one, because all states of the others can be listed then; an answer does not depend on whether
-        they are.
+        Those of the condition come first, and of these last what is asked for, too. A column without levels
+        is last of all if it is the only one, because all states of the others can be listed then; an answer
+        does not depend on whether they are.
         """
         given, asked = self.given_event.columns, self.asked_event.columns
         if self.target is not None:
-            asked = frozenset({self.target})
-        sequence = sorted(given | asked, key=lambda d: (d not in given, d in given and d in asked, ranks[d]))
-        n_given = len(given)
-        endless = [d for d in sequence if isinstance(self.partitions[d], LinePartition)]
-        if len(endless) == 1 and sequence[-1] != endless[0]:
-            sequence = [*(d for d in sequence if d != endless[0]), endless[0]]
-            n_given = len(sequence) if endless[0] in given else n_given
-        return Plan(
-            self._coarse(), self.partitions, self.given_event, self.asked_event, tuple(sequence), n_given
-        )
+            asked = asked | {self.target}
+        named = {self._column_of[atom] for atom in self.asked.atoms()} | {self.target}
+        columns = sorted(given | asked, key=lambda d: (d not in given, d in given and d in named, ranks[d]))
+        endless = [d for d in columns if isinstance(self.partitions[d], LinePartition)]
+        if len(endless) == 1:
+            columns = [*(d for d in columns if d != endless[0]), endless[0]]
+        return tuple(columns)
+
+    def plan_asked(self, ranks: Sequence[int]) -> Plan:
+        """Return the plan whose weights are worth p(condition and question | evidence)."""
+        return Plan(self._coarse(), self.partitions, self.asked_event, self.sequence(ranks))
+
+    def plan_given(self, ranks: Sequence[int]) -> Plan:
+        """Return the plan whose weights are worth p(condition | evidence); without columns if it is 1."""
+        columns, given = self.sequence(ranks), self.given_event.columns
+        n = max((position + 1 for position, d in enumerate(columns) if d in given), default=0)
+        return Plan(self._coarse(), self.partitions, self.given_event, columns[:n])
 
     def _coarse(self) -> dict[int, float]:
         codes = np.full((1, self.schema.n_variables), np.nan, dtype=np.float32)
@@ -167,7 +175,7 @@ class Problem:
     @property
     def is_settled(self) -> bool:
         """Whether what is observed answers the question, with yes or no."""
-        is_open = self.given_event.columns or self.asked_event.columns or self.target is not None
+        is_open = self.asked_event.columns or self.target is not None
         return self.asked_event.is_impossible or not is_open
 
     @property
