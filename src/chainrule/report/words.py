@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from chainrule.metrics.statistics import Summary, paired_difference
 from chainrule.report.numbers import count, decimals_for, listed, measured_text, number
+from chainrule.training.history import still_gains
 
 if TYPE_CHECKING:
     from chainrule.report.comparison import Comparison, ModelResult
@@ -99,11 +100,9 @@ def _entropy(first: ModelResult, entropy: float) -> str:
 
 
 def _training(comparison: Comparison) -> list[str]:
-    """Warn of fits whose last epoch was still the best one, and of interrupted ones."""
+    """Warn of fits that ended while they were still gaining, and of interrupted ones."""
     fits = [(result.model, result.history) for result in comparison.results if result.history is not None]
-    unfinished = [
-        name for name, history in fits if len(history.valid) > 1 and history.best_epoch == len(history.valid)
-    ]
+    unfinished = [name for name, history in fits if still_gains(history.valid)]
     sentences = []
     if unfinished:
         sentences.append(

@@ -19,6 +19,7 @@ from chainrule.report.sweep_plots import (
 )
 from chainrule.sweep.parameters import Range, to_text
 from chainrule.sweep.records import SweepResult, Trial
+from chainrule.training.history import still_gains
 
 __all__ = ["setting_text", "value_text", "verdict", "write_sweep_page"]
 
@@ -137,7 +138,7 @@ def _losses(result: SweepResult) -> list[str]:
         reasons = listed(dict.fromkeys(trial.reason for trial in failed))
         sentences.append(f"{count(len(failed))} could not be fitted: {reasons}.")
     course = result.best.valid_nll
-    if len(course) > 1 and min(course, key=lambda epoch: course[epoch]) == max(course):
+    if still_gains([course[epoch] for epoch in sorted(course)]):
         sentences.append("The best fit was still improving when it ended; more epochs may help.")
     return sentences
 

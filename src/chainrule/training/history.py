@@ -3,10 +3,27 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-__all__ = ["History"]
+__all__ = ["History", "still_gains"]
+
+# As the learning rate falls to nothing, the last epoch is the best one as a rule. That says something only if
+# the last tenth of the epochs brought so much of what all of them did.
+_SHARE = 0.02
+
+
+def still_gains(valid: Sequence[float]) -> bool:
+    """Whether a fit ended while its validation NLL was still falling, so that more epochs would help.
+
+    >>> still_gains([3.0, 2.0, 1.5, 1.2]), still_gains([3.0, 2.0, 1.5, 1.499])
+    (True, False)
+    """
+    if len(valid) < 2 or min(valid) != valid[-1]:
+        return False
+    before = valid[-1 - max(len(valid) // 10, 1)]
+    return before - valid[-1] > _SHARE * (valid[0] - valid[-1])
 
 
 @dataclass(frozen=True)
