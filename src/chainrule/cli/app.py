@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 from chainrule import __version__
 from chainrule.cli.ask import ask
 from chainrule.cli.experiment import experiment
+from chainrule.cli.explore import explore
 from chainrule.cli.fitting import compare, fit
 from chainrule.cli.imputing import impute
 from chainrule.cli.output import say
@@ -53,7 +54,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode="rich",
 )
-for command in (compare, fit, score, sample, impute, ask, sweep, experiment, datasets):
+for command in (compare, fit, score, sample, impute, ask, explore, sweep, experiment, datasets):
     app.command()(command)
 
 

@@ -23,6 +23,10 @@ class InputEncoding(nn.Module):
     Parameters
     ----------
     features : sequence of InputFeatures, length D
+
+    Attributes
+    ----------
+    features : tuple of InputFeatures
     """
 
     feature_variable: Tensor
@@ -30,6 +34,7 @@ class InputEncoding(nn.Module):
     def __init__(self, features: Sequence[InputFeatures]) -> None:
         super().__init__()
         self.n_variables = len(features)
+        self.features = tuple(features)
         widths = torch.tensor([each.width for each in features])
         self.starts = [0, *widths.cumsum(0).tolist()]
         self.n_features = self.starts[-1]

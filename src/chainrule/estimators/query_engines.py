@@ -51,6 +51,11 @@ class QueryEngine(ABC):
     def n_answers(self) -> int:
         """Number of answers, K."""
 
+    @property
+    def models(self) -> list[AutoregressiveModel]:
+        """The models whose answers are averaged, of an ensemble those of all members."""
+        return [self.model]
+
     @abstractmethod
     def log_probs(self, query: ConditionalQuery) -> np.ndarray:
         """Return log p(query | observed) of codes as models see them under each order, (K, n)."""
@@ -295,6 +300,11 @@ class EnsembleQueryEngine(QueryEngine):
     def n_answers(self) -> int:
         """Number of orders of all members together."""
         return sum(member.n_answers for member in self.members)
+
+    @property
+    def models(self) -> list[AutoregressiveModel]:
+        """The models of all members."""
+        return [model for member in self.members for model in member.models]
 
     def log_probs(self, query: ConditionalQuery) -> np.ndarray:
         """Return log p(query | observed) under each order of each member, (K, n)."""

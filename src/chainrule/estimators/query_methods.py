@@ -6,6 +6,7 @@ import warnings
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from numbers import Integral
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -33,6 +34,10 @@ _FEW = 30
 
 def _answers_queries(estimator: QueryMethods) -> bool:
     return estimator.answers_queries
+
+
+def _is_of_any_order(estimator: QueryMethods) -> bool:
+    return estimator.is_any_order
 
 
 class QueryMethods(DependenceMethods, EventMethods):
@@ -70,6 +75,11 @@ class QueryMethods(DependenceMethods, EventMethods):
     @abstractmethod
     def supports_missing(self) -> bool:
         """Whether rows may have missing values."""
+
+    @property
+    @abstractmethod
+    def is_any_order(self) -> bool:
+        """Whether the model serves every order of the variables."""
 
     @abstractmethod
     def _encode_to_score(self, X: Any) -> np.ndarray:
@@ -222,6 +232,36 @@ class QueryMethods(DependenceMethods, EventMethods):
         query = self._query_of_missing(X, context)
         for rows, d, distribution in self.query_engine(n_orders).distributions(query):
             yield d, rows, distribution
+
+    @available_if(_is_of_any_order)
+    def explore(self, path: str | Path | None = None, *, title: str = "Explore a model") -> Any:
+        """Write the page on which one sets some columns and watches the others, or show it in a notebook.
+
+        Parameters
+        ----------
+        path : str or Path, optional
+            The HTML file, which needs no network and no other file; its folder must exist. Without it a
+            widget is returned, which needs `anywidget`.
+        title : str
+
+        Returns
+        -------
+        Path or ExploreWidget
+
+        Raises
+        ------
+        QueryError
+            If the model has what the page cannot compute, such as context or a family of one's own.
+        MissingPackageError
+            If a widget is asked for and `anywidget` is not installed.
+        """
+        from chainrule import explore
+
+        models = self.query_engine().models
+        if path is None:
+            return explore.show_widget(models, self.schema_, title)
+        explore.write_page(models, self.schema_, path, title)
+        return Path(path)
 
     @available_if(_answers_queries)
     def order_scores(

@@ -1,0 +1,152 @@
+// A curve of a numeric column on uPlot: grey before, coloured now; brush a range, or type its ends.
+
+const CHART_HEIGHT = 118;
+const DATE_FORMATS = { days: "date", seconds: "datetime-local" };
+
+class Curve {
+  constructor({ column, display, evidence }) {
+    Object.assign(this, { column, display, evidence, name: column.name });
+    const { numbers } = display;
+    // Cells of whole numbers are steps; a density is a line through the middles.
+    this.x = display.isReal
+      ? Array.from({ length: numbers.length - 1 }, (_, i) => (numbers[i] + numbers[i + 1]) / 2)
+      : Array.from(numbers);
+    this.before = this.now = this.x.map(() => 0);
+    this.chart = element("div", { class: "chart" });
+    this.ends = ["from", "to"].map((word) => this._input(word));
+    this.element = element("div", {}, this.chart,
+      element("div", { class: "ends" }, ...this.ends.flatMap((input, i) => [
+        element("label", {}, ["from ", "to "][i], input),
+      ])));
+    new ResizeObserver(() => this._fit()).observe(this.chart);
+  }
+
+  _input(word) {
+    const type = this.column.unit ? DATE_FORMATS[this.column.unit] : "number";
+    return element("input", {
+      type, step: this.column.unit === "seconds" || this.column.is_whole ? 1 : "any",
+      inputmode: this.column.unit ? null : "decimal",
+      "aria-label": `${this.name} ${word}`, change: () => this._typed(),
+    });
+  }
+
+  _typed() {
+    const read = (input) => {
+      if (input.value === "") return null;
+      return this.column.unit ? Date.parse(`${input.value}Z`.replace(/^([\d-]{10})Z$/, "$1"))
+        / UNIT_MS[this.column.unit] : Number(input.value);
+    };
+    this._set(...this.ends.map(read));
+  }
+
+  _set(low, high) {
+    if (low === null && high === null) this.evidence.set(this.name, undefined);
+    else if (low !== null && low === high) this.evidence.set(this.name, low);
+    else this.evidence.set(this.name, { range: [low, high] });
+  }
+
+  _brushed(chart) {
+    const { left, width } = chart.select;
+    if (width < 3) return;
+    let [low, high] = [chart.posToVal(left, "x"), chart.posToVal(left + width, "x")];
+    if (this.display.isReal) [low, high] = [low, high].map((end) => rounded(end, this.column.step));
+    else {
+      low = Math.ceil(low);
+      high = Math.floor(high);
+      if (low > high) low = high = Math.round((low + high) / 2);
+    }
+    this._set(low, high);
+  }
+
+  _make() {
+    const colour = (name) => () => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+    const paths = this.display.isReal ? uPlot.paths.linear() : uPlot.paths.stepped({ align: 1 });
+    const line = (stroke, fill, width) => ({
+      stroke: colour(stroke), fill: colour(fill), width, paths, points: { show: false },
+    });
+    const options = {
+      width: this.chart.clientWidth, height: CHART_HEIGHT, legend: { show: false },
+      padding: [6, 8, 0, 8],
+      cursor: { y: false, points: { show: false }, drag: { x: true, y: false, setScale: false } },
+      scales: {
+        x: { time: false, range: () => [this.display.numbers[0], this.display.numbers.at(-1)] },
+        y: { range: (_, __, high) => [0, high > 0 ? high * 1.04 : 1] },
+      },
+      axes: [this._axis(colour), { show: false }],
+      series: [{}, line("--prior-line", "--prior", 1), line("--accent", "--posterior-fill", 2)],
+      hooks: { setSelect: [(chart) => this._brushed(chart)] },
+    };
+    this.plot = new uPlot(options, this._data(), this.chart);
+    this._mark();
+  }
+
+  _axis(colour) {
+    const text = (_, values) => values.map((value) => numberText(value, this.column));
+    return {
+      stroke: colour("--muted"), font: "12px system-ui, sans-serif", size: 26, gap: 3,
+      space: this.column.unit ? 90 : 56, values: text, grid: { show: false },
+      incrs: this.column.is_whole ? wholeIncrements() : undefined,
+      ticks: { stroke: colour("--rule"), width: 1, size: 4 },
+    };
+  }
+
+  _data() {
+    const steps = (heights) => (this.display.isReal ? heights : [...heights, heights.at(-1)]);
+    return [this.x, steps(this.before), steps(this.now)];
+  }
+
+  _fit() {
+    const width = this.chart.clientWidth;
+    if (!width) return;
+    if (!this.plot) this._make();
+    else if (this.plot.width !== width) this.plot.setSize({ width, height: CHART_HEIGHT });
+    this._mark();
+  }
+
+  showPrior(heights) {
+    this.before = Array.from(heights);
+    this.show(heights);
+  }
+
+  /** Show densities; null where the column is set to a value. */
+  show(heights) {
+    this.now = heights ? Array.from(heights) : this.before.map(() => 0);
+    this.plot?.setData(this._data());
+    this._mark();
+  }
+
+  redraw() {
+    this.plot?.redraw();
+  }
+
+  /** Show on the chart and in the fields what the column is set to. */
+  _mark() {
+    const condition = this.evidence.get(this.name);
+    const isRange = Boolean(condition?.range);
+    const [low, high] = isRange ? condition.range : [condition ?? null, condition ?? null];
+    [low, high].forEach((end, i) => {
+      if (document.activeElement !== this.ends[i] || end === null) this.ends[i].value = this._fieldText(end);
+    });
+    if (!this.plot) return;
+    const [left, right] = [low ?? this.display.numbers[0], high ?? this.display.numbers.at(-1)].map((end) =>
+      this.plot.valToPos(end, "x"));
+    const width = condition === undefined ? 0 : Math.max(right - left, 2);
+    this.plot.setSelect({ left, width, top: 0, height: this.plot.over.clientHeight }, false);
+  }
+
+  _fieldText(end) {
+    if (end === null || typeof end !== "number") return end === null ? "" : String(end);
+    if (this.column.unit) return dateOf(end, this.column.unit).replace(" ", "T");
+    return String(end);
+  }
+}
+
+/** Return a number without digits that a brush cannot mean. */
+function rounded(number, step) {
+  const unit = 10 ** (Math.floor(Math.log10(step)) - 2);
+  return Number((Math.round(number / unit) * unit).toPrecision(12));
+}
+
+function wholeIncrements() {
+  return Array.from({ length: 10 }, (_, i) => [1, 2, 5].map((each) => each * 10 ** i)).flat();
+}

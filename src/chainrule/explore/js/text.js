@@ -1,0 +1,59 @@
+// Words, numbers and elements. Names and levels only ever become text nodes.
+
+const UNIT_MS = { days: 86400000, seconds: 1000 };
+
+/** Return an element with attributes (functions become listeners) and children. */
+function element(tag, attributes = {}, ...children) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (typeof value === "function") made.addEventListener(name, value);
+    else if (value === true) made.setAttribute(name, "");
+    else if (value !== false && value !== null && value !== undefined) made.setAttribute(name, value);
+  }
+  made.append(...children);
+  return made;
+}
+
+/** Return a probability as people write it. */
+function percent(p) {
+  if (!(p > 0)) return "0 %";
+  if (p < 0.0005) return "< 0.1 %";
+  if (p > 0.9995 && p < 1) return "> 99.9 %";
+  return `${(100 * p).toFixed(1)} %`;
+}
+
+/** Return a date of a unit as ISO text. */
+function dateOf(number, unit) {
+  const date = new Date(Math.round(number * UNIT_MS[unit]));
+  if (Number.isNaN(date.getTime())) return String(number);
+  const text = date.toISOString();
+  return unit === "days" ? text.slice(0, 10) : text.slice(0, 19).replace("T", " ");
+}
+
+/** Return a number of a column with as many digits as tell its values apart. */
+function numberText(number, column, more = 0) {
+  if (column.unit) return dateOf(number, column.unit);
+  const spread = column.is_whole ? 100 : column.step;
+  const digits = Math.min(Math.max(2 - Math.floor(Math.log10(spread)), 0) + more, 12);
+  return number.toLocaleString("en", { maximumFractionDigits: digits });
+}
+
+/** Return a column's value: dates and numbers as such, levels as they are. */
+function valueText(value, column) {
+  if (typeof value === "number" && (column.is_numeric || column.unit)) return numberText(value, column, 2);
+  return String(value);
+}
+
+/** Return a condition in words, behind the column's name. */
+function conditionText(condition, column) {
+  const shown = (value) => valueText(value, column);
+  if (condition === null || typeof condition !== "object") return `= ${shown(condition)}`;
+  if (condition.levels) {
+    const some = condition.levels.slice(0, 4).map(shown).join(" or ");
+    return `= ${some}${condition.levels.length > 4 ? ` or ${condition.levels.length - 4} more` : ""}`;
+  }
+  const [low, high] = condition.range;
+  if (low === null) return `≤ ${shown(high)}`;
+  if (high === null) return `≥ ${shown(low)}`;
+  return `${shown(low)} to ${shown(high)}`;
+}
