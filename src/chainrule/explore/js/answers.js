@@ -170,12 +170,11 @@ class Answers {
     const random = uniforms(SEED + seed);
     const particles = condition(this.engine, this.engine.evidence(given), random);
     if (particles === null) return null;
-    const rows = particles.resampled(n, random);
-    const order = this.engine.columns.map((column) => column.index).filter((d) => !rows.seen.includes(d));
-    for (let i = order.length - 1; i > 0; i--) {
-      const k = Math.floor(random() * (i + 1));
-      [order[i], order[k]] = [order[k], order[i]];
-    }
+    // Particles may lie in order; rows do not.
+    const chosen = particles.resampled(n, random);
+    const rows = chosen.take(shuffled([...chosen.logWeights.keys()], random));
+    const open = this.engine.columns.map((column) => column.index).filter((d) => !rows.seen.includes(d));
+    const order = shuffled(open, random);
     for (const d of order) {
       const mixed = this.engine.conditionals(rows)(d);
       rows.see(d, Float64Array.from({ length: n }, (_, p) => this.drawn(mixed, p, random)));

@@ -20,7 +20,7 @@ function statusText({ log_probability: logProbability, n_effective: effective, i
   const share = isDensity ? "" : ` (${percent(Math.exp(logProbability))})`;
   const few = effective !== null && effective < FEW_PARTICLES;
   const warning = few ? ` Only about ${Math.round(effective)} of the draws behind this count: take it as rough.` : "";
-  return `log p of what is set: ${logProbability.toFixed(3)} nats${share}.${warning}`;
+  return `log p of what is set: ${fixed(logProbability, 3)} nats${share}.${warning}`;
 }
 
 function show(result, error) {

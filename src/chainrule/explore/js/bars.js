@@ -20,7 +20,7 @@ class Bars {
     const button = element(
       "button",
       { type: "button", class: "bar", "aria-pressed": "false", click: (event) => this._choose(value, event) },
-      element("span", { class: "label" }, label),
+      element("span", { class: "label", title: label }, label),
       element("span", { class: "track", "aria-hidden": "true" }, prior, posterior),
       share,
     );

@@ -16,7 +16,7 @@ class Curve {
     this.ends = ["from", "to"].map((word) => this._input(word));
     this.element = element("div", {}, this.chart,
       element("div", { class: "ends" }, ...this.ends.flatMap((input, i) => [
-        element("label", {}, ["from ", "to "][i], input),
+        element("label", {}, ["from", "to"][i], input),
       ])));
     new ResizeObserver(() => this._fit()).observe(this.chart);
   }
@@ -66,7 +66,7 @@ class Curve {
     });
     const options = {
       width: this.chart.clientWidth, height: CHART_HEIGHT, legend: { show: false },
-      padding: [6, 8, 0, 8],
+      padding: [6, 14, 0, 10],
       cursor: { y: false, points: { show: false }, drag: { x: true, y: false, setScale: false } },
       scales: {
         x: { time: false, range: () => [this.display.numbers[0], this.display.numbers.at(-1)] },
@@ -81,10 +81,10 @@ class Curve {
   }
 
   _axis(colour) {
-    const text = (_, values) => values.map((value) => numberText(value, this.column));
+    const text = (_, values) => values.map((value) => tickText(value, this.column));
     return {
       stroke: colour("--muted"), font: "12px system-ui, sans-serif", size: 26, gap: 3,
-      space: this.column.unit ? 90 : 56, values: text, grid: { show: false },
+      space: this.column.unit ? 84 : 42, values: text, grid: { show: false },
       incrs: this.column.is_whole ? wholeIncrements() : undefined,
       ticks: { stroke: colour("--rule"), width: 1, size: 4 },
     };
@@ -128,8 +128,11 @@ class Curve {
       if (document.activeElement !== this.ends[i] || end === null) this.ends[i].value = this._fieldText(end);
     });
     if (!this.plot) return;
-    const [left, right] = [low ?? this.display.numbers[0], high ?? this.display.numbers.at(-1)].map((end) =>
-      this.plot.valToPos(end, "x"));
+    const [first, last] = [this.display.numbers[0], this.display.numbers.at(-1)];
+    const half = this.display.isReal ? 0 : 0.5;
+    const inside = [(low ?? -Infinity) - half, (high ?? Infinity) + half].map((end) =>
+      Math.min(Math.max(end, first), last));
+    const [left, right] = inside.map((end) => this.plot.valToPos(end, "x"));
     const width = condition === undefined ? 0 : Math.max(right - left, 2);
     this.plot.setSelect({ left, width, top: 0, height: this.plot.over.clientHeight }, false);
   }

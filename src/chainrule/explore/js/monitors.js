@@ -38,7 +38,7 @@ class Monitor {
     this.curve = new Curve({ column, display, evidence });
     this.element.append(this.curve.element);
     if (!display.labels.length) return;
-    const labels = display.labels.map((value) => valueText(value, column));
+    const labels = display.labels.map((value) => `= ${valueText(value, column)}`);
     this._addBars(display.labels, labels, (probabilities) => [...probabilities.keys()], false);
   }
 
@@ -58,14 +58,14 @@ class Monitor {
   }
 
   _words(condition, shown) {
-    if (condition !== undefined && !shown) return `set ${conditionText(condition, this.column)}`;
+    if (condition !== undefined && !shown) return `set: ${conditionText(condition, this.column)}`;
     if (!shown || shown.mean === undefined) return this.column.summary;
     const [before, now] = [this.before.mean, shown.mean].map((mean) => meanText(mean, this.column));
     return before === now ? `mean ${before}` : `mean ${now}, before ${before}`;
   }
 }
 
-/** Return a mean, which has a digit more than whole numbers. */
+/** Return a mean, which has a digit more than small whole numbers. */
 function meanText(mean, column) {
-  return numberText(mean, column, column.is_whole && !column.unit ? 1 : 0);
+  return numberText(mean, column, column.is_whole && Math.abs(mean) < 1000 ? 1 : 0);
 }

@@ -131,11 +131,16 @@ function uniforms(seed) {
 function stratified(n, random) {
   const numbers = new Float64Array(n);
   for (let i = 0; i < n; i++) numbers[i] = (i + random()) / n;
-  for (let i = n - 1; i > 0; i--) {
+  return shuffled(numbers, random);
+}
+
+/** Return the items in random order; they are moved in place. */
+function shuffled(items, random) {
+  for (let i = items.length - 1; i > 0; i--) {
     const j = Math.floor(random() * (i + 1));
-    [numbers[i], numbers[j]] = [numbers[j], numbers[i]];
+    [items[i], items[j]] = [items[j], items[i]];
   }
-  return numbers;
+  return items;
 }
 
 /** Return the index that a uniform number draws from weights, which need not sum to one. */

@@ -18,7 +18,7 @@ function element(tag, attributes = {}, ...children) {
 function percent(p) {
   if (!(p > 0)) return "0 %";
   if (p < 0.0005) return "< 0.1 %";
-  if (p > 0.9995 && p < 1) return "> 99.9 %";
+  if (p > 0.9995) return p < 1 ? "> 99.9 %" : "100 %";
   return `${(100 * p).toFixed(1)} %`;
 }
 
@@ -36,6 +36,17 @@ function numberText(number, column, more = 0) {
   const spread = column.is_whole ? 100 : column.step;
   const digits = Math.min(Math.max(2 - Math.floor(Math.log10(spread)), 0) + more, 12);
   return number.toLocaleString("en", { maximumFractionDigits: digits });
+}
+
+/** Return a number beside an axis, where there is little room. */
+function tickText(number, column) {
+  if (column.unit || Math.abs(number) < 10000) return numberText(number, column);
+  return number.toLocaleString("en", { notation: "compact" });
+}
+
+/** Return a number with a minus sign. */
+function fixed(number, digits) {
+  return number.toFixed(digits).replace("-", "−");
 }
 
 /** Return a column's value: dates and numbers as such, levels as they are. */
