@@ -18,7 +18,6 @@ from chainrule.conditionals import (
     Conditional,
     DiscretizedLogistics,
     InputFeatures,
-    LocationScaleMixture,
     MixtureOfGaussians,
     MixtureOfLaplaces,
     MixtureOfLogistics,
@@ -76,7 +75,11 @@ def describe(models: Sequence[AutoregressiveModel], schema: Schema) -> Descripti
     families = [conditionals.of_variable(d) for d in range(schema.n_variables)]
     features = _described_features(models[0].conditioner.encoding.features, schema)
     columns = [
-        {**_described_column(variable), "family": _described_family(family, variable.name), "features": each}
+        {
+            **_described_column(variable, family),
+            "family": _described_family(family, variable.name),
+            "features": each,
+        }
         for variable, family, each in zip(schema.variables, families, features, strict=True)
     ]
     weights = bytearray()
@@ -88,13 +91,12 @@ def describe(models: Sequence[AutoregressiveModel], schema: Schema) -> Descripti
 # ---------------------------------------------------------------- columns
 
 
-def _described_column(variable: ColumnType) -> dict[str, Any]:
+def _described_column(variable: ColumnType, family: Conditional) -> dict[str, Any]:
     """Return what a column's values are; a number is ``code * step + offset``."""
     offset, one = 0.0, 1.0
     if variable.is_numeric:
         offset, one = variable.numbers(np.array([0.0, 1.0])).tolist()
     bins = variable.bins
-    masses = [float(value) for value in getattr(variable.support, "point_masses", ())]
     return {
         "name": variable.name,
         "is_numeric": variable.is_numeric,
@@ -105,7 +107,9 @@ def _described_column(variable: ColumnType) -> dict[str, Any]:
         "bins": None if bins is None else bins.to_dict(),
         "offset": offset,
         "step": one - offset,
-        "masses": variable.numbers(np.array(masses)).tolist() if masses else [],
+        "masses": variable.numbers(family.codes[0].numpy()).tolist()
+        if isinstance(family, PointMasses)
+        else [],
         "log_seen": variable.seen_log_det if variable.is_discrete and bins is None else 0.0,
     }
 

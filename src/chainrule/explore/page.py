@@ -55,9 +55,7 @@ def render_page(description: Description, title: str) -> str:
     )
 
 
-def write_page(
-    models: Sequence[AutoregressiveModel], schema: Schema, path: str | Path, title: str
-) -> None:
+def write_page(models: Sequence[AutoregressiveModel], schema: Schema, path: str | Path, title: str) -> None:
     """Write the page of a model of any order into a file.
 
     Parameters

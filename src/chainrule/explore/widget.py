@@ -36,8 +36,8 @@ def show_widget(models: Sequence[AutoregressiveModel], schema: Schema, title: st
         import traitlets
     except ImportError as error:
         raise MissingPackageError(
-            "the page in a notebook needs anywidget, which is not installed: pip install 'chainrule[jupyter]', "
-            "or give a path to write the page to"
+            "the page in a notebook needs anywidget, which is not installed: "
+            "pip install 'chainrule[jupyter]', or give a path to write the page to"
         ) from error
 
     class ExploreWidget(anywidget.AnyWidget):

@@ -36,7 +36,7 @@ class Bars {
     }
     if (this.canHoldSeveral && this.values.length > 2) {
       this.several = element("button", { type: "button", class: "quiet", "aria-pressed": "false",
-        title: "Choose several values: any one of them", click: () => this._toggleSeveral() }, "several");
+        title: "Choose several values: any one of them", click: () => this._toggleSeveral() }, "pick several");
       controls.push(this.several);
     }
     return controls.length ? [element("div", { class: "controls" }, ...controls)] : [];

@@ -15,9 +15,8 @@ class Curve {
     this.chart = element("div", { class: "chart" });
     this.ends = ["from", "to"].map((word) => this._input(word));
     this.element = element("div", {}, this.chart,
-      element("div", { class: "ends" }, ...this.ends.flatMap((input, i) => [
-        element("label", {}, ["from", "to"][i], input),
-      ])));
+      element("div", { class: column.unit ? "ends is-dates" : "ends" }, ...this.ends.map((input, i) =>
+        element("label", {}, element("span", {}, ["from", "to"][i]), input))));
     new ResizeObserver(() => this._fit()).observe(this.chart);
   }
 
@@ -81,11 +80,12 @@ class Curve {
   }
 
   _axis(colour) {
-    const text = (_, values) => values.map((value) => tickText(value, this.column));
+    const span = this.display.numbers.at(-1) - this.display.numbers[0];
+    const text = (_, values) => values.map((value) => tickText(value, this.column, span));
     return {
       stroke: colour("--muted"), font: "12px system-ui, sans-serif", size: 26, gap: 3,
       space: this.column.unit ? 84 : 42, values: text, grid: { show: false },
-      incrs: this.column.is_whole ? wholeIncrements() : undefined,
+      incrs: increments(this.column),
       ticks: { stroke: colour("--rule"), width: 1, size: 4 },
     };
   }
@@ -150,6 +150,10 @@ function rounded(number, step) {
   return Number((Math.round(number / unit) * unit).toPrecision(12));
 }
 
-function wholeIncrements() {
-  return Array.from({ length: 10 }, (_, i) => [1, 2, 5].map((each) => each * 10 ** i)).flat();
+/** Return by what ticks may differ: whole numbers, whole days, or anything round. */
+function increments(column) {
+  const whole = Array.from({ length: 12 }, (_, i) => [1, 2, 5].map((each) => each * 10 ** i)).flat();
+  if (column.unit !== "seconds") return column.is_whole || column.unit ? whole : undefined;
+  const ofDay = [1, 10, 60, 600, 3600, 6 * 3600];
+  return [...ofDay, ...whole.map((days) => days * 86400)];
 }

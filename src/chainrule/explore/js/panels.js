@@ -24,7 +24,7 @@ class NextPanel {
         ? "How much each column is expected to tell, in nats, and as a share of what is uncertain "
           + `(${result.entropy.toFixed(3)} nats).`
         : "Nothing is left to ask: the column is set.";
-    const most = Math.max(ranking[0]?.nats ?? 0, 1e-9);
+    const most = Math.max(ranking[0]?.nats ?? 0, 0.02 * (result?.entropy ?? 0), 1e-9);
     this.list.replaceChildren(...ranking.map((each) => this._item(each, result.entropy, most)));
   }
 
@@ -74,7 +74,7 @@ class RowsPanel {
     this.body.replaceChildren(...rows.map((row) => element("tr", {}, ...row.map((value, d) => {
       const column = this.columns[d];
       const classes = [column.is_numeric ? "number" : "", this.evidence.get(column.name) === undefined ? "" : "is-set"];
-      return element("td", { class: classes.join(" ").trim() || null }, valueText(value, column));
+      return element("td", { class: classes.join(" ").trim() || null }, cellText(value, column));
     }))));
   }
 }

@@ -33,14 +33,28 @@ function dateOf(number, unit) {
 /** Return a number of a column with as many digits as tell its values apart. */
 function numberText(number, column, more = 0) {
   if (column.unit) return dateOf(number, column.unit);
+  return number.toLocaleString("en", { maximumFractionDigits: digitsOf(column, more) });
+}
+
+function digitsOf(column, more) {
   const spread = column.is_whole ? 100 : column.step;
-  const digits = Math.min(Math.max(2 - Math.floor(Math.log10(spread)), 0) + more, 12);
-  return number.toLocaleString("en", { maximumFractionDigits: digits });
+  return Math.min(Math.max(2 - Math.floor(Math.log10(spread)), 0) + more, 12);
+}
+
+/** Return a drawn value, numbers of a column with equally many digits. */
+function cellText(value, column) {
+  if (typeof value !== "number" || column.unit || !column.is_numeric) return valueText(value, column);
+  const digits = column.is_whole ? 0 : digitsOf(column, 1);
+  return value.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
 }
 
 /** Return a number beside an axis, where there is little room. */
-function tickText(number, column) {
-  if (column.unit || Math.abs(number) < 10000) return numberText(number, column);
+function tickText(number, column, span) {
+  if (column.unit) {
+    const text = dateOf(number, column.unit);
+    return span * UNIT_MS[column.unit] < 3 * UNIT_MS.days ? text.slice(11, 16) || text : text.slice(0, 10);
+  }
+  if (Math.abs(number) < 10000) return numberText(number, column);
   return number.toLocaleString("en", { notation: "compact" });
 }
 
