@@ -422,10 +422,9 @@ def test_what_to_ask_next_ranks_what_tells_about_the_target(open_page, mixed):
         "const select = document.getElementById('target');"
         "select.value = 'weight'; select.dispatchEvent(new Event('change'))"
     )
-    page.wait("document.querySelectorAll('#ranking li').length === 8")
-    names = page.run(
-        "return [...document.querySelectorAll('#ranking .label')].map((each) => each.textContent)"
-    )
+    shown = "[...document.querySelectorAll('#ranking .label')].map((each) => each.textContent)"
+    page.wait(f"{shown}.length === 8 && !{shown}.includes('weight')")
+    names = page.run(f"return {shown}")
     assert {"plan", "town", "rooms"} < set(names)
     assert names.index("rooms") < names.index("town")
 

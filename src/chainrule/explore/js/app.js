@@ -10,6 +10,7 @@ const evidence = new Evidence();
 const client = new Client(source, model);
 const panels = [RowsPanel, NextPanel].map((Panel) => new Panel({ columns, client, evidence }));
 const status = document.getElementById("status");
+const region = document.getElementById("set");
 let monitors = [];
 
 /** Return log p and how it came about, in words. */
@@ -38,7 +39,7 @@ function show(result, error) {
 }
 
 function changed() {
-  showChips(document.getElementById("chips"), evidence, byName);
+  showChips(document.getElementById("chips"), evidence, byName, region);
   document.getElementById("clear").hidden = evidence.conditions.size === 0;
   const given = evidence.given();
   client.newest("monitors", { given }, show);
@@ -52,8 +53,12 @@ async function start() {
   document.getElementById("monitors").append(...monitors.map((monitor) => monitor.element));
   monitors.forEach((monitor, d) => monitor.showPrior(prior[d]));
   evidence.listeners.push(changed);
-  document.getElementById("clear").addEventListener("click", () => evidence.replace({}));
+  document.getElementById("clear").addEventListener("click", () => {
+    evidence.replace({});
+    region.focus();
+  });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+    themeColours.clear();
     for (const monitor of monitors) monitor.curve?.redraw();
   });
   changed();

@@ -3,6 +3,16 @@
 const CHART_HEIGHT = 118;
 const DATE_FORMATS = { days: "date", seconds: "datetime-local" };
 
+// Asked of the style sheet once in each theme: every question costs a layout of the page.
+const themeColours = new Map();
+
+function themeColour(name) {
+  if (!themeColours.has(name)) {
+    themeColours.set(name, getComputedStyle(document.documentElement).getPropertyValue(name).trim());
+  }
+  return themeColours.get(name);
+}
+
 class Curve {
   constructor({ column, display, evidence }) {
     Object.assign(this, { column, display, evidence, name: column.name });
@@ -12,7 +22,7 @@ class Curve {
       ? Array.from({ length: numbers.length - 1 }, (_, i) => (numbers[i] + numbers[i + 1]) / 2)
       : Array.from(numbers);
     this.before = this.now = this.x.map(() => 0);
-    this.chart = element("div", { class: "chart" });
+    this.chart = element("div", { class: "chart", role: "img" });
     this.ends = ["from", "to"].map((word) => this._input(word));
     this.element = element("div", {}, this.chart,
       element("div", { class: column.unit ? "ends is-dates" : "ends" }, ...this.ends.map((input, i) =>
@@ -46,7 +56,10 @@ class Curve {
 
   _brushed(chart) {
     const { left, width } = chart.select;
-    if (width < 3) return;
+    if (width < 3) {
+      this._mark();
+      return;
+    }
     let [low, high] = [chart.posToVal(left, "x"), chart.posToVal(left + width, "x")];
     if (this.display.isReal) [low, high] = [low, high].map((end) => rounded(end, this.column.step));
     else {
@@ -58,14 +71,14 @@ class Curve {
   }
 
   _make() {
-    const colour = (name) => () => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+    const colour = (name) => () => themeColour(name);
     const paths = this.display.isReal ? uPlot.paths.linear() : uPlot.paths.stepped({ align: 1 });
     const line = (stroke, fill, width) => ({
       stroke: colour(stroke), fill: colour(fill), width, paths, points: { show: false },
     });
     const options = {
       width: this.chart.clientWidth, height: CHART_HEIGHT, legend: { show: false },
-      padding: [6, 14, 0, 10],
+      padding: [6, 18, 0, 10],
       cursor: { y: false, points: { show: false }, drag: { x: true, y: false, setScale: false } },
       scales: {
         x: { time: false, range: () => [this.display.numbers[0], this.display.numbers.at(-1)] },
@@ -76,7 +89,40 @@ class Curve {
       hooks: { setSelect: [(chart) => this._brushed(chart)] },
     };
     this.plot = new uPlot(options, this._data(), this.chart);
+    this._listenToFingers(this.plot.over);
     this._mark();
+  }
+
+  /** The height in CSS pixels; to ask the element would make the browser lay out the page once more. */
+  plotHeight() {
+    return this.plot.bbox.height / devicePixelRatio;
+  }
+
+  /** uPlot listens to a mouse alone: let a finger brush as well. */
+  _listenToFingers(over) {
+    let start = null;
+    const place = (event) =>
+      Math.min(Math.max(event.clientX - over.getBoundingClientRect().left, 0), over.clientWidth);
+    const select = (event) => {
+      const [left, right] = [start, place(event)].sort((a, b) => a - b);
+      this.plot.setSelect({ left, width: right - left, top: 0, height: this.plotHeight() }, false);
+    };
+    over.addEventListener("pointerdown", (event) => {
+      if (event.pointerType === "touch") start = place(event);
+    });
+    over.addEventListener("pointermove", (event) => {
+      if (start !== null) select(event);
+    });
+    over.addEventListener("pointerup", (event) => {
+      if (start === null) return;
+      select(event);
+      start = null;
+      this._brushed(this.plot);
+    });
+    over.addEventListener("pointercancel", () => {
+      start = null;
+      this._mark();
+    });
   }
 
   _axis(colour) {
@@ -115,6 +161,11 @@ class Curve {
     this._mark();
   }
 
+  /** Say in words what the curve shows, for those who do not see it. */
+  describe(words) {
+    this.chart.setAttribute("aria-label", `${this.name}: ${words}. Drag over it, or type the ends of a range below.`);
+  }
+
   redraw() {
     this.plot?.redraw();
   }
@@ -134,7 +185,7 @@ class Curve {
       Math.min(Math.max(end, first), last));
     const [left, right] = inside.map((end) => this.plot.valToPos(end, "x"));
     const width = condition === undefined ? 0 : Math.max(right - left, 2);
-    this.plot.setSelect({ left, width, top: 0, height: this.plot.over.clientHeight }, false);
+    this.plot.setSelect({ left, width, top: 0, height: this.plotHeight() }, false);
   }
 
   _fieldText(end) {

@@ -52,14 +52,17 @@ class Evidence {
   }
 }
 
-/** Show what is set as chips, each of which can be taken away. */
-function showChips(list, evidence, columns) {
-  list.replaceChildren(...[...evidence.conditions].map(([name, condition]) => {
+/** Show what is set as chips, each of which can be taken away; the keyboard then goes to the next one. */
+function showChips(list, evidence, columns, whenNone) {
+  list.replaceChildren(...[...evidence.conditions].map(([name, condition], i) => {
     const text = conditionText(condition, columns.get(name));
+    const takeAway = () => {
+      evidence.set(name, undefined);
+      const left = list.querySelectorAll("button");
+      (left[Math.min(i, left.length - 1)] ?? whenNone).focus();
+    };
     const remove = element(
-      "button",
-      { type: "button", "aria-label": `Take away ${name} ${text}`, click: () => evidence.set(name, undefined) },
-      "×",
+      "button", { type: "button", "aria-label": `Take away ${name} ${text}`, click: takeAway }, "×",
     );
     return element("li", { class: "chip" }, element("b", {}, name), ` ${text} `, remove);
   }));

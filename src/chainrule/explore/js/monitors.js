@@ -55,6 +55,7 @@ class Monitor {
     this.bars?.show(shown && (shown.probabilities ?? shown.atoms));
     this.curve?.show(shown && shown.heights);
     this.words.textContent = this._words(condition, shown);
+    this.curve?.describe(this.words.textContent);
   }
 
   _words(condition, shown) {

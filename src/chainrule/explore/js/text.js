@@ -33,7 +33,19 @@ function dateOf(number, unit) {
 /** Return a number of a column with as many digits as tell its values apart. */
 function numberText(number, column, more = 0) {
   if (column.unit) return dateOf(number, column.unit);
-  return number.toLocaleString("en", { maximumFractionDigits: digitsOf(column, more) });
+  return formatted(number, 0, digitsOf(column, more));
+}
+
+// A formatter takes longer to make than to use.
+const formatters = new Map();
+
+function formatted(number, least, most) {
+  const key = `${least} ${most}`;
+  if (!formatters.has(key)) {
+    const digits = { minimumFractionDigits: least, maximumFractionDigits: most };
+    formatters.set(key, new Intl.NumberFormat("en", digits));
+  }
+  return formatters.get(key).format(number);
 }
 
 function digitsOf(column, more) {
@@ -45,7 +57,7 @@ function digitsOf(column, more) {
 function cellText(value, column) {
   if (typeof value !== "number" || column.unit || !column.is_numeric) return valueText(value, column);
   const digits = column.is_whole ? 0 : digitsOf(column, 1);
-  return value.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
+  return formatted(value, digits, digits);
 }
 
 /** Return a number beside an axis, where there is little room. */
