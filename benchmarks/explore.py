@@ -1,7 +1,7 @@
 """The page of adult: its size, the time of answers in Chromium, and how far they are from Python's.
 
-``python -m benchmarks.explore [--pictures DIR]`` fits `OrderlessNADE`; it needs selenium, chromium, chromedriver
-and the data of ``$CHAINRULE_DATA``.
+``python -m benchmarks.explore [--pictures DIR]`` fits `OrderlessNADE`; it needs selenium, chromium,
+chromedriver and the data of ``$CHAINRULE_DATA``.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import shutil
+from importlib.resources import files
 
 import numpy as np
 import polars as pl
@@ -89,10 +90,11 @@ def hostile():
 class Page:
     """A page in a browser; scripts are awaited."""
 
-    def __init__(self, driver, path):
+    def __init__(self, driver, path, ready=True):
         self.driver = driver
         driver.get(path.as_uri())
-        self.run("return await chainrule.ready")
+        if ready:
+            self.run("return await chainrule.ready")
 
     def run(self, script, *arguments):
         wrapped = (
@@ -329,9 +331,62 @@ def test_a_column_with_a_range_stays_within_it(open_page, mixed):
     page = open_page(mixed)
     for name, low, high in (("rain", 1.0, 2.5), ("income", 1000, 2000), ("visits", 2, 5), ("rooms", 3, 5)):
         given = {name: {"range": [low, high]}, "weight": {"range": [60, None]}}
-        answer = page.ask(given=given, of=name, at=[low, high])
-        assert answer["cdf"][1] == pytest.approx(1.0, abs=1e-6)
+        at = [low - 1, low, high, high + 1, high + 2]
+        below, first, *all_of_it = page.ask(given=given, of=name, at=at)["cdf"]
+        assert below == 0
+        assert 0 <= first < 0.7
+        assert all_of_it == pytest.approx([1, 1, 1], abs=1e-6)
+        answer = page.ask(given=given, of=name)
         assert low <= answer["quantiles"]["0.05"] <= answer["mean"] <= answer["quantiles"]["0.95"] <= high
+
+
+def test_a_range_alone_cuts_the_distribution_and_leaves_its_shape(open_page, mixed):
+    rows, page = mixed_table(), open_page(mixed)
+    for name, low, high in (
+        ("visits", 2, 5),
+        ("rain", 0.0, 2.5),
+        ("weight", 90.0, 95.0),
+        ("income", 990, 2200),
+    ):
+        expected = conditional(mixed, rows, {}, name)
+        at = np.linspace(low, high, 4)
+        before = expected.cdf(low - (1 if column_of(mixed, name).is_discrete else 1e-6))[0]
+        wanted = [expected.cdf(value)[0] - before for value in at]
+        answer = page.ask(given={name: {"range": [low, high]}}, of=name, at=at.tolist())
+        assert answer["cdf"] == pytest.approx(np.array(wanted) / wanted[-1], abs=2 * TOLERANCE), name
+
+
+def test_what_the_model_rules_out_is_said(open_page, mixed):
+    page = open_page(mixed)
+    page.run("chainrule.set({ weight: { range: [100000, 200000] }, town: 'Vik' })")
+    page.wait("document.getElementById('status').textContent.includes('no probability')")
+    with pytest.raises(RuntimeError, match="no probability"):
+        page.ask(given={"weight": {"range": [100_000, 200_000]}}, of="plan")
+
+
+def test_the_widget_shows_the_page_and_both_sides_know_what_is_set(driver, tmp_path, mixed):
+    path = mixed.explore(tmp_path / "page.html")
+    module = files("chainrule.explore").joinpath("js", "widget.js").read_text(encoding="utf-8")
+    text = json.dumps(path.read_text(encoding="utf-8")).replace("<", "\\u003c")
+    notebook = tmp_path / "notebook.html"
+    notebook.write_text(
+        f"<!doctype html><body><script type='module'>{module.replace('export default', 'const widget =')}"
+        f"const state = {{ page: {text}, given: {{ town: 'Vik' }} }}, heard = {{}};"
+        "window.model = { get: (name) => state[name], set: (name, value) => { state[name] = value; },"
+        " save_changes: () => { window.saved = (window.saved ?? 0) + 1; },"
+        " on: (name, call) => { heard[name] = call; }, heard };"
+        "widget.render({ model: window.model, el: document.body });</script>"
+    )
+    page = Page(driver, notebook, ready=False)
+    page.wait("window.saved === 1")  # the page has taken over what Python set, and says so
+    page.run("model.set('given', { plan: 'large' }); model.heard['change:given']()")
+    page.wait("window.saved === 2")
+    assert page.run("return model.get('given')") == {"plan": "large"}
+    driver.switch_to.frame(page.find("iframe"))
+    page.find("#monitor-0 .bar[aria-pressed=true]").click()
+    driver.switch_to.default_content()
+    page.wait("window.saved === 3")
+    assert page.run("return model.get('given')") == {}
 
 
 def test_bad_questions_get_one_line(open_page, mixed):

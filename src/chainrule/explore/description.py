@@ -93,9 +93,7 @@ def describe(models: Sequence[AutoregressiveModel], schema: Schema) -> Descripti
 
 def _described_column(variable: ColumnType, family: Conditional) -> dict[str, Any]:
     """Return what a column's values are; a number is ``code * step + offset``."""
-    offset, one = 0.0, 1.0
-    if variable.is_numeric:
-        offset, one = variable.numbers(np.array([0.0, 1.0])).tolist()
+    offset, step = _line_of(variable) if variable.is_numeric else (0.0, 1.0)
     bins = variable.bins
     return {
         "name": variable.name,
@@ -106,12 +104,20 @@ def _described_column(variable: ColumnType, family: Conditional) -> dict[str, An
         "levels": _described_levels(variable.levels),
         "bins": None if bins is None else bins.to_dict(),
         "offset": offset,
-        "step": one - offset,
+        "step": step,
         "masses": variable.numbers(family.codes[0].numpy()).tolist()
         if isinstance(family, PointMasses)
         else [],
         "log_seen": variable.seen_log_det if variable.is_discrete and bins is None else 0.0,
     }
+
+
+def _line_of(variable: ColumnType) -> tuple[float, float]:
+    """Return the number of code 0, and by how much that of the next one differs."""
+    zero, one, two = variable.numbers(np.array([0.0, 1.0, 2.0])).tolist()
+    if not math.isclose(two - zero, 2 * (one - zero), rel_tol=1e-6):
+        raise _without_counterpart(f"the codes of column {variable.name!r}, which do not lie evenly")
+    return zero, one - zero
 
 
 def _is_whole(variable: ColumnType) -> bool:

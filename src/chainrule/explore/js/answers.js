@@ -10,9 +10,13 @@ const N_TARGET_CELLS = 24;
 class Answers {
   constructor(description, bytes) {
     this.engine = new Engine(description, bytes);
+  }
+
+  /** Decide how monitors show their columns, and return that and what they show of the prior. */
+  start() {
     const prior = this.posteriors([], uniforms(SEED)).posteriors;
     this.displays = prior.map((each) => displayOf(each.column, each));
-    this.prior = prior.map((each, d) => shownOf(each, this.displays[d]));
+    return { displays: this.displays, prior: prior.map((each, d) => shownOf(each, this.displays[d])) };
   }
 
   /** Return the posterior of some columns (by default all) and the particles; null where nothing is left. */
@@ -83,7 +87,7 @@ class Answers {
         const number = column.parseNumber(value);
         return column.isFinite ? number - column.level(0) : column.codeOfNumber(number);
       });
-      answer.cdf = codes.map((code) => posterior.cdf([code])[0]);
+      answer.cdf = Array.from(posterior.cdf(codes));
     }
     return answer;
   }

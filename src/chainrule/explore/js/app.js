@@ -8,7 +8,9 @@ const columns = model.description.columns.map((column, number) => ({ ...column, 
 const byName = new Map(columns.map((column) => [column.name, column]));
 const evidence = new Evidence();
 const client = new Client(source, model);
-const panels = [RowsPanel, NextPanel].map((Panel) => new Panel({ columns, client, evidence }));
+// What takes longer has a worker of its own: monitors do not wait for it.
+const slow = new Client(source, model);
+const panels = [RowsPanel, NextPanel].map((Panel) => new Panel({ columns, client: slow, evidence }));
 const status = document.getElementById("status");
 const region = document.getElementById("set");
 let monitors = [];
@@ -48,7 +50,7 @@ function changed() {
 }
 
 async function start() {
-  const { displays, prior } = await client.ready;
+  const { displays, prior } = await client.request("start");
   monitors = columns.map((column, d) => new Monitor({ column, display: displays[d], evidence }));
   document.getElementById("monitors").append(...monitors.map((monitor) => monitor.element));
   monitors.forEach((monitor, d) => monitor.showPrior(prior[d]));

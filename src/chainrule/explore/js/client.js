@@ -9,7 +9,7 @@ class Client {
     this.count = 0;
     this.worker.onmessage = ({ data }) => this._received(data);
     this.worker.onerror = (event) => this._failed(event.message);
-    this.ready = this._send("start", model);
+    this.ready = this._send("load", model);
   }
 
   _send(task, question) {

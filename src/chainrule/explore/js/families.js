@@ -248,11 +248,12 @@ function countsFamily({ n_components: M, max_log_mean: maxLogMean, min_size: min
     },
     addCdf(edges, weight, P, o, out) {
       read(P, o);
-      const single = edges.length > 1 && edges[1] - edges[0] === 1;
       let reached = 0;
       for (let i = 0; i < edges.length; i++) {
-        // Neighbouring counts: sums of probabilities cost less than distribution functions.
-        reached = single && i ? reached + probability(Math.floor(edges[i])) : upTo(edges[i]);
+        const step = i ? edges[i] - edges[i - 1] : NaN;
+        // Of neighbouring counts a probability costs less than the distribution function.
+        if (step === 1 && edges[i] >= 0) reached += probability(Math.floor(edges[i]));
+        else if (step !== 0) reached = upTo(edges[i]);
         out[i] += weight * reached;
       }
     },

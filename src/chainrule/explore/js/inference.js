@@ -149,7 +149,7 @@ class Mixed {
 function condition(engine, evidence, random) {
   let particles = new Particles(1, engine.D);
   const values = evidence.filter((each) => each.code !== undefined);
-  const events = evidence.filter((each) => each.code === undefined);
+  const events = evidence.filter((each) => each.code === undefined).sort((a, b) => nCodes(a) - nCodes(b));
   for (const value of values) {
     const logProb = engine.conditionals(particles)(value.d).logProbOf(0, value.code) + value.within;
     if (!(logProb > -Infinity)) return null;
@@ -165,6 +165,11 @@ function condition(engine, evidence, random) {
     if (event.from !== undefined) particles.levels.set(event.d, [event.from, event.to]);
   }
   return particles;
+}
+
+/** Events of few codes come first: as long as all of these are summed over, nothing is drawn. */
+function nCodes({ allowed }) {
+  return allowed ? allowed.reduce((count, share) => count + (share > 0), 0) : Number.MAX_SAFE_INTEGER;
 }
 
 /** Take in an event of a column with few codes: every code, where that makes few particles, else draws. */

@@ -3,10 +3,10 @@
 let answers = null;
 
 const TASKS = {
-  start({ description, weights }) {
+  load({ description, weights }) {
     answers = new Answers(description, bytesOf(weights));
-    return { displays: answers.displays, prior: answers.prior };
   },
+  start: () => answers.start(),
   monitors: (question) => answers.monitors(question.given),
   ask: (question) => answers.ask(question),
   next: (question) => answers.next(question),
