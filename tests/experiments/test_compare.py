@@ -38,6 +38,16 @@ def test_run_folder_holds_models_results_and_report(tmp_path: Path) -> None:
         np.testing.assert_array_equal(again.score_samples(dataset.test), result.log_likelihoods)
     report = (tmp_path / "run" / "report.html").read_text()
     assert "mixture of Bernoullis" in report and "coins" in report
+    assert "<a " not in report
+
+
+def test_the_report_of_a_table_leads_to_the_page_of_its_model_of_any_order(tmp_path: Path) -> None:
+    compare(binary_dataset(), models=["independent", "orderless-nade"], max_epochs=1, out=tmp_path)
+    assert '<a href="explore.html">' in (tmp_path / "report.html").read_text()
+    assert "<h1>coins</h1>" in (tmp_path / "explore.html").read_text(encoding="utf-8")
+    image = binary_dataset(n_variables=4, image_shape=(2, 2))
+    compare(image, models=["orderless-nade"], max_epochs=1, out=tmp_path / "image")
+    assert not (tmp_path / "image" / "explore.html").exists()
 
 
 def test_results_are_those_of_the_models_alone() -> None:

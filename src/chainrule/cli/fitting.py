@@ -46,7 +46,7 @@ else:
 ModelOption = Annotated[ModelName, typer.Option(help="Which model.")]
 ActivationName = Literal["relu", "leaky_relu", "elu", "silu", "gelu", "tanh", "sigmoid"]
 
-RUN_FILES = {"models", "results.json", "report.html"}
+RUN_FILES = {"models", "results.json", "report.html", "explore.html"}
 CHECKPOINT = "checkpoint.pt"
 
 MaxEpochsOption = Annotated[int | None, typer.Option(min=1, help="Stop after so many epochs at the latest.")]

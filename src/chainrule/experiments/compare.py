@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from chainrule.datasets import Dataset
-from chainrule.errors import DataError, FitInterrupted, KindError
+from chainrule.errors import DataError, FitInterrupted, KindError, QueryError
 from chainrule.estimators.base import DensityEstimator
 from chainrule.experiments.answers import measure_answers
 from chainrule.experiments.models import orders_to_average, settings_for_few_rows
@@ -68,7 +68,8 @@ def compare(
         Over how many orders the models of any order are averaged; by default 8 where there are 2 to 40
         columns, otherwise one.
     out : path, optional
-        A run folder: gets ``models/NAME`` for each fitted model, ``results.json`` and ``report.html``.
+        A run folder: gets ``models/NAME`` for each fitted model, ``results.json``, ``report.html`` and, of a
+        table with a model of any order among `models`, its page ``explore.html``.
     progress : bool
         Show a progress bar per fit on standard error.
     before_fits : callable, optional
@@ -308,4 +309,16 @@ def _some_rows(rows: Any, random_state: int) -> Any:
 def _write(comparison: Comparison, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "results.json", comparison.to_dict())
-    write_report(comparison, folder / "report.html")
+    write_report(comparison, folder / "report.html", _write_page(comparison, folder))
+
+
+def _write_page(comparison: Comparison, folder: Path) -> str | None:
+    """Write the page of a table's best model of any order; return the file's name, None if there is none."""
+    of_any_order = [result.estimator for result in comparison.ranked() if result.estimator.is_any_order]
+    if comparison.image_shape is not None or not of_any_order:
+        return None
+    try:
+        path: Path = of_any_order[0].explore(folder / "explore.html", title=comparison.dataset)
+    except QueryError:  # a network or a family of the user's own, which the page does not know
+        return None
+    return path.name

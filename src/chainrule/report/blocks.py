@@ -90,6 +90,8 @@ class Block:
         Their headings are one level lower.
     anchor : str
         The name by which an address leads here; default: none.
+    link : tuple of str, optional
+        The name of a file in the same folder, and the words that lead there, below the text.
     """
 
     title: str = ""
@@ -99,6 +101,7 @@ class Block:
     table: Table | None = None
     parts: Sequence[Block] = ()
     anchor: str = ""
+    link: tuple[str, str] | None = None
 
     def __post_init__(self) -> None:
         if self.layout not in _LAYOUTS:

@@ -23,7 +23,7 @@ from chainrule.storage import write_bytes
 __all__ = ["render_report", "write_report"]
 
 
-def write_report(comparison: Comparison, path: str | Path) -> None:
+def write_report(comparison: Comparison, path: str | Path, page: str | None = None) -> None:
     """Write the report of a comparison: one HTML file that opens offline.
 
     Parameters
@@ -33,6 +33,8 @@ def write_report(comparison: Comparison, path: str | Path) -> None:
         for the columns and, for data of two variables, each model for its log-density on a grid.
     path : str or Path
         Where to write; the folder must exist.
+    page : str, optional
+        The name of a file in the same folder on which one can ask the model of any order.
 
     Raises
     ------
@@ -43,21 +45,21 @@ def write_report(comparison: Comparison, path: str | Path) -> None:
     --------
     >>> write_report(comparison, "report.html")  # doctest: +SKIP
     """
-    write_bytes(Path(path), render_report(comparison).encode())
+    write_bytes(Path(path), render_report(comparison, page).encode())
 
 
-def render_report(comparison: Comparison) -> str:
+def render_report(comparison: Comparison, page: str | None = None) -> str:
     """Return the report of a comparison as HTML.
 
     Parameters
     ----------
-    comparison : Comparison
+    comparison, page
         As for `write_report`.
 
     Returns
     -------
     str
-        A complete document without references to other files or addresses.
+        A complete document without references to other files or addresses, but for the link to `page`.
     """
     results, ranked = comparison.results, comparison.ranked()
     colours = model_colours([r.model for r in results], [r.history is not None for r in results])
@@ -76,6 +78,7 @@ def render_report(comparison: Comparison) -> str:
                 parts=[*query_blocks(comparison, colours), *answer_blocks(comparison, colours)],
                 anchor="questions",
             ),
+            *([] if page is None else [_page_block(page)]),
             Block(
                 f"What {ranked[0].model} expects, and what surprises it" if ranked else "Extremes",
                 "The most and the least probable test rows, with their log-likelihood in nats.",
@@ -83,7 +86,7 @@ def render_report(comparison: Comparison) -> str:
                 anchor="extremes",
             ),
         ]
-        sections = [block for block in sections if block.pictures or block.table or block.parts]
+        sections = [block for block in sections if block.pictures or block.table or block.parts or block.link]
         masks = Block(
             "How a MADE is kept in order: the masks",
             pictures=[mask_picture()],
@@ -129,6 +132,16 @@ def _data_block(comparison: Comparison) -> Block:
         "the validation rows, and met the test rows once, after that."
     )
     return Block("The data", "\n\n".join([text, *comparison.notes]), anchor="data")
+
+
+def _page_block(page: str) -> Block:
+    return Block(
+        "Questions of your own",
+        f"{page}, beside this file, opens offline: set some columns, and see what the best model of any "
+        "order expects of the others.",
+        anchor="page",
+        link=(page, "Ask the model"),
+    )
 
 
 def _learning_block(comparison: Comparison, colours: Mapping[str, str]) -> Block:

@@ -90,6 +90,7 @@ class Curve {
     };
     this.plot = new uPlot(options, this._data(), this.chart);
     this._listenToFingers(this.plot.over);
+    this.plot.over.addEventListener("dblclick", () => this.evidence.set(this.name, undefined));
     this._mark();
   }
 
