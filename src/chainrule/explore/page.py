@@ -20,8 +20,18 @@ from chainrule.storage import write_bytes
 __all__ = ["render_page", "write_page"]
 
 # In the order in which they are joined: each file uses what stands before it.
-_WORKER = ("numerics", "families", "networks", "columns", "inference", "posteriors", "answers", "worker")
-_PAGE = ("text", "client", "evidence", "bars", "curve", "monitors", "panels", "app")
+_WORKER = (
+    "dates",
+    "numerics",
+    "families",
+    "networks",
+    "columns",
+    "inference",
+    "posteriors",
+    "answers",
+    "worker",
+)
+_PAGE = ("dates", "text", "client", "evidence", "bars", "curve", "monitors", "panels", "app")
 
 
 def render_page(description: Description, title: str) -> str:

@@ -1,21 +1,4 @@
-// Columns: from a person's values, dates and ranges to codes and back; bins of wide ordinals.
-
-const UNIT_SECONDS = { days: 86400, seconds: 1 };
-
-/** Return the number that a date's ISO text stands for in a unit, or NaN. */
-function numberOfDate(text, unit) {
-  const iso = /^\d{4,}-\d\d(-\d\d)?$/.test(text) ? text : /(Z|[+-]\d\d:?\d\d)$/.test(text) ? text : `${text}Z`;
-  const seconds = Date.parse(iso.replace(" ", "T")) / 1000;
-  return seconds / UNIT_SECONDS[unit];
-}
-
-/** Return the ISO text of a date that is given as a number of a unit. */
-function dateText(number, unit) {
-  const date = new Date(Math.round(number * UNIT_SECONDS[unit] * 1000));
-  if (Number.isNaN(date.getTime())) return String(number);
-  const text = date.toISOString();
-  return unit === "days" ? text.slice(0, 10) : text.slice(0, 19).replace("T", " ");
-}
+// Columns: from a person's values and ranges to codes and back; bins of wide ordinals.
 
 /** Runs of levels that networks see as one; see schema/types/bins.py. */
 class Bins {

@@ -40,11 +40,8 @@ class Curve {
   }
 
   _typed() {
-    const read = (input) => {
-      if (input.value === "") return null;
-      return this.column.unit ? Date.parse(`${input.value}Z`.replace(/^([\d-]{10})Z$/, "$1"))
-        / UNIT_MS[this.column.unit] : Number(input.value);
-    };
+    const { unit } = this.column;
+    const read = ({ value }) => (value === "" ? null : unit ? numberOfDate(value, unit) : Number(value));
     this._set(...this.ends.map(read));
   }
 
@@ -191,7 +188,7 @@ class Curve {
 
   _fieldText(end) {
     if (end === null || typeof end !== "number") return end === null ? "" : String(end);
-    if (this.column.unit) return dateOf(end, this.column.unit).replace(" ", "T");
+    if (this.column.unit) return dateText(end, this.column.unit).replace(" ", "T");
     return String(end);
   }
 }

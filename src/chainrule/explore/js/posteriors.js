@@ -98,7 +98,7 @@ class Posterior {
     return sum + this.column.level(0);
   }
 
-  /** The mean of a bin that an event cuts: halfway between its quartiles' neighbours is close enough. */
+  /** The mean of a bin that an event cuts: the middle of what is left of it is close enough. */
   _meanWithin(bin) {
     const { bins } = this.column;
     if (this.event.allowed[bin] > 1 - TINY) return bins.means[bin];
@@ -119,7 +119,7 @@ class Posterior {
   quantiles(qs) {
     const isReal = this.family.kind === "real";
     const lows = qs.map(() => (isReal ? -FURTHEST : -1));
-    const highs = qs.map(() => this._furthest());
+    const highs = qs.map(() => this.furthest());
     const isDone = () => lows.every((low, i) => highs[i] - low <= (isReal ? 1e-9 : 1));
     while (!isDone()) {
       const middles = lows.map((low, i) => (isReal ? (low + highs[i]) / 2 : Math.floor((low + highs[i]) / 2)));
@@ -132,7 +132,7 @@ class Posterior {
     return highs.map((code) => masses.find((mass) => Math.abs(code - mass) < 2e-9) ?? code);
   }
 
-  _furthest() {
+  furthest() {
     if (this.isFinite) return this.column.nLevels - 1;
     if (this.family.kind === "real") return FURTHEST;
     let high = 1;
@@ -209,7 +209,7 @@ function shownRange(prior, atoms) {
     atoms.reduce((sum, atom, i) => sum - (atom <= edge ? masses[i] : 0), prior.cdf([edge])[0]);
   const isReal = prior.family.kind === "real";
   return [1 - SHOWN_MASS, SHOWN_MASS].map((q) => {
-    let low = isReal ? -FURTHEST : -1, high = prior._furthest();
+    let low = isReal ? -FURTHEST : -1, high = prior.furthest();
     while (high - low > (isReal ? 1e-6 : 1)) {
       const middle = isReal ? (low + high) / 2 : Math.floor((low + high) / 2);
       if (reached(middle) < q * rest) low = middle;

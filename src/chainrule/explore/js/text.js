@@ -1,7 +1,5 @@
 // Words, numbers and elements. Names and levels only ever become text nodes.
 
-const UNIT_MS = { days: 86400000, seconds: 1000 };
-
 /** Return an element with attributes (functions become listeners) and children. */
 function element(tag, attributes = {}, ...children) {
   const made = document.createElement(tag);
@@ -22,17 +20,9 @@ function percent(p) {
   return `${(100 * p).toFixed(1)} %`;
 }
 
-/** Return a date of a unit as ISO text. */
-function dateOf(number, unit) {
-  const date = new Date(Math.round(number * UNIT_MS[unit]));
-  if (Number.isNaN(date.getTime())) return String(number);
-  const text = date.toISOString();
-  return unit === "days" ? text.slice(0, 10) : text.slice(0, 19).replace("T", " ");
-}
-
 /** Return a number of a column with as many digits as tell its values apart. */
 function numberText(number, column, more = 0) {
-  if (column.unit) return dateOf(number, column.unit);
+  if (column.unit) return dateText(number, column.unit);
   return formatted(number, 0, digitsOf(column, more));
 }
 
@@ -63,8 +53,8 @@ function cellText(value, column) {
 /** Return a number beside an axis, where there is little room. */
 function tickText(number, column, span) {
   if (column.unit) {
-    const text = dateOf(number, column.unit);
-    return span * UNIT_MS[column.unit] < 3 * UNIT_MS.days ? text.slice(11, 16) || text : text.slice(0, 10);
+    const text = dateText(number, column.unit);
+    return span * UNIT_SECONDS[column.unit] < 3 * UNIT_SECONDS.days ? text.slice(11, 16) || text : text.slice(0, 10);
   }
   if (Math.abs(number) < 10000) return numberText(number, column);
   return number.toLocaleString("en", { notation: "compact" });
