@@ -126,7 +126,13 @@ class Page:
 def driver():
     options = webdriver.ChromeOptions()
     options.binary_location = CHROMIUM
-    for argument in ("headless=new", "no-sandbox", "disable-gpu", "disable-background-networking"):
+    for argument in (
+        "headless=new",
+        "no-sandbox",
+        "disable-gpu",
+        "disable-background-networking",
+        "disable-dev-shm-usage",
+    ):
         options.add_argument(f"--{argument}")
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     service = webdriver.ChromeService(executable_path=CHROMEDRIVER)
@@ -391,6 +397,10 @@ def test_the_widget_shows_the_page_and_both_sides_know_what_is_set(driver, tmp_p
 
 def test_bad_questions_get_one_line(open_page, mixed):
     page = open_page(mixed)
+    with pytest.raises(RuntimeError, match="no column"):
+        page.run("chainrule.set({ nothing: 1 })")
+    page.run("chainrule.set({ town: 'Paris' })")
+    page.wait("document.getElementById('status').textContent.includes('has no level \"Paris\"')")
     for question, message in [
         ({"given": {"nothing": 1}, "of": "plan"}, "no column"),
         ({"given": {"town": "Paris"}, "of": "plan"}, "no level"),

@@ -66,15 +66,27 @@ async function start() {
   changed();
 }
 
+/** Set exactly these conditions, for programs; what is wrong with them is said on the page, too. */
+function setAll(given) {
+  const unknown = Object.keys(given).find((name) => !byName.has(name));
+  if (unknown === undefined) {
+    evidence.replace(given);
+    return;
+  }
+  const error = new Error(`there is no column ${JSON.stringify(unknown)}`);
+  show(null, error);
+  throw error;
+}
+
 window.addEventListener("message", ({ data, source: from }) => {
-  if (from === window.parent && data?.chainrule?.set) evidence.replace(data.chainrule.set);
+  if (from === window.parent && data?.chainrule?.set) setAll(data.chainrule.set);
 });
 
 /** What programs may ask: see docs/explore.md. */
 window.chainrule = Object.freeze({
   ready: start().then(() => true),
   ask: (question) => client.request("ask", question),
-  set: (given) => evidence.replace(given),
+  set: setAll,
   given: () => evidence.given(),
 });
 window.chainrule.ready.catch((error) => {

@@ -16,15 +16,17 @@ class Bars {
 
   _bar(value, label) {
     const prior = element("span", { class: "prior" }), posterior = element("span", { class: "posterior" });
-    const share = element("span", { class: "share" });
+    const share = element("span", { class: "share" }), unseen = element("span", { class: "unseen" });
     const button = element(
       "button",
       { type: "button", class: "bar", "aria-pressed": "false", click: (event) => this._choose(value, event) },
       element("span", { class: "label", title: label }, label),
+      " ",
       element("span", { class: "track", "aria-hidden": "true" }, prior, posterior),
       share,
+      unseen,
     );
-    return { item: element("li", {}, button), button, prior, posterior, share, label, value };
+    return { item: element("li", {}, button), button, prior, posterior, share, unseen, value };
   }
 
   _controls() {
@@ -62,8 +64,8 @@ class Bars {
   showPrior(probabilities) {
     this.bars.forEach((bar, i) => {
       bar.prior.style.width = `${100 * probabilities[i]}%`;
+      bar.unseen.textContent = `, before ${percent(probabilities[i])}`;
     });
-    this.before = probabilities;
   }
 
   /** Show probabilities; null where the column is set to a value. */
@@ -74,8 +76,6 @@ class Bars {
       bar.posterior.style.width = `${100 * p}%`;
       bar.share.textContent = percent(p);
       bar.button.setAttribute("aria-pressed", String(isSet));
-      bar.button.setAttribute("aria-label",
-        `${this.name} ${bar.label}: ${percent(p)}, before ${percent(this.before[i])}`);
     });
   }
 }

@@ -35,9 +35,9 @@ class NextPanel {
     const number = this.columns.findIndex((each) => each.name === column);
     return element("li", {}, element(
       "button",
-      { type: "button", class: "bar", "aria-label": `${column}: ${nats.toFixed(3)} nats, ${share}; go to it`,
-        click: () => goTo(number) },
+      { type: "button", class: "bar", title: `Go to ${column}`, click: () => goTo(number) },
       element("span", { class: "label" }, column),
+      " ",
       element("span", { class: "track", "aria-hidden": "true" }, bar),
       element("span", { class: "share" }, `${nats.toFixed(3)} · ${share}`),
     ));
