@@ -25,8 +25,8 @@ __all__ = ["AnyPartition", "Chain", "Ending", "Plan", "listed", "sampled"]
 AnyPartition = LevelPartition | LinePartition
 Floats = NDArray[np.float64]
 
-MAX_STATES = 5_000
-"""So many states are listed at most; beyond, rows are drawn."""
+MAX_STATES = 40_000
+"""So many states of all chains together are listed at most; beyond, rows are drawn."""
 
 
 class Chain(Protocol):
@@ -146,8 +146,11 @@ class _Rows:
         return Ending(weights, self.weights, params, part_masses, allowed, self.codes, self.parts)
 
 
-def listed(chain: Chain, plan: Plan, n_variables: int) -> Ending | None:
-    """Return every state of all columns but the last, or None if they are too many or have no end."""
+def listed(chain: Chain, plan: Plan, n_variables: int, n_chains: int) -> Ending | None:
+    """Return every state of all columns but the last, or None if they are too many or have no end.
+
+    They are too many if as many for each of `n_chains` would be.
+    """
     if any(isinstance(plan.partitions[d], LinePartition) for d in plan.sequence[:-1]):
         return None
     rows = _Rows(chain, plan, n_variables, 1)
@@ -155,7 +158,7 @@ def listed(chain: Chain, plan: Plan, n_variables: int) -> Ending | None:
         partition = plan.partitions[d]
         assert isinstance(partition, LevelPartition)
         possible = rows.allowed(position)[:, partition.cell_of_part]
-        if possible.sum() > MAX_STATES:
+        if possible.sum() * n_chains > MAX_STATES:
             return None
         masses = partition.part_masses(rows.params(position))
         index, part = np.nonzero(possible)

@@ -45,7 +45,8 @@ def draws_given(
     if not problem.given_event.columns:
         return rows, math.inf
     chains, counts = distinct(chains, problem)
-    each = [_weighted(chain, problem, max(FIRST_DRAWS, 4 * n) // len(chains), generator) for chain in chains]
+    n_each = max(FIRST_DRAWS, 4 * n) // len(chains)
+    each = [_weighted(chain, problem, n_each, len(chains), generator) for chain in chains]
     weights = np.concatenate([c * rows.weights for c, rows in zip(counts, each, strict=True)])
     check_possible(weights.sum())
     chosen = np.sort(generator.choice(len(weights), size=n, p=weights / weights.sum()))
@@ -89,10 +90,12 @@ class _Weighted:
         return drawn
 
 
-def _weighted(chain: Chain, problem: Problem, n: int, generator: np.random.Generator) -> _Weighted:
+def _weighted(
+    chain: Chain, problem: Problem, n: int, n_chains: int, generator: np.random.Generator
+) -> _Weighted:
     """Return all states of a condition by one chain, or n draws."""
     plan = problem.plan_given(chain.ranks)
-    ending = listed(chain, plan, problem.schema.n_variables)
+    ending = listed(chain, plan, problem.schema.n_variables, n_chains)
     if ending is not None:
         return _Weighted(plan, ending, ending.weights, True)
     uniforms = generator.random((n, len(plan.sequence) - 1))

@@ -218,8 +218,8 @@ def _all_states(
     asked, given = [], []
     for chain, count in zip(chains, counts, strict=True):
         plan = problem.plan_asked(chain.ranks)
-        ending = listed(chain, plan, problem.schema.n_variables)
-        weights = None if ending is None else _given_weights(problem, chain, ending, None)
+        ending = listed(chain, plan, problem.schema.n_variables, len(chains))
+        weights = None if ending is None else _given_weights(problem, chain, ending, None, len(chains))
         if ending is None or weights is None:
             return None
         given.append(count * weights.sum())
@@ -274,7 +274,9 @@ def _of_chain(
     return np.sum(asked, axis=0), weights.reshape(-1, N_REPLICATES).sum(0), squares, reach
 
 
-def _given_weights(problem: Problem, chain: Chain, ending: Ending, uniforms: Floats | None) -> Floats | None:
+def _given_weights(
+    problem: Problem, chain: Chain, ending: Ending, uniforms: Floats | None, n_chains: int = 1
+) -> Floats | None:
     """Return the weights of the condition alone, with the same uniforms; None if states are too many."""
     if problem.target is not None:
         return ending.weights
@@ -283,7 +285,7 @@ def _given_weights(problem: Problem, chain: Chain, ending: Ending, uniforms: Flo
         return np.ones(1 if uniforms is None else len(uniforms))
     if uniforms is not None:
         return sampled(chain, plan, uniforms, n_variables).weights
-    of_given = listed(chain, plan, n_variables)
+    of_given = listed(chain, plan, n_variables, n_chains)
     return None if of_given is None else of_given.weights
 
 

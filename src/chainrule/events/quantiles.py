@@ -95,7 +95,8 @@ def _endings(
     n_variables = problem.schema.n_variables
     plans = [problem.plan_asked(chain.ranks) for chain in chains]
     if problem.n_endless == 1:
-        all_states = [listed(chain, plan, n_variables) for chain, plan in zip(chains, plans, strict=True)]
+        pairs, n_chains = zip(chains, plans, strict=True), len(chains)
+        all_states = [listed(chain, plan, n_variables, n_chains) for chain, plan in pairs]
         found = [ending for ending in all_states if ending is not None]
         if len(found) == len(chains):
             return found, True
