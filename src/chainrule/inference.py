@@ -77,7 +77,11 @@ def log_conditionals(
         outputs = network(x, order, context)
     else:
         outputs = _any_order(network).query_outputs(x, observed, query, order, context)
-    return torch.where(query, model.conditionals.log_prob(x, outputs), 0.0)
+    log_probs = model.conditionals.log_prob(x, outputs)
+    if model.restriction is not None:
+        ranked = network.order(order) if isinstance(order, int) else order
+        log_probs = model.restriction.log_conditionals(log_probs, x, outputs, observed, query, ranked)
+    return torch.where(query, log_probs, 0.0)
 
 
 @torch.no_grad()
@@ -96,7 +100,9 @@ def sample_conditional(
     if isinstance(order, int):
         _check_leading(model.conditioner, observed, order)
     evidence = x.masked_fill(x.isnan(), 0.0), observed
-    return draw_rows(model.conditioner, model.conditionals, order, uniforms, context, evidence)
+    return draw_rows(
+        model.conditioner, model.conditionals, order, uniforms, context, evidence, model.restriction
+    )
 
 
 def conditional_params(

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from chainrule.conditionals import Conditionals
 from chainrule.conditioners import Conditioner
-from chainrule.samplers import draw_rows
+from chainrule.samplers import Restriction, draw_rows
 
 __all__ = ["AutoregressiveModel"]
 
@@ -18,13 +18,15 @@ class AutoregressiveModel(nn.Module):
     """p(x) = prod_r p(x_order[r] | x_order[0..r-1]), or the mean of several such products, its members.
 
     Rows are codes (n, D), context is features (n, C), log-probabilities are in nats. Networks of any order
-    leave out missing values (NaN). For p(query | evidence) see `inference`.
+    leave out missing values (NaN). For p(query | evidence) see `inference`. A `restriction` holds log p and
+    draws within what rules allow; training and what it reports know nothing of it.
     """
 
     def __init__(self, conditioner: Conditioner, conditionals: Conditionals) -> None:
         super().__init__()
         self.conditioner = conditioner
         self.conditionals = conditionals
+        self.restriction: Restriction | None = None
 
     @property
     def n_members(self) -> int:
@@ -34,7 +36,14 @@ class AutoregressiveModel(nn.Module):
     def log_conditionals(self, x: Tensor, member: int = 0, context: Tensor | None = None) -> Tensor:
         """Return log p(x_d | earlier variables of the member's order), (n, D); 0 where missing."""
         x, present = self.conditioner.split_missing(x)
-        log_probs = self.conditionals.log_prob(x, self.conditioner.outputs(x, present, member, context))
+        outputs = self.conditioner.outputs(x, present, member, context)
+        log_probs = self.conditionals.log_prob(x, outputs)
+        if self.restriction is not None:
+            query = torch.ones_like(x, dtype=torch.bool) if present is None else present
+            order = self.conditioner.order(member)
+            log_probs = self.restriction.log_conditionals(
+                log_probs, x, outputs, torch.zeros_like(query), query, order
+            )
         return log_probs if present is None else torch.where(present, log_probs, 0.0)
 
     def log_prob_of_member(self, x: Tensor, member: int, context: Tensor | None = None) -> Tensor:
@@ -72,7 +81,9 @@ class AutoregressiveModel(nn.Module):
 
     def sample_member(self, member: int, uniforms: Tensor, context: Tensor | None = None) -> Tensor:
         """Return rows (n, D) of one member, a function of uniforms (n, D, U) alone."""
-        return draw_rows(self.conditioner, self.conditionals, member, uniforms, context)
+        return draw_rows(
+            self.conditioner, self.conditionals, member, uniforms, context, None, self.restriction
+        )
 
     def uniforms(self, n: int, generator: torch.Generator) -> Tensor:
         """Return the uniform numbers that n rows are drawn with, (n, D, U)."""

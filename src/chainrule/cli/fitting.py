@@ -144,6 +144,14 @@ def fit(
         Literal["even", "uniform"] | None, typer.Option(help="How the degrees of hidden units are spread.")
     ] = None,
     device: Annotated[Literal["cpu", "cuda"] | None, typer.Option(help="Default: cuda if present.")] = None,
+    rule: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="RULE",
+            help="What no row breaks, such as 'signup <= churn', 'state, city IN observed' or 'total = net + "
+            "tax'; once for each rule.",
+        ),
+    ] = None,
     resume: Annotated[
         bool,
         typer.Option("--resume", help="Go on from the state of a fit in --out, and keep it there."),
@@ -169,6 +177,7 @@ def fit(
         "mixture": mixture,
         "dropout": dropout,
         "device": device,
+        "rules": rule or None,
         "checkpoint": out / CHECKPOINT if resume else None,
         **training_options,
     }
@@ -267,7 +276,7 @@ def _build(model: str, arguments: dict[str, Any]) -> DensityEstimator:
         arguments["hidden_size"] = _single(arguments.pop("hidden_sizes"))
     for name in arguments:
         if name not in known:
-            option = "resume" if name == "checkpoint" else name.replace("_", "-")
+            option = {"checkpoint": "resume", "rules": "rule"}.get(name, name.replace("_", "-"))
             raise DataError(f"--model {model} has no option --{option}; leave it out")
     if arguments.get("device") == "cuda" and not _has_cuda():
         raise DataError("--device cuda: PyTorch finds no CUDA device; leave the option out")

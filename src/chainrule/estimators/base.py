@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from numbers import Integral
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
@@ -122,6 +122,7 @@ class DensityEstimator(DensityMixin, AnomalyMixin, SurprisalMethods, QueryMethod
         self._check_context_use(context, context_val, X_val)
         context_schema = None if context is None else Schema.infer(as_columns(context))
         codes = schema.encode(X, missing=self.supports_missing)
+        fine = self._meet_rows(schema, codes)
         beside = self._encode_context(context_schema, context, len(codes))
         if X_val is None:
             fraction = getattr(self, "validation_fraction", 0.1)
@@ -131,8 +132,7 @@ class DensityEstimator(DensityMixin, AnomalyMixin, SurprisalMethods, QueryMethod
         else:
             codes_val = schema.encode(X_val, missing=self.supports_missing, unseen=UNSEEN)
             beside_val = self._encode_context(context_schema, context_val, len(codes_val))
-        if self.sees_bins:
-            schema = schema.with_rows(codes)
+        schema = schema.with_rows(codes, fine) if self.sees_bins else schema
         self._set_schema(schema, context_schema)
         known = (codes_val != UNSEEN).all(axis=1)  # rows with unseen levels would tell nothing to stop by
         self._fit_codes(
@@ -143,6 +143,10 @@ class DensityEstimator(DensityMixin, AnomalyMixin, SurprisalMethods, QueryMethod
         rows = rows_for_offset(self.contamination, len(codes), len(codes_val), codes.shape[1])
         some = take_of_both((codes, codes_val), rows), take_of_both((beside, beside_val), rows)
         self.offset_ = offset_of(self.contamination, self.log_likelihoods(*some))
+
+    def _meet_rows(self, schema: Schema, codes: np.ndarray) -> Collection[int]:
+        """Look at all rows before a fit; return the columns of which models are to see every level."""
+        return ()
 
     def _coded_rows(self, codes: np.ndarray, context: np.ndarray | None) -> CodedRows:
         log_det = float(self.schema_.log_abs_det_jacobian(codes).mean())
@@ -365,9 +369,7 @@ class DensityEstimator(DensityMixin, AnomalyMixin, SurprisalMethods, QueryMethod
     def _check_kinds(self, schema: Schema) -> None:
         for variable in schema.variables:
             if variable.n_codes != 1 and not issubclass(variable.support_type, self.supported):
-                kinds = [
-                    k for k, each in COLUMN_TYPES.items() if issubclass(each.support_type, self.supported)
-                ]
+                kinds = [k for k, t in COLUMN_TYPES.items() if issubclass(t.support_type, self.supported)]
                 raise KindError(
                     f"{type(self).__name__} cannot model column {variable.name!r}, which is {variable.kind}; "
                     f"it models {', '.join(sorted(kinds))} columns"

@@ -7,21 +7,27 @@ from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, ClassVar, Self, Unpack
 
+import numpy as np
 import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 from torch import Tensor
 
-from chainrule.conditionals import Conditionals
+from chainrule.conditionals import Conditionals, make_family
 from chainrule.conditioners import ColumnNetworks, Conditioner, InputEncoding, OrderlessConditioner
 from chainrule.errors import ParameterError
 from chainrule.estimators.autoregressive import AutoregressiveEstimator
 from chainrule.estimators.training_arguments import with_training_options
+from chainrule.model import AutoregressiveModel
+from chainrule.rules.restriction import RuleSet, columns_of, observed_tables
+from chainrule.schema import Schema
 from chainrule.training.options import TrainingArguments
 
 __all__ = ["OrderlessNADE"]
 
 # Where a network for each column still learns faster than one for all; see docs/decisions.md.
 _MAX_COLUMNS = 32
+# Saved combinations of rules are called so, and numbered.
+_TABLE = "combinations."
 
 
 @with_training_options
@@ -48,6 +54,13 @@ class OrderlessNADE(AutoregressiveEstimator):
         size. Networks for each column always do, and their layers have one size.
     dropout : float
         Share of hidden units left out in training.
+    rules : sequence of str, optional
+        What no row breaks, by default nothing: inequalities between columns (``"signup <= churn"``),
+        combinations that training rows have (``"state, city IN observed"``) and equations
+        (``"total = net + tax"``). Conditionals are renormalised within what the rules leave; `fit` refuses
+        training rows that break one (`DataError`) and rules that cannot be (`QueryError`). A rule acts in
+        rows where all of its columns are there. Distributions of single columns, such as `conditional`
+        gives, and questions about events are refused by models with rules.
     **shared
         What all networks' estimators take.
     **training_options
@@ -85,6 +98,7 @@ class OrderlessNADE(AutoregressiveEstimator):
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **AutoregressiveEstimator._parameter_constraints,
         "hidden_sizes": ["array-like", None],
+        "rules": ["array-like", None],
         "network": [StrOptions({"auto", "columns", "shared"})],
         "residual": ["boolean", None],
         "dropout": [Interval(Real, 0, 0.99, closed="left")],
@@ -94,6 +108,8 @@ class OrderlessNADE(AutoregressiveEstimator):
     is_any_order = True
     supports_missing = True
     resample_every = 1
+    # The combinations that rules allow, by the rule's text; None before a fit.
+    _tables: dict[str, np.ndarray] | None = None
 
     def __init__(
         self,
@@ -108,6 +124,7 @@ class OrderlessNADE(AutoregressiveEstimator):
         mixture: str = "gaussian",
         encoding: str = "onehot",
         kinds: str | Mapping[Any, str] | None = None,
+        rules: Sequence[str] | None = None,
         contamination: float | str = "auto",
         validation_fraction: float = 0.1,
         device: str | None = None,
@@ -126,6 +143,7 @@ class OrderlessNADE(AutoregressiveEstimator):
         self.mixture = mixture
         self.encoding = encoding
         self.kinds = kinds
+        self.rules = rules
         self.contamination = contamination
         self.validation_fraction = validation_fraction
         self.device = device
@@ -133,6 +151,44 @@ class OrderlessNADE(AutoregressiveEstimator):
         self.verbose = verbose
         self.random_state = random_state
         self._set_training_options(training_options)
+
+    def _check_kinds(self, schema: Schema) -> None:
+        super()._check_kinds(schema)
+        columns_of(self._rule_texts(), schema)
+
+    def _rule_texts(self) -> list[str]:
+        if isinstance(self.rules, str):
+            raise ParameterError(f"rules are a list of texts, such as [{self.rules!r}], not one text")
+        return [] if self.rules is None else list(self.rules)
+
+    def _meet_rows(self, schema: Schema, codes: np.ndarray) -> frozenset[int]:
+        """Learn the combinations of rules; return the columns of rules, which compare single levels."""
+        texts = self._rule_texts()
+        self._tables = observed_tables(texts, schema, codes)
+        if texts:
+            families = [make_family(each.families(0)[0], each.support, 1) for each in schema.variables]
+            rules = RuleSet(texts, schema, self._tables, Conditionals(families))
+            rules.check(torch.from_numpy(codes), "the training rows")
+        return columns_of(texts, schema)
+
+    def _build(self, generator: torch.Generator) -> AutoregressiveModel:
+        model, texts = super()._build(generator), self._rule_texts()
+        if texts and self._tables is None:
+            raise ParameterError("members of an Ensemble take no rules; fit an OrderlessNADE by itself")
+        if texts:
+            model.restriction = RuleSet(texts, self.schema_, self._tables or {}, model.conditionals)
+        return model
+
+    def _get_state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        metadata, arrays = super()._get_state()
+        tables = self._tables or {}
+        arrays |= {f"{_TABLE}{number}": table for number, table in enumerate(tables.values())}
+        return metadata | ({"combinations": list(tables)} if tables else {}), arrays
+
+    def _set_state(self, metadata: Mapping[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        texts = metadata.get("combinations", [])
+        self._tables = {text: arrays[f"{_TABLE}{number}"] for number, text in enumerate(texts)}
+        super()._set_state(metadata, {k: v for k, v in arrays.items() if not k.startswith(_TABLE)})
 
     @classmethod
     def _from_json_parameters(cls, metadata: Mapping[str, Any]) -> Self:

@@ -37,6 +37,8 @@ def _coded_parts(
 ) -> tuple[CodedRows, CodedRows | None]:
     """Return the rows of which all levels are known, for training and for validation."""
     codes, beside = estimator.encode_rows(X, context)
+    if estimator.model_.restriction is not None:
+        estimator.model_.restriction.check(torch.from_numpy(codes), "the new rows")
     known = (codes != UNSEEN).all(axis=1)
     if not known.any():
         raise DataError("every row has a level that the first fit did not know; fit anew to learn of it")

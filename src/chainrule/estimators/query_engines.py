@@ -178,6 +178,9 @@ class ChainQueryEngine(QueryEngine):
     @torch.no_grad()
     def sample(self, query: ConditionalQuery, generator: torch.Generator) -> np.ndarray:
         """Return codes (n, D) with everything drawn that is not observed, each row by one of the orders."""
+        if self.model.restriction is not None:
+            given = np.where(query.observed, query.codes, np.nan)
+            self.model.restriction.check(torch.from_numpy(given), "what is given")
         drawn_rows = np.empty_like(query.codes)
         device = generator.device
         chosen = (
@@ -202,6 +205,7 @@ class ChainQueryEngine(QueryEngine):
     @torch.no_grad()
     def outputs(self, query: ConditionalQuery) -> Tensor:
         """Return the query's outputs, (K, n, n_outputs), each variable from the observed ones alone."""
+        self._refuse_rules("the distribution of one column by itself")
         rows, observed, target = self._tensors(query)
         network = self.model.conditioner
         same = isinstance(network, AnyOrderConditioner) and network.observes_a_set
@@ -214,7 +218,16 @@ class ChainQueryEngine(QueryEngine):
 
     def chains(self, context: np.ndarray | None = None) -> list[Chain]:
         """Return the model under each order."""
+        self._refuse_rules("a question about events")
         return [ModelChain(self, order, context) for order in self.orders]
+
+    def _refuse_rules(self, what: str) -> None:
+        """Refuse what would be answered as if there were no rules."""
+        if self.model.restriction is not None:
+            raise QueryError(
+                f"{what} is not answered by a model with rules yet: score or sample rows, as in "
+                'score_samples(given=...), sample(given=...) and impute(how="sample")'
+            )
 
     def _tensors(self, query: ConditionalQuery) -> tuple[Rows, Tensor, Tensor]:
         rows = self.to_rows(self.schema.coarse(query.codes), query.context)

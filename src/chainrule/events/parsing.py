@@ -23,7 +23,17 @@ from chainrule.events.conditions import (
 if TYPE_CHECKING:
     from sqlglot.expressions import Expr
 
-__all__ = ["Question", "parse_condition", "parse_question", "with_place"]
+__all__ = [
+    "Question",
+    "Reader",
+    "check_length",
+    "parse_condition",
+    "parse_question",
+    "shortened",
+    "tokens_of",
+    "tree_of",
+    "with_place",
+]
 
 MAX_LETTERS = 10_000
 """Longer texts are refused before they are read."""
@@ -80,7 +90,7 @@ def parse_question(text: str) -> Question:
     >>> question.form, question.column
     ('E', 'income')
     """
-    _check_length(text)
+    check_length(text)
     found = re.fullmatch(r"\s*(\w+)\s*\((.*)\)\s*", text, re.DOTALL)
     forms: dict[str, Literal["P", "E", "quantiles", "distribution"]] = {
         "p": "P",
@@ -90,7 +100,7 @@ def parse_question(text: str) -> Question:
     }
     form = forms.get(found[1].lower()) if found else None
     if found is None or form is None:
-        raise QueryError(f"{_shortened(text)!r} is no question: ask {FORMS}")
+        raise QueryError(f"{shortened(text)!r} is no question: ask {FORMS}")
     asked, given = _at_bar(text, found.start(2), found.end(2))
     condition = AllOf(()) if given is None else _parse(text, *given)
     if form == "P":
@@ -115,7 +125,7 @@ def parse_condition(text: str) -> Condition:
     >>> [type(atom).__name__ for atom in parse_condition("age > 30 AND state IN ('NY', 'NJ')").atoms()]
     ['Comparison', 'Membership']
     """
-    _check_length(text)
+    check_length(text)
     return _parse(text, 0, len(text))
 
 
@@ -125,16 +135,18 @@ def with_place(message: str, text: str, place: int) -> str:
     >>> with_place("no such column", "ages > 30", 0)
     "no such column (at 'ages > 30', letter 1)"
     """
-    shown = _shortened(text[place:])
+    shown = shortened(text[place:])
     return f"{message} (at {shown!r}, letter {place + 1})"
 
 
-def _shortened(text: str) -> str:
+def shortened(text: str) -> str:
+    """Return the beginning of a text, on one line."""
     text = " ".join(text.split())
     return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
 
 
-def _check_length(text: str) -> None:
+def check_length(text: str) -> None:
+    """Refuse a text that is too long to be read."""
     if len(text) > MAX_LETTERS:
         raise QueryError(f"the text has {len(text):,} letters; at most {MAX_LETTERS:,} are read")
 
@@ -143,13 +155,14 @@ def _at_bar(text: str, start: int, end: int) -> tuple[tuple[int, int], tuple[int
     """Return where the question and the condition stand, which the first bar outside of quotes separates."""
     from sqlglot import TokenType
 
-    for token in _tokens(text, start, end):
+    for token in tokens_of(text, start, end):
         if token.token_type == TokenType.PIPE:
             return (start, start + token.start), (start + token.end + 1, end)
     return (start, end), None
 
 
-def _tokens(text: str, start: int, end: int) -> list[Any]:
+def tokens_of(text: str, start: int, end: int) -> list[Any]:
+    """Return the words and signs of a part of a text; a quote that is not closed is refused."""
     import sqlglot
     from sqlglot.errors import SqlglotError
 
@@ -171,24 +184,25 @@ def _open_quote(text: str, start: int, end: int) -> int:
 
 
 def _column_alone(text: str, start: int, end: int, form: str) -> tuple[str, int]:
-    tree = _tree(text, start, end)
+    tree = tree_of(text, start, end)
     if type(tree).__name__ != "Column":
         raise QueryError(with_place(f"{form}(...) takes the name of one column", text, start))
-    return _Reader(text, start).named(tree)
+    return Reader(text, start).named(tree)
 
 
 def _parse(text: str, start: int, end: int) -> Condition:
-    return _Reader(text, start).condition(_tree(text, start, end))
+    return Reader(text, start).condition(tree_of(text, start, end))
 
 
-def _tree(text: str, start: int, end: int) -> Expr:
+def tree_of(text: str, start: int, end: int) -> Expr:
+    """Return sqlglot's tree of a part of a text; what cannot be read is refused with its place."""
     import sqlglot
     from sqlglot.errors import ParseError, SqlglotError
 
     part = text[start:end]
     if not part.strip():
         raise QueryError(with_place("a condition is missing", text, start))
-    _tokens(text, start, end)  # a quote that is not closed has a message of its own
+    tokens_of(text, start, end)  # a quote that is not closed has a message of its own
     try:
         return sqlglot.parse_one(part)
     except ParseError as error:
@@ -199,7 +213,7 @@ def _tree(text: str, start: int, end: int) -> Expr:
         raise QueryError(with_place("this is no condition that can be read", text, start)) from None
 
 
-class _Reader:
+class Reader:
     """From sqlglot's tree of one text to a condition; whatever is no condition is refused with its place."""
 
     def __init__(self, text: str, start: int) -> None:
@@ -224,29 +238,29 @@ class _Reader:
             return self._comparison(node, _OPERATORS[kind])
         reader = self._readers.get(kind)
         if reader is None:
-            raise self._refusal(node)
+            raise self.refusal(node)
         try:
             return reader(node)
         except RecursionError:
-            raise QueryError(f"{_shortened(self.text)!r} is nested too deeply") from None
+            raise QueryError(f"{shortened(self.text)!r} is nested too deeply") from None
 
     def name(self, node: Any) -> str:
         """Return the name of a column."""
         if type(node.this).__name__ != "Identifier" or node.args.get("table"):
             advice = 'put a name with a dot in "double quotes"'
-            raise QueryError(with_place(advice, self.text, self._place(node)))
+            raise QueryError(with_place(advice, self.text, self.place(node)))
         return str(node.this.this)
 
     def named(self, node: Any) -> tuple[str, int]:
         """Return the name of a column, and where it stands."""
-        return self.name(node), self._place(node)
+        return self.name(node), self.place(node)
 
     def _comparison(self, node: Any, operator: Operator) -> Comparison:
         left, right = node.this, node.expression
         if type(left).__name__ != "Column":
             left, right, operator = right, left, _MIRRORED[operator]
         if type(left).__name__ != "Column":
-            raise self._refusal(node)
+            raise self.refusal(node)
         return Comparison(*self._column(left), operator=operator, value=self._value(right))
 
     def _between(self, node: Any) -> Condition:
@@ -255,12 +269,12 @@ class _Reader:
         try:
             return between(*column, low=low, high=high)
         except QueryError as error:
-            raise QueryError(with_place(str(error), self.text, self._place(node))) from None
+            raise QueryError(with_place(str(error), self.text, self.place(node))) from None
 
     def _membership(self, node: Any) -> Condition:
         column = self._column(node.this)
         if not node.expressions:
-            raise self._refusal(node)
+            raise self.refusal(node)
         return Membership(*column, values=tuple(self._value(each) for each in node.expressions))
 
     def _is(self, node: Any) -> Condition:
@@ -270,13 +284,13 @@ class _Reader:
             return NotKnown(*column)
         if kind == "Boolean":
             return Comparison(*column, value=bool(node.expression.this))
-        raise self._refusal(node)
+        raise self.refusal(node)
 
     def _column(self, node: Any) -> tuple[str, str, int]:
         """Return a column's name, and where it stands."""
         if type(node).__name__ != "Column":
-            raise self._refusal(node)
-        return self.name(node), self.text, self._place(node)
+            raise self.refusal(node)
+        return self.name(node), self.text, self.place(node)
 
     def _value(self, node: Any) -> Any:
         """Return a number, a text or a truth value that stands in the text as such."""
@@ -294,20 +308,21 @@ class _Reader:
                 with_place(
                     "columns are compared with values here; text stands in 'single quotes'",
                     self.text,
-                    self._place(node),
+                    self.place(node),
                 )
             )
-        raise self._refusal(node)
+        raise self.refusal(node)
 
-    def _refusal(self, node: Any) -> QueryError:
+    def refusal(self, node: Any) -> QueryError:
+        """Return the error about a node that is no condition."""
         advice = "only comparisons, BETWEEN, IN, IS NULL, AND, OR, NOT and brackets are understood"
         if type(node).__name__ in ("Sub", "Add", "Mul", "Div") or any(
             type(part).__name__ == "Sub" for part in node.walk()
         ):
             advice += '; put names with other letters in double quotes, as in "hours-per-week"'
-        return QueryError(with_place(advice, self.text, self._place(node)))
+        return QueryError(with_place(advice, self.text, self.place(node)))
 
-    def _place(self, node: Any) -> int:
+    def place(self, node: Any) -> int:
         """Return where the first name or value of a node stands in the text."""
         starts = [part.meta["start"] for part in node.walk() if "start" in part.meta]
         return self.start + min(starts, default=0)

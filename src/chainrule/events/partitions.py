@@ -21,7 +21,15 @@ from chainrule.events.conditions import Atom, Comparison, Membership, Truth
 from chainrule.schema import ColumnType
 from chainrule.schema.lookup import encode_value
 
-__all__ = ["LevelPartition", "LinePartition", "Partition", "holds", "holds_of_levels", "partition_of"]
+__all__ = [
+    "LevelPartition",
+    "LinePartition",
+    "Partition",
+    "holds",
+    "holds_of_levels",
+    "numbers_of_levels",
+    "partition_of",
+]
 
 Floats = NDArray[np.float64]
 Codes = NDArray[np.float64]
@@ -216,9 +224,11 @@ class LinePartition(Partition):
         """Return codes by bisection of the distribution function between the ends of the parts."""
         reached, rows = self.reached(params), np.arange(len(part))
         at = reached[rows, part] + share * (reached[rows, part + 1] - reached[rows, part])
-        low, high = self._low[part], self._high[part]
-        whole = self.variable.is_discrete
-        if whole:
+        return self.codes_reaching(at, self._low[part], self._high[part], params)
+
+    def codes_reaching(self, at: Floats, low: Codes, high: Codes, params: Tensor) -> Codes:
+        """Return the least code between two ends up to which so much probability lies, (n,) each."""
+        if self.variable.is_discrete:
             codes = self._least_counts(at, low - 1, high, params)
         else:
             a, b = np.maximum(low, -_FURTHEST), np.minimum(high, _FURTHEST)
@@ -286,20 +296,28 @@ def holds_of_levels(atom: Atom, variable: ColumnType) -> Truth:
     assert isinstance(atom, Comparison)
     if atom.operator == "=":
         return np.asarray(codes == encode_value(atom.value, variable))
-    return atom.holds(_numbers_of_levels(atom, variable), _number(atom.value, variable))
+    return atom.holds(_numbers_to_compare(atom, variable), _number(atom.value, variable))
 
 
-def _numbers_of_levels(atom: Comparison, variable: ColumnType) -> Floats:
-    """Return the number of each level, (L,)."""
+def numbers_of_levels(variable: ColumnType) -> Floats | None:
+    """Return the number of each level, (L,), or None where levels are names without an order."""
     levels = variable.levels or ()
     if variable.is_numeric:
         return np.asarray(variable.numbers(np.arange(len(levels))), dtype=np.float64)
     if any(isinstance(level, (str, bool)) for level in levels):
+        return None
+    return np.array(levels, dtype=np.float64)
+
+
+def _numbers_to_compare(atom: Comparison, variable: ColumnType) -> Floats:
+    """Return the number of each level, (L,)."""
+    numbers = numbers_of_levels(variable)
+    if numbers is None:
         raise QueryError(
             f"the levels of column {variable.name!r} are names without an order: compare by =, <> or IN, "
             f"not by {atom.operator}"
         )
-    return np.array(levels, dtype=np.float64)
+    return numbers
 
 
 def _points(atom: Atom, variable: ColumnType) -> list[float]:

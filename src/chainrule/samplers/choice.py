@@ -8,6 +8,7 @@ from torch import Tensor
 from chainrule.conditionals import Conditionals
 from chainrule.conditioners import CompiledConditioner, Conditioner
 from chainrule.samplers import sequential
+from chainrule.samplers.restrictions import Restriction
 
 __all__ = ["draw_rows"]
 
@@ -20,6 +21,7 @@ def draw_rows(
     uniforms: Tensor,
     context: Tensor | None = None,
     evidence: tuple[Tensor, Tensor] | None = None,
+    restriction: Restriction | None = None,
 ) -> Tensor:
     """Return rows (n, D), a function of the uniforms alone, whichever sampler draws them.
 
@@ -33,9 +35,11 @@ def draw_rows(
     context : Tensor (n, C), optional
     evidence : (Tensor (n, D), Tensor bool (n, D)), optional
         Codes, and which of them are observed: those are not drawn. In a fixed order they must lead it.
+    restriction : Restriction, optional
+        What no row may break; the reference sampler alone knows of it.
     """
-    if not _is_compiled(conditioner, conditionals):
-        return sequential.sample(conditioner, conditionals, order, uniforms, context, evidence)
+    if restriction is not None or not _is_compiled(conditioner, conditionals):
+        return sequential.sample(conditioner, conditionals, order, uniforms, context, evidence, restriction)
     assert isinstance(conditioner, CompiledConditioner)
     if uniforms.is_cuda and evidence is None and isinstance(order, int):
         from chainrule.samplers import gpu

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, get_args
@@ -113,10 +113,13 @@ class Schema:
         table = read_table(X, missing)
         return cls(infer_columns(table, kinds), table.container, table.dtype, table.integer_names)
 
-    def with_rows(self, codes: NDArray[Any]) -> Schema:
-        """Return the schema with what column types learn of training rows alone, from their codes (n, D)."""
-        learned = (each.with_rows(codes[:, d]) for d, each in enumerate(self.variables))
-        return replace(self, variables=tuple(learned))
+    def with_rows(self, codes: NDArray[Any], fine: Collection[int] = ()) -> Schema:
+        """Return the schema with what column types learn of training rows alone, from their codes (n, D).
+
+        Of the columns `fine`, by number, models are to see every level: nothing is learned of them.
+        """
+        each = enumerate(self.variables)
+        return replace(self, variables=tuple(v if d in fine else v.with_rows(codes[:, d]) for d, v in each))
 
     # ------------------------------------------------------------ metadata
 

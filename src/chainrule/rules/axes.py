@@ -1,0 +1,304 @@
+"""The line, or the list of levels, on which a rule sees a column; masses and draws within limits on it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from chainrule.conditionals import Conditional
+from chainrule.events.partitions import LevelPartition, LinePartition, numbers_of_levels
+from chainrule.schema import ColumnType
+
+__all__ = ["Axis", "Domain", "LevelAxis", "LineAxis", "axis_of", "level_axis_of"]
+
+Floats = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+MAX_LISTED = 256
+"""Columns of more levels are restricted by limits alone, not level by level."""
+LEAST_MASS = 1e-9
+"""What rules leave of a conditional is not scaled up from less: differences of float64 tell no more."""
+_TOLERANCE = 1e-6
+"""Of a column's scale: so near two real numbers are the same, whose codes are float32."""
+
+
+@dataclass
+class Domain:
+    """What is left for a column in each of n rows.
+
+    Attributes
+    ----------
+    low, high : ndarray (n,)
+        Least and greatest number; the former is above the latter where nothing is left.
+    levels : ndarray of bool (n, L), optional
+        Which levels, of columns that have a list of them.
+    """
+
+    low: Floats
+    high: Floats
+    levels: Mask | None = None
+
+    @property
+    def is_empty(self) -> Mask:
+        """Where nothing is left, (n,)."""
+        return self.low > self.high if self.levels is None else ~self.levels.any(1)
+
+
+class Axis(ABC):
+    """A column as rules see it.
+
+    Parameters
+    ----------
+    variable : ColumnType
+        Without bins.
+    """
+
+    def __init__(self, variable: ColumnType) -> None:
+        self.variable = variable
+
+    @abstractmethod
+    def whole(self, n: int) -> Domain:
+        """Return the domain of n rows of which nothing is known."""
+
+    @abstractmethod
+    def at(self, codes: Floats) -> Domain:
+        """Return the domain of rows whose codes are known, (n,)."""
+
+    @abstractmethod
+    def tighten(self, domain: Domain, low: Floats, high: Floats) -> None:
+        """Leave what lies between limits, both included."""
+
+    @abstractmethod
+    def tolerance(self, codes: Floats) -> Floats:
+        """Return by how much codes in float32 may be off, in the column's units, (n,)."""
+
+    @abstractmethod
+    def log_prob(
+        self, log_prob: Floats, codes: Floats, domain: Domain, params: Tensor, tolerance: Floats
+    ) -> Floats:
+        """Return log p of codes within a domain, (n,), from those without limits; -inf outside of it."""
+
+    @abstractmethod
+    def draw(self, domain: Domain, params: Tensor, uniforms: Floats) -> Floats:
+        """Return codes drawn within a domain, (n,)."""
+
+
+class LevelAxis(Axis):
+    """A column of a list of levels.
+
+    Parameters
+    ----------
+    variable : ColumnType
+    family : Conditional
+        Of the variable alone.
+    numbers : ndarray (L,) or None
+        The number of each level; None where levels are names.
+    """
+
+    def __init__(self, variable: ColumnType, family: Conditional, numbers: Floats | None) -> None:
+        super().__init__(variable)
+        self.numbers = np.zeros(len(variable.levels or ())) if numbers is None else numbers
+        self._partition = LevelPartition(variable, family, [])
+
+    def whole(self, n: int) -> Domain:
+        """Return all levels."""
+        return self._of_levels(np.ones((n, len(self.numbers)), dtype=bool))
+
+    def at(self, codes: Floats) -> Domain:
+        """Return the level that each row has."""
+        return self._of_levels(codes[:, None] == np.arange(len(self.numbers)))
+
+    def _of_levels(self, levels: Mask) -> Domain:
+        domain = Domain(np.empty(len(levels)), np.empty(len(levels)), levels)
+        self._set_limits(domain)
+        return domain
+
+    def _set_limits(self, domain: Domain) -> None:
+        domain.low = np.where(domain.levels, self.numbers, np.inf).min(1)
+        domain.high = np.where(domain.levels, self.numbers, -np.inf).max(1)
+
+    def tighten(self, domain: Domain, low: Floats, high: Floats) -> None:
+        """Leave the levels whose numbers lie between limits."""
+        self.keep(domain, (self.numbers >= low[:, None]) & (self.numbers <= high[:, None]))
+
+    def keep(self, domain: Domain, levels: Mask) -> None:
+        """Leave no others than some levels (n, L)."""
+        assert domain.levels is not None
+        domain.levels &= levels
+        self._set_limits(domain)
+
+    def tolerance(self, codes: Floats) -> Floats:
+        """Return zeros."""
+        return np.zeros(len(codes))
+
+    def log_prob(
+        self, log_prob: Floats, codes: Floats, domain: Domain, params: Tensor, tolerance: Floats
+    ) -> Floats:
+        """Return log p given one of the levels that are left."""
+        assert domain.levels is not None
+        mass = (self._partition.part_masses(params) * domain.levels).sum(1)
+        is_left = np.take_along_axis(domain.levels, codes.astype(np.intp)[:, None], axis=1)[:, 0]
+        alike = -np.log(np.maximum(domain.levels.sum(1), 1))
+        scaled = np.where(mass >= LEAST_MASS, log_prob - np.log(np.maximum(mass, LEAST_MASS)), alike)
+        return np.where(is_left, scaled, -np.inf)
+
+    def draw(self, domain: Domain, params: Tensor, uniforms: Floats) -> Floats:
+        """Return one of the levels that are left."""
+        assert domain.levels is not None
+        weights = self._partition.part_masses(params) * domain.levels
+        weights = np.where(weights.sum(1, keepdims=True) >= LEAST_MASS, weights, domain.levels)
+        everything = np.ones((len(weights), 1), dtype=bool)
+        part, _ = self._partition.choose(weights, everything, uniforms)
+        return part.astype(np.float64)
+
+
+class LineAxis(Axis):
+    """A column of numbers on a line: real ones, counts, or many levels in order.
+
+    Parameters
+    ----------
+    variable : ColumnType
+    family : Conditional
+        Of the variable alone.
+    """
+
+    def __init__(self, variable: ColumnType, family: Conditional) -> None:
+        super().__init__(variable)
+        self._line = LinePartition(variable, family, [])
+        self._last = np.inf if variable.levels is None else len(variable.levels) - 1.0
+        # Numbers that are decoded to whole ones lie on a grid, whether they have a density or not.
+        decoded = self._values(np.array([0.25, 0.5]))
+        self.is_whole = variable.is_discrete or bool((decoded % 1 == 0).all())
+        ends = variable.numbers(np.array([0.0, 1.0]))
+        self._unit = 0.0 if variable.is_discrete else float(ends[1] - ends[0])
+        masses = np.array(getattr(variable.support, "point_masses", ()), dtype=np.float32)
+        self._masses = self._values(masses) if len(masses) else np.empty(0)
+        self._lowest = float(variable.numbers(np.zeros(1))[0]) if variable.is_discrete else -np.inf
+        self._highest = self._lowest + self._last if variable.is_discrete else np.inf
+
+    def _values(self, codes: Floats) -> Floats:
+        return np.asarray(self.variable.decode(codes), dtype=np.float64)
+
+    def whole(self, n: int) -> Domain:
+        """Return the whole line."""
+        return Domain(np.full(n, self._lowest), np.full(n, self._highest))
+
+    def at(self, codes: Floats) -> Domain:
+        """Return the number that each row has."""
+        values = self._values(codes)
+        return Domain(values, values.copy())
+
+    def tighten(self, domain: Domain, low: Floats, high: Floats) -> None:
+        """Leave what lies between limits."""
+        if self.is_whole:
+            low, high = np.ceil(low), np.floor(high)
+        domain.low, domain.high = np.maximum(domain.low, low), np.minimum(domain.high, high)
+
+    def tolerance(self, codes: Floats) -> Floats:
+        """Return a millionth of the scale, more for numbers far out."""
+        return np.asarray(_TOLERANCE * self._unit * (1 + np.abs(codes)))
+
+    def log_prob(
+        self, log_prob: Floats, codes: Floats, domain: Domain, params: Tensor, tolerance: Floats
+    ) -> Floats:
+        """Return log p within the limits; a value that leaves no choice has probability 1."""
+        values = self._values(codes)
+        low, high = np.minimum(domain.low, domain.high), np.maximum(domain.low, domain.high)
+        low, high = self._on_point_masses(low, tolerance), self._on_point_masses(high, tolerance)
+        spare = np.where(np.isin(values, self._masses), 0.0, tolerance)
+        is_left = (values >= low - spare) & (values <= high + spare)
+        is_left &= domain.low <= domain.high + tolerance
+        first, last = self._ends(low, high)
+        before, reached = self._reached(first, last, params)
+        mass = reached - before
+        scaled = log_prob - np.log(np.maximum(mass, LEAST_MASS))
+        scaled = np.where(mass >= LEAST_MASS, scaled, self._plain_log_prob(codes, first, last))
+        if not self.variable.is_discrete:
+            # Of a number that follows from others there is no density: nothing of the change of units stays.
+            without_units = -self.variable.log_abs_det_jacobian(codes.astype(np.float32))
+            scaled = np.where(high - low <= tolerance, without_units, scaled)
+        return np.where(is_left, scaled, -np.inf)
+
+    def _on_point_masses(self, limit: Floats, tolerance: Floats) -> Floats:
+        """Return limits that lie where a point mass does, but for rounding, exactly there.
+
+        Those of a strict inequality lie just beside it.
+        """
+        for mass in self._masses:
+            beside = (limit == np.nextafter(mass, np.inf)) | (limit == np.nextafter(mass, -np.inf))
+            limit = np.where((np.abs(limit - mass) <= tolerance) & ~beside, mass, limit)
+        return limit
+
+    def _ends(self, low: Floats, high: Floats) -> tuple[Floats, Floats]:
+        """Return the codes between which all codes stand for numbers within limits."""
+        half = 0.5 if self.is_whole and not self.variable.is_discrete else 0.0
+        first = self.variable.codes_of_numbers(low - half)
+        last = self.variable.codes_of_numbers(high + half)
+        return np.asarray(first, dtype=np.float64), np.asarray(last, dtype=np.float64)
+
+    def _reached(self, first: Floats, last: Floats, params: Tensor) -> tuple[Floats, Floats]:
+        """Return the distribution function just before one code and at another, (n,) each."""
+        before = first - 1 if self.variable.is_discrete else np.nextafter(first, -np.inf)
+        is_low, is_high = np.isneginf(first), np.isposinf(last)
+        reached_before = self._line.cdf(np.where(is_low, 0.0, before), params)
+        reached = self._line.cdf(np.where(is_high, 0.0, last), params)
+        return np.where(is_low, 0.0, reached_before), np.where(is_high, 1.0, reached)
+
+    def _plain_log_prob(self, codes: Floats, first: Floats, last: Floats) -> Floats:
+        """Return log p where the family has next to nothing within limits: even, or falling off from one."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            if self.variable.is_discrete:
+                falling = -np.log(2.0) * (codes - first + 1)
+                return np.where(np.isinf(last), falling, -np.log(last - first + 1))
+            falling = -np.where(np.isinf(last), codes - first, last - codes)
+            return np.where(np.isinf(last) | np.isinf(first), falling, -np.log(last - first))
+
+    def _plain_draw(self, first: Floats, last: Floats, uniforms: Floats) -> Floats:
+        """Return codes of the distribution of `_plain_log_prob`."""
+        with np.errstate(invalid="ignore"):
+            if self.variable.is_discrete:
+                falling = first + np.floor(-np.log1p(-uniforms) / np.log(2.0))
+                even = first + np.floor(uniforms * (last - first + 1))
+                return np.where(np.isinf(last), falling, np.minimum(even, last))
+            falling = np.where(np.isinf(last), first - np.log1p(-uniforms), last + np.log1p(-uniforms))
+            even = first + uniforms * (last - first)
+            return np.where(np.isinf(last) | np.isinf(first), falling, even)
+
+    def draw(self, domain: Domain, params: Tensor, uniforms: Floats) -> Floats:
+        """Return codes between the limits, by the distribution function's inverse."""
+        first, last = self._ends(domain.low, domain.high)
+        before, reached = self._reached(first, last, params)
+        at = before + uniforms * (reached - before)
+        codes = self._line.codes_reaching(at, first, last, params)
+        is_plain = reached - before < LEAST_MASS
+        codes = np.where(is_plain, self._plain_draw(first, last, uniforms), codes)
+        return self._within(codes.astype(np.float32), domain).astype(np.float64)
+
+    def _within(self, codes: NDArray[np.float32], domain: Domain) -> NDArray[np.float32]:
+        """Return codes in float32 whose numbers lie within limits where rounding led beyond these."""
+        for limit, side in ((domain.low, 1), (domain.high, -1)):
+            beyond = side * (limit - self._values(codes)) > 0
+            near = self.variable.codes_of_numbers(np.where(beyond, limit, 0.0)).astype(np.float32)
+            codes = np.where(beyond, near, codes)
+            for _ in range(4):  # rounding is off by one step, or by two
+                beyond = side * (limit - self._values(codes)) > 0
+                codes = np.where(beyond, np.nextafter(codes, np.float32(side * np.inf)), codes)
+        return codes
+
+
+def axis_of(variable: ColumnType, family: Conditional) -> LevelAxis | LineAxis:
+    """Return the axis of a column without bins."""
+    levels = variable.levels
+    if levels is None or (variable.is_numeric and len(levels) > MAX_LISTED):
+        return LineAxis(variable, family)
+    return level_axis_of(variable, family)
+
+
+def level_axis_of(variable: ColumnType, family: Conditional) -> LevelAxis:
+    """Return the axis of a column whose levels are told apart, however many they are."""
+    return LevelAxis(variable, family, numbers_of_levels(variable))
