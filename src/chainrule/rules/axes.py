@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -46,7 +46,7 @@ class Domain:
     @property
     def is_empty(self) -> Mask:
         """Where nothing is left, (n,)."""
-        return self.low > self.high if self.levels is None else ~self.levels.any(1)
+        return np.asarray(self.low > self.high if self.levels is None else ~self.levels.any(1))
 
 
 class Axis(ABC):
@@ -119,6 +119,7 @@ class LevelAxis(Axis):
         return domain
 
     def _set_limits(self, domain: Domain) -> None:
+        assert domain.levels is not None
         domain.low = np.where(domain.levels, self.numbers, np.inf).min(1)
         domain.high = np.where(domain.levels, self.numbers, -np.inf).max(1)
 
@@ -181,7 +182,7 @@ class LineAxis(Axis):
         self._lowest = float(variable.numbers(np.zeros(1))[0]) if variable.is_discrete else -np.inf
         self._highest = self._lowest + self._last if variable.is_discrete else np.inf
 
-    def _values(self, codes: Floats) -> Floats:
+    def _values(self, codes: NDArray[Any]) -> Floats:
         return np.asarray(self.variable.decode(codes), dtype=np.float64)
 
     def whole(self, n: int) -> Domain:
@@ -279,7 +280,7 @@ class LineAxis(Axis):
         codes = np.where(is_plain, self._plain_draw(first, last, uniforms), codes)
         return self._within(codes.astype(np.float32), domain).astype(np.float64)
 
-    def _within(self, codes: NDArray[np.float32], domain: Domain) -> NDArray[np.float32]:
+    def _within(self, codes: NDArray[Any], domain: Domain) -> NDArray[Any]:
         """Return codes in float32 whose numbers lie within limits where rounding led beyond these."""
         for limit, side in ((domain.low, 1), (domain.high, -1)):
             beyond = side * (limit - self._values(codes)) > 0

@@ -138,8 +138,8 @@ class RuleSet:
         if domain.is_empty.any():
             texts = ", ".join(repr(each.text) for each in self._group_of[d].constraints)
             raise DataError(
-                f"what is given leaves no value of column {self.names[d]!r} that keeps the rules {texts}: give "
-                "other values"
+                f"what is given leaves no value of column {self.names[d]!r} that keeps the rules {texts}: "
+                "give other values"
             )
         drawn = self.axes[d].draw(domain, params.cpu(), uniforms[:, 0].double().cpu().numpy())
         return torch.from_numpy(drawn).to(rows)

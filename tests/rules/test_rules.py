@@ -1,0 +1,339 @@
+"""Rules between columns: log p sums to 1 over the rows that keep them, and nothing that is drawn breaks one."""
+
+import itertools
+import json
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+import torch
+from scipy.integrate import trapezoid
+from tests.strategies import randomize
+
+from chainrule import Ensemble, OrderlessNADE, load
+from chainrule.errors import DataError, ParameterError, QueryError
+from chainrule.rules import parse_rule
+
+pytestmark = pytest.mark.filterwarnings("ignore:the best epoch", "ignore:.*ordinal")
+
+# Values of columns of a discrete table, the kinds they are declared to be, and the rules between them.
+VALUES = {
+    "first": [1, 2, 3, 4],
+    "second": [0, 2, 3, 5],  # named levels with a gap
+    "third": [2, 3, 4],
+    "net": [0, 1, 2, 3],
+    "tax": [0, 1, 2],
+    "total": [1, 2, 3, 4, 5],
+    "state": ["NJ", "NY", "PA"],
+    "city": ["Albany", "Newark", "Trenton"],
+    "size": [0, 1, 2],
+}
+KINDS = {name: "ordinal" for name in ("first", "third", "net", "tax", "total")} | {"second": "categorical"}
+CITIES = [("NJ", "Newark", 1), ("NJ", "Trenton", 0), ("NY", "Albany", 2), ("PA", "Newark", 0), ("NY", "Newark", 1)]
+TESTS = {
+    "first <= second": lambda row: row["first"] <= row["second"],
+    "second > first": lambda row: row["second"] > row["first"],
+    "second <= third": lambda row: row["second"] <= row["third"],
+    "third < total": lambda row: row["third"] < row["total"],
+    "total = net + tax": lambda row: row["total"] == row["net"] + row["tax"],
+    "net - 1 = total - tax - 1": lambda row: row["total"] == row["net"] + row["tax"],
+    "state, city IN observed": lambda row: (row["state"], row["city"]) in {each[:2] for each in CITIES},
+    "state, city, size IN observed": lambda row: (row["state"], row["city"], row["size"]) in CITIES,
+    "size <= first": lambda row: row["size"] <= row["first"],
+}
+
+
+def columns_of(rules):
+    names = {column.name for rule in rules for column in parse_rule(rule).columns}
+    return [name for name in VALUES if name in names]
+
+
+def all_rows(columns, seen=None):
+    """Every row that values of columns, or of those that are seen, could make."""
+    values = [VALUES[name] if seen is None else seen[name].unique().sort() for name in columns]
+    return pl.DataFrame(list(itertools.product(*values)), columns, orient="row")
+
+
+def keeps(frame, rules):
+    return np.array([all(TESTS[rule](row) for rule in rules) for row in frame.iter_rows(named=True)])
+
+
+def training_rows(columns, rules, seed=0):
+    """Rows that keep the rules, in which each value of each column comes."""
+    if "city" in columns:
+        width = 3 if "size" in columns else 2
+        placed = pl.DataFrame(sorted({each[:width] for each in CITIES}), columns[-width:], orient="row")
+        rest = [name for name in columns if name not in placed.columns]
+        frame = all_rows(rest).join(placed, how="cross") if rest else placed
+        frame = frame.select(columns)
+    else:
+        frame = all_rows(columns)
+    frame = frame.filter(pl.Series(keeps(frame, [rule for rule in rules if "observed" not in rule])))
+    return pl.concat([frame] * (1 + 60 // len(frame))).sample(fraction=1, shuffle=True, seed=seed)
+
+
+def randomized(model, seed=0, scale=1.0):
+    randomize(model.model_, torch.Generator().manual_seed(seed), scale)
+    return model
+
+
+def random_model(rows, rules, network="columns", n_orderings=3, seed=0, kinds=None, scale=1.0, **options):
+    """A model of random weights, which knows nothing of the rules but what it is told."""
+    kinds = {name: kind for name, kind in (kinds or KINDS).items() if name in rows.columns}
+    model = OrderlessNADE(
+        (8, 8), network=network, n_orderings=n_orderings, kinds=kinds, rules=rules, max_epochs=1,
+        random_state=seed, **options,
+    )  # fmt: skip
+    return randomized(model.fit(rows), seed, scale)
+
+
+def reserved(model):
+    """The log of the share of each row that is not kept for levels never seen."""
+    return sum(np.log1p(-getattr(variable, "reserved", 0.0)) for variable in model.schema_.variables)
+
+
+DISCRETE = [
+    ["first <= second"],
+    ["second > first"],
+    ["total = net + tax"],
+    ["net - 1 = total - tax - 1"],
+    ["state, city IN observed"],
+    ["state, city, size IN observed"],
+    ["first <= second", "second <= third"],
+    ["second > first", "total = net + tax"],
+    ["third < total", "total = net + tax"],
+    ["size <= first", "state, city, size IN observed"],
+]
+
+
+@pytest.mark.parametrize("network", ["columns", "shared"])
+@pytest.mark.parametrize("rules", DISCRETE, ids=" & ".join)
+def test_log_p_sums_to_one_over_the_rows_that_keep_the_rules(rules, network):
+    columns = columns_of(rules)
+    train = training_rows(columns, rules)
+    model, rows = random_model(train, rules, network), all_rows(columns, train)
+    kept = keeps(rows, rules)
+    assert 0 < kept.sum() < len(rows)
+    scores = model.order_scores(rows, n_orders=5) - reserved(model)
+    assert np.isneginf(scores[:, ~kept]).all() and np.isfinite(scores[:, kept]).all()
+    np.testing.assert_allclose(np.exp(scores).sum(1), 1.0, atol=1e-5)
+    np.testing.assert_allclose(np.exp(model.score_samples(rows) - reserved(model)).sum(), 1.0, atol=1e-5)
+
+
+@pytest.mark.parametrize("rules", DISCRETE, ids=" & ".join)
+def test_draws_follow_log_p_and_imputations_keep_the_rules(rules):
+    columns = columns_of(rules)
+    train = training_rows(columns, rules)
+    model = random_model(train, rules)
+    drawn = model.sample(4000, random_state=1)
+    assert keeps(drawn, rules).all()
+    rows = all_rows(columns, train)
+    expected = 4000 * np.exp(model.score_samples(rows) - reserved(model))
+    counts = drawn.group_by(columns).len()
+    seen = rows.join(counts, on=columns, how="left", maintain_order="left")["len"].fill_null(0).to_numpy()
+    often = expected > 5
+    statistic = ((seen - expected)[often] ** 2 / expected[often]).sum()
+    assert statistic < often.sum() + 6 * np.sqrt(2 * often.sum())
+    holes = drawn.with_columns(
+        pl.when(pl.Series(np.random.default_rng(d).random(len(drawn)) < 0.5)).then(None).otherwise(pl.col(name)).alias(name)
+        for d, name in enumerate(columns)
+    )  # fmt: skip
+    assert keeps(model.impute(holes, random_state=2), rules).all()
+    assert keeps(model.sample(1, given=holes[:50], random_state=3), rules).all()
+
+
+def test_a_hundred_thousand_draws_break_none_of_several_rules():
+    rng = np.random.default_rng(0)
+    n = 400
+    signup, net, tax = rng.integers(0, 2000, n), rng.gamma(2.0, 50.0, n), rng.gamma(2.0, 9.0, n)
+    state, city, _ = zip(*(CITIES[i] for i in rng.integers(0, len(CITIES), n)), strict=True)
+    dates = np.datetime64("2020-01-01") + signup.astype("timedelta64[D]")
+    frame = pl.DataFrame(
+        {
+            "signup": dates,
+            "churn": dates + rng.geometric(0.01, n).astype("timedelta64[D]"),
+            "state": state,
+            "city": city,
+            "net": net,
+            "tax": np.where(rng.random(n) < 0.3, 0.0, tax),
+            "visits": rng.poisson(2, n),
+        }
+    )
+    frame = frame.with_columns(
+        total=pl.col("net") + pl.col("tax") - 0.5, bought=pl.col("visits") - rng.integers(0, 2, n)
+    ).with_columns(pl.col("bought").clip(0))
+    rules = ["signup < churn", "state, city IN observed", "total = net + tax - 0.5", "bought <= visits"]
+    kinds = {"visits": "count", "bought": "count"}
+    model = random_model(frame, rules, kinds=kinds, n_orderings=4)
+    drawn = model.sample(100_000, random_state=0)
+    assert (drawn["signup"] < drawn["churn"]).all()
+    assert (drawn["bought"] <= drawn["visits"]).all()
+    assert set(drawn.select("state", "city").rows()) <= {each[:2] for each in CITIES}
+    off = (drawn["total"] - drawn["net"] - drawn["tax"] + 0.5).abs().max()
+    assert off < 1e-4 * frame["total"].std()
+    # What is drawn is no stranger to the scores, and what is observed decides what is drawn.
+    assert np.isfinite(model.score_samples(drawn[:500])).all()
+    holes = drawn[:500].with_columns(churn=None, city=None, total=None, bought=None)
+    filled = model.impute(holes, random_state=1)
+    assert (filled["signup"] < filled["churn"]).all() and (filled["bought"] <= filled["visits"]).all()
+    assert set(filled.select("state", "city").rows()) <= {each[:2] for each in CITIES}
+
+
+@pytest.mark.parametrize("scale", [1.0, 30.0])
+@pytest.mark.parametrize("mass", [False, True], ids=["density", "point mass"])
+def test_bounds_on_real_numbers_integrate_to_one(mass, scale):
+    # At the larger scale hardly anything of some conditionals is within limits.
+    rng = np.random.default_rng(1)
+    low = rng.normal(10.0, 2.0, 300)
+    high = np.where(mass & (rng.random(300) < 0.3), 40.0, low + rng.exponential(1.0, 300))
+    frame = pl.DataFrame({"low": low, "high": high})
+    model = random_model(frame, ["low <= high"], kinds={"low": "continuous"}, scale=scale)
+    line = np.linspace(-200, 300, 200_001)
+    for value in (9.0, 10.5, 25.0):
+        above = pl.DataFrame({"low": np.full(len(line), value), "high": line})
+        below = pl.DataFrame({"low": line, "high": np.full(len(line), value)})
+        for rows, name in ((above, "high"), (below, "low")):
+            given = {"low": "high", "high": "low"}[name]
+            density = np.exp(model.score_samples(rows, of=name, given=given))
+            at_mass = np.isclose(line, 40.0) if mass and name == "high" else np.zeros(len(line), bool)
+            total = trapezoid(np.where(at_mass, 0.0, density), line) + density[at_mass].sum()
+            assert abs(total - 1) < 0.02
+            broken = (rows["low"] > rows["high"] + 1e-4).to_numpy()
+            assert (density[broken] == 0).all()
+
+
+def test_a_number_that_follows_from_others_has_probability_one():
+    rng = np.random.default_rng(2)
+    frame = pl.DataFrame({"a": rng.normal(0, 3, 200), "b": rng.normal(5, 1, 200)})
+    frame = frame.with_columns(c=pl.col("a") - pl.col("b"))
+    model = random_model(frame, ["c = a - b"], n_orderings=4, kinds={"a": "continuous"})
+    np.testing.assert_allclose(model.score_samples(frame, of="c", given=["a", "b"]), 0.0, atol=1e-6)
+    np.testing.assert_allclose(
+        model.score_samples(frame, of=["b", "c"], given="a", n_orders=1),
+        model.score_samples(frame, of="b", given="a", n_orders=1)
+        if model.model_.conditioner.orders[0].tolist().index(1) < model.model_.conditioner.orders[0].tolist().index(2)
+        else model.score_samples(frame, of="c", given="a", n_orders=1),
+        atol=1e-5,
+    )  # fmt: skip
+    wrong = frame.with_columns(pl.col("c") + 0.01)
+    assert np.isneginf(model.score_samples(wrong)).all()
+
+
+def test_rules_act_where_all_of_their_columns_are_there():
+    rules = ["second > first"]
+    model = random_model(training_rows(["first", "second"], rules), rules)
+    free = random_model(training_rows(["first", "second"], rules), None)
+    holes = pl.DataFrame({"first": [4, None, 1], "second": [None, 0, None]})
+    np.testing.assert_allclose(model.score_samples(holes), free.score_samples(holes), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("rule", "change"),
+    [
+        ("first <= second", {"first": 4, "second": 0}),
+        ("total = net + tax", {"total": 5, "net": 0}),
+    ],
+)
+def test_training_rows_that_break_a_rule_are_named(rule, change):
+    columns = columns_of([rule])
+    rows = training_rows(columns, [rule])
+    bad = [{**rows.row(i, named=True), **change} for i in (6, 11)]
+    broken = pl.concat([rows[:6], pl.DataFrame(bad[:1], rows.schema), rows[7:11], pl.DataFrame(bad[1:], rows.schema), rows[12:]])  # fmt: skip
+    with pytest.raises(DataError) as caught:
+        random_model(broken, [rule])
+    message = str(caught.value)
+    assert f"2 rows of the training rows break the rule {rule!r}, first row 7" in message
+    assert "\n" not in message
+    model = random_model(rows, [rule])
+    with pytest.raises(DataError, match="2 rows of the new rows break the rule"):
+        model.partial_fit(broken)
+
+
+@pytest.mark.parametrize("rules", [DISCRETE[0], DISCRETE[5], DISCRETE[8]], ids=" & ".join)
+def test_a_saved_model_keeps_its_rules(tmp_path, rules):
+    columns = columns_of(rules)
+    train = training_rows(columns, rules)
+    model, rows = random_model(train, rules), all_rows(columns, train)
+    model.save(tmp_path / "model")
+    loaded = load(tmp_path / "model")
+    np.testing.assert_allclose(loaded.score_samples(rows), model.score_samples(rows), atol=1e-6)
+    assert loaded.sample(200, random_state=0).equals(model.sample(200, random_state=0))
+    metadata = json.loads((tmp_path / "model" / "model.json").read_text())
+    assert metadata["parameters"]["rules"] == rules
+
+
+def test_wide_days_have_no_bins_where_a_rule_compares_them():
+    days = pd.date_range("2000-01-01", periods=600)
+    frame = pd.DataFrame({"start": days, "end": days + pd.Timedelta(days=30), "other": days})
+    model = random_model(frame, ["start <= end"])
+    assert [variable.bins is None for variable in model.schema_.variables] == [True, True, False]
+    drawn = model.sample(2000, random_state=0)
+    assert (drawn["start"] <= drawn["end"]).all()
+    assert np.isfinite(model.score_samples(drawn)).all()
+
+
+def test_what_is_given_may_not_break_a_rule():
+    rules = ["second > first"]
+    model = random_model(training_rows(["first", "second"], rules), rules)
+    with pytest.raises(DataError, match="1 row of what is given breaks the rule 'second > first', first row 1"):
+        model.sample(given={"first": 4, "second": 2})
+    rows = training_rows(["size", "first"], [])
+    model = random_model(rows.filter(pl.col("size") < pl.col("first")), ["size < first"], kinds={"size": "ordinal"})
+    assert (model.sample(50, given={"size": 2}, random_state=0)["first"] > 2).all()
+
+
+def test_what_would_be_answered_without_the_rules_is_refused():
+    rules = ["second > first"]
+    rows = training_rows(["first", "second"], rules)
+    model = random_model(rows, rules)
+    holes = pl.DataFrame({"first": [1], "second": [None]})
+    for ask in (
+        lambda: model.conditional(holes, "second"),
+        lambda: list(model.conditionals(holes)),
+        lambda: model.impute(holes, how="mode"),
+        lambda: model.probability("first = 1"),
+        lambda: model.ask("P(first = 1)"),
+        lambda: model.sample(3, given="first > 1"),
+        lambda: model.dependence(),
+        lambda: model.next_question(target="first"),
+    ):
+        with pytest.raises(QueryError, match="not answered by a model with rules"):
+            ask()
+    with pytest.raises(ParameterError, match="members of an Ensemble take no rules"):
+        Ensemble(OrderlessNADE((8,), rules=rules, max_epochs=1), n_members=2).fit(rows)
+    with pytest.raises(ParameterError, match="rules are a list of texts"):
+        OrderlessNADE(rules="second > first").fit(rows)
+
+
+@pytest.mark.parametrize(
+    ("rules", "message"),
+    [
+        (["first <= secnd"], "rule 'first <= secnd': there is no column 'secnd'; did you mean 'second'? (at 'secnd', letter 10)"),
+        (["first <= state"], "the levels of column 'state' are names without an order (at 'state', letter 10)"),
+        (["total = net + state"], "the levels of column 'state' are names, not numbers (at 'state', letter 15)"),
+        (["total = net + second"], "column 'second' has levels with gaps"),
+        (["first <= "], "this is no condition that can be read"),
+        (["first <= 3"], "an inequality stands between two columns"),
+        (["first <= first"], "a rule names each column once (at 'first', letter 10)"),
+        (["total = net * tax"], "sums and differences of columns and numbers (at 'net * tax', letter 9)"),
+        (["total = __import__('os')"], "sums and differences"),
+        (["first + 1"], "a rule is 'signup <= churn'"),
+        (["state, IN observed"], "a condition is missing (at 'IN observed', letter 7)"),
+        (["state IN observed"], "about two columns or more"),
+        (["state, height IN observed"], "column 'height' is continuous and has no list of levels"),
+        (["total = net + height"], "are continuous and ordinal in one equation"),
+        (["total = net + 0.5"], "whole numbers do not add up to 0.5"),
+        (["first < second", "second <= first"], "the rules 'first < second' and 'second <= first' lead in a circle"),
+        (["total = net + tax", "net <= total"], "tie the same columns together more than once"),
+        (["'first"], "a quote is not closed"),
+        ([3], "a rule is text"),
+    ],
+)  # fmt: skip
+def test_a_bad_rule_gets_one_line_that_names_the_place(rules, message):
+    columns = ["first", "second", "net", "tax", "total", "state"]
+    rows = all_rows(columns).sample(200, seed=0).with_columns(height=pl.Series(np.random.default_rng(0).normal(size=200)))
+    with pytest.raises(QueryError) as caught:
+        OrderlessNADE(rules=rules, kinds={n: k for n, k in KINDS.items() if n in columns}).fit(rows)
+    assert message.replace("?", "") in str(caught.value).replace("?", "")
+    assert "\n" not in str(caught.value)
