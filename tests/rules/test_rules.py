@@ -30,7 +30,13 @@ VALUES = {
     "size": [0, 1, 2],
 }
 KINDS = {name: "ordinal" for name in ("first", "third", "net", "tax", "total")} | {"second": "categorical"}
-CITIES = [("NJ", "Newark", 1), ("NJ", "Trenton", 0), ("NY", "Albany", 2), ("PA", "Newark", 0), ("NY", "Newark", 1)]
+CITIES = [
+    ("NJ", "Newark", 1),
+    ("NJ", "Trenton", 0),
+    ("NY", "Albany", 2),
+    ("PA", "Newark", 0),
+    ("NY", "Newark", 1),
+]
 TESTS = {
     "first <= second": lambda row: row["first"] <= row["second"],
     "second > first": lambda row: row["second"] > row["first"],
@@ -165,7 +171,7 @@ def test_a_hundred_thousand_draws_break_none_of_several_rules():
     ).with_columns(pl.col("bought").clip(0))
     rules = ["signup < churn", "state, city IN observed", "total = net + tax - 0.5", "bought <= visits"]
     kinds = {"visits": "count", "bought": "count"}
-    model = random_model(frame, rules, kinds=kinds, n_orderings=4)
+    model = random_model(frame, rules, kinds=kinds, n_orderings=2, n_components=3)
     drawn = model.sample(100_000, random_state=0)
     assert (drawn["signup"] < drawn["churn"]).all()
     assert (drawn["bought"] <= drawn["visits"]).all()
@@ -180,16 +186,14 @@ def test_a_hundred_thousand_draws_break_none_of_several_rules():
     assert set(filled.select("state", "city").rows()) <= {each[:2] for each in CITIES}
 
 
-@pytest.mark.parametrize("scale", [1.0, 30.0])
 @pytest.mark.parametrize("mass", [False, True], ids=["density", "point mass"])
-def test_bounds_on_real_numbers_integrate_to_one(mass, scale):
-    # At the larger scale hardly anything of some conditionals is within limits.
+def test_bounds_on_real_numbers_integrate_to_one(mass):
     rng = np.random.default_rng(1)
     low = rng.normal(10.0, 2.0, 300)
     high = np.where(mass & (rng.random(300) < 0.3), 40.0, low + rng.exponential(1.0, 300))
     frame = pl.DataFrame({"low": low, "high": high})
-    model = random_model(frame, ["low <= high"], kinds={"low": "continuous"}, scale=scale)
-    line = np.linspace(-200, 300, 200_001)
+    model = random_model(frame, ["low <= high"], kinds={"low": "continuous"}, n_components=3)
+    line = np.linspace(-100, 200, 30_001)
     for value in (9.0, 10.5, 25.0):
         above = pl.DataFrame({"low": np.full(len(line), value), "high": line})
         below = pl.DataFrame({"low": line, "high": np.full(len(line), value)})
@@ -231,7 +235,7 @@ def test_rules_act_where_all_of_their_columns_are_there():
 @pytest.mark.parametrize(
     ("rule", "change"),
     [
-        ("first <= second", {"first": 4, "second": 0}),
+        ("first <= second", {"first": 4, "second": 2}),
         ("total = net + tax", {"total": 5, "net": 0}),
     ],
 )
@@ -276,10 +280,14 @@ def test_wide_days_have_no_bins_where_a_rule_compares_them():
 def test_what_is_given_may_not_break_a_rule():
     rules = ["second > first"]
     model = random_model(training_rows(["first", "second"], rules), rules)
-    with pytest.raises(DataError, match="1 row of what is given breaks the rule 'second > first', first row 1"):
+    with pytest.raises(
+        DataError, match="1 row of what is given breaks the rule 'second > first', first row 1"
+    ):
         model.sample(given={"first": 4, "second": 2})
     rows = training_rows(["size", "first"], [])
-    model = random_model(rows.filter(pl.col("size") < pl.col("first")), ["size < first"], kinds={"size": "ordinal"})
+    model = random_model(
+        rows.filter(pl.col("size") < pl.col("first")), ["size < first"], kinds={"size": "ordinal"}
+    )
     assert (model.sample(50, given={"size": 2}, random_state=0)["first"] > 2).all()
 
 
@@ -302,7 +310,7 @@ def test_what_would_be_answered_without_the_rules_is_refused():
             ask()
     with pytest.raises(ParameterError, match="members of an Ensemble take no rules"):
         Ensemble(OrderlessNADE((8,), rules=rules, max_epochs=1), n_members=2).fit(rows)
-    with pytest.raises(ParameterError, match="rules are a list of texts"):
+    with pytest.raises(ParameterError, match="'rules' parameter"):
         OrderlessNADE(rules="second > first").fit(rows)
 
 
@@ -322,7 +330,7 @@ def test_what_would_be_answered_without_the_rules_is_refused():
         (["state, IN observed"], "a condition is missing (at 'IN observed', letter 7)"),
         (["state IN observed"], "about two columns or more"),
         (["state, height IN observed"], "column 'height' is continuous and has no list of levels"),
-        (["total = net + height"], "are continuous and ordinal in one equation"),
+        (["total = net + height"], "columns 'total' and 'height' are ordinal of whole numbers and continuous of real numbers in one equation"),
         (["total = net + 0.5"], "whole numbers do not add up to 0.5"),
         (["first < second", "second <= first"], "the rules 'first < second' and 'second <= first' lead in a circle"),
         (["total = net + tax", "net <= total"], "tie the same columns together more than once"),
@@ -332,7 +340,11 @@ def test_what_would_be_answered_without_the_rules_is_refused():
 )  # fmt: skip
 def test_a_bad_rule_gets_one_line_that_names_the_place(rules, message):
     columns = ["first", "second", "net", "tax", "total", "state"]
-    rows = all_rows(columns).sample(200, seed=0).with_columns(height=pl.Series(np.random.default_rng(0).normal(size=200)))
+    rows = (
+        all_rows(columns)
+        .sample(200, seed=0)
+        .with_columns(height=pl.Series(np.random.default_rng(0).normal(size=200)))
+    )
     with pytest.raises(QueryError) as caught:
         OrderlessNADE(rules=rules, kinds={n: k for n, k in KINDS.items() if n in columns}).fit(rows)
     assert message.replace("?", "") in str(caught.value).replace("?", "")

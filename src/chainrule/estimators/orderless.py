@@ -157,8 +157,6 @@ class OrderlessNADE(AutoregressiveEstimator):
         columns_of(self._rule_texts(), schema)
 
     def _rule_texts(self) -> list[str]:
-        if isinstance(self.rules, str):
-            raise ParameterError(f"rules are a list of texts, such as [{self.rules!r}], not one text")
         return [] if self.rules is None else list(self.rules)
 
     def _meet_rows(self, schema: Schema, codes: np.ndarray) -> frozenset[int]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -14,7 +15,7 @@ from chainrule.conditionals import Conditional
 from chainrule.events.partitions import LevelPartition, LinePartition, numbers_of_levels
 from chainrule.schema import ColumnType
 
-__all__ = ["Axis", "Domain", "LevelAxis", "LineAxis", "axis_of", "level_axis_of"]
+__all__ = ["Axis", "Domain", "LevelAxis", "LineAxis", "axis_of", "is_whole", "level_axis_of"]
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -43,10 +44,11 @@ class Domain:
     high: Floats
     levels: Mask | None = None
 
-    @property
-    def is_empty(self) -> Mask:
-        """Where nothing is left, (n,)."""
-        return np.asarray(self.low > self.high if self.levels is None else ~self.levels.any(1))
+    def is_empty(self, tolerance: Floats) -> Mask:
+        """Return where nothing is left, (n,), real numbers being told apart up to a tolerance (n,)."""
+        if self.levels is None:
+            return np.asarray(self.low > self.high + tolerance)
+        return np.asarray(~self.levels.any(1))
 
 
 class Axis(ABC):
@@ -70,8 +72,13 @@ class Axis(ABC):
         """Return the domain of rows whose codes are known, (n,)."""
 
     @abstractmethod
-    def tighten(self, domain: Domain, low: Floats, high: Floats) -> None:
-        """Leave what lies between limits, both included."""
+    def tighten(
+        self, domain: Domain, low: Floats, high: Floats, is_strict: bool = False, is_lenient: bool = False
+    ) -> None:
+        """Leave what lies between limits, which are included unless it is strict.
+
+        Where it is lenient, limits may be off by the rounding of real numbers.
+        """
 
     @abstractmethod
     def tolerance(self, codes: Floats) -> Floats:
@@ -123,9 +130,13 @@ class LevelAxis(Axis):
         domain.low = np.where(domain.levels, self.numbers, np.inf).min(1)
         domain.high = np.where(domain.levels, self.numbers, -np.inf).max(1)
 
-    def tighten(self, domain: Domain, low: Floats, high: Floats) -> None:
+    def tighten(
+        self, domain: Domain, low: Floats, high: Floats, is_strict: bool = False, is_lenient: bool = False
+    ) -> None:
         """Leave the levels whose numbers lie between limits."""
-        self.keep(domain, (self.numbers >= low[:, None]) & (self.numbers <= high[:, None]))
+        low, high = _moved(low, high, is_strict, is_lenient)
+        inside = np.greater if is_strict else np.greater_equal
+        self.keep(domain, inside(self.numbers, low[:, None]) & inside(high[:, None], self.numbers))
 
     def keep(self, domain: Domain, levels: Mask) -> None:
         """Leave no others than some levels (n, L)."""
@@ -172,9 +183,7 @@ class LineAxis(Axis):
         super().__init__(variable)
         self._line = LinePartition(variable, family, [])
         self._last = np.inf if variable.levels is None else len(variable.levels) - 1.0
-        # Numbers that are decoded to whole ones lie on a grid, whether they have a density or not.
-        decoded = self._values(np.array([0.25, 0.5]))
-        self.is_whole = variable.is_discrete or bool((decoded % 1 == 0).all())
+        self.is_whole = is_whole(variable)
         ends = variable.numbers(np.array([0.0, 1.0]))
         self._unit = 0.0 if variable.is_discrete else float(ends[1] - ends[0])
         masses = np.array(getattr(variable.support, "point_masses", ()), dtype=np.float32)
@@ -194,10 +203,17 @@ class LineAxis(Axis):
         values = self._values(codes)
         return Domain(values, values.copy())
 
-    def tighten(self, domain: Domain, low: Floats, high: Floats) -> None:
+    def tighten(
+        self, domain: Domain, low: Floats, high: Floats, is_strict: bool = False, is_lenient: bool = False
+    ) -> None:
         """Leave what lies between limits."""
         if self.is_whole:
-            low, high = np.ceil(low), np.floor(high)
+            low, high = _moved(low, high, is_strict, is_lenient)
+            low, high = (
+                (np.floor(low) + 1, np.ceil(high) - 1) if is_strict else (np.ceil(low), np.floor(high))
+            )
+        elif is_strict:
+            low, high = np.nextafter(low, np.inf), np.nextafter(high, -np.inf)
         domain.low, domain.high = np.maximum(domain.low, low), np.minimum(domain.high, high)
 
     def tolerance(self, codes: Floats) -> Floats:
@@ -272,12 +288,15 @@ class LineAxis(Axis):
 
     def draw(self, domain: Domain, params: Tensor, uniforms: Floats) -> Floats:
         """Return codes between the limits, by the distribution function's inverse."""
+        # Rounding may have moved the limits of a number that others leave no choice past each other.
+        domain = Domain(np.minimum(domain.low, domain.high), np.maximum(domain.low, domain.high))
         first, last = self._ends(domain.low, domain.high)
         before, reached = self._reached(first, last, params)
         at = before + uniforms * (reached - before)
-        codes = self._line.codes_reaching(at, first, last, params)
-        is_plain = reached - before < LEAST_MASS
-        codes = np.where(is_plain, self._plain_draw(first, last, uniforms), codes)
+        codes = self._plain_draw(first, last, uniforms)
+        rows = np.flatnonzero((reached - before >= LEAST_MASS) & (first < last))
+        chosen = params[torch.from_numpy(rows)]
+        codes[rows] = self._line.codes_reaching(at[rows], first[rows], last[rows], chosen)
         return self._within(codes.astype(np.float32), domain).astype(np.float64)
 
     def _within(self, codes: NDArray[Any], domain: Domain) -> NDArray[Any]:
@@ -290,6 +309,23 @@ class LineAxis(Axis):
                 beyond = side * (limit - self._values(codes)) > 0
                 codes = np.where(beyond, np.nextafter(codes, np.float32(side * np.inf)), codes)
         return codes
+
+
+def _moved(low: Floats, high: Floats, is_strict: bool, is_lenient: bool) -> tuple[Floats, Floats]:
+    """Return limits moved by what rounding may be, where that counts: outwards, of strict ones inwards."""
+    if not is_lenient:
+        return low, high
+    side = -1.0 if is_strict else 1.0
+    off_low, off_high = (
+        side * _TOLERANCE * (1 + np.abs(np.where(np.isfinite(limit), limit, 0.0))) for limit in (low, high)
+    )
+    return low - off_low, high + off_high
+
+
+def is_whole(variable: ColumnType) -> bool:
+    """Whether a column's numbers are whole ones, in its type or once they are decoded."""
+    decoded = np.asarray(variable.decode(np.array([0.25, 0.5])), dtype=np.float64)
+    return variable.is_discrete or bool((decoded % 1 == 0).all())
 
 
 def axis_of(variable: ColumnType, family: Conditional) -> LevelAxis | LineAxis:

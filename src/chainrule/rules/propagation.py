@@ -38,8 +38,8 @@ class Constraint(ABC):
         self.text, self.columns, self.axes = placed.rule.text, placed.columns, axes
 
     @abstractmethod
-    def narrow(self, domains: Mapping[int, Domain]) -> None:
-        """Take from the columns' domains what no values of the others go with."""
+    def narrow(self, domains: Mapping[int, Domain], is_lenient: bool) -> None:
+        """Take from the columns' domains what no values of the others go with; see `Axis.tighten`."""
 
     @abstractmethod
     def broken(self, codes: NDArray[np.float32]) -> Mask:
@@ -61,14 +61,13 @@ class InequalityOf(Constraint):
         assert isinstance(placed.rule, Inequality)
         self.is_strict = placed.rule.is_strict
 
-    def narrow(self, domains: Mapping[int, Domain]) -> None:
+    def narrow(self, domains: Mapping[int, Domain], is_lenient: bool) -> None:
         """Let each column end where the other does."""
         low, high = self.columns
         least, most = domains[low].low, domains[high].high
-        if self.is_strict:
-            least, most = np.nextafter(least, np.inf), np.nextafter(most, -np.inf)
-        self.axes[high].tighten(domains[high], least, np.full(len(least), np.inf))
-        self.axes[low].tighten(domains[low], np.full(len(most), -np.inf), most)
+        free = np.full(len(least), np.inf)
+        self.axes[high].tighten(domains[high], least, free, self.is_strict, is_lenient)
+        self.axes[low].tighten(domains[low], -free, most, self.is_strict, is_lenient)
 
     def broken(self, codes: NDArray[np.float32]) -> Mask:
         """Return where the columns stand the other way round."""
@@ -84,7 +83,7 @@ class EquationOf(Constraint):
         assert isinstance(placed.rule, Equation)
         self.signs, self.constant = placed.rule.signs, placed.rule.constant
 
-    def narrow(self, domains: Mapping[int, Domain]) -> None:
+    def narrow(self, domains: Mapping[int, Domain], is_lenient: bool) -> None:
         """Let each column lie where the others, at their limits, may put it."""
         terms = [_signed(domains[d], sign) for d, sign in zip(self.columns, self.signs, strict=True)]
         for i, (d, sign) in enumerate(zip(self.columns, self.signs, strict=True)):
@@ -93,7 +92,7 @@ class EquationOf(Constraint):
             high = self.constant - np.sum([low for low, _ in others], axis=0)
             if sign < 0:
                 low, high = -high, -low
-            self.axes[d].tighten(domains[d], low, high)
+            self.axes[d].tighten(domains[d], low, high, False, is_lenient)
 
     def broken(self, codes: NDArray[np.float32]) -> Mask:
         """Return where the sum is another."""
@@ -125,7 +124,7 @@ class CombinationOf(Constraint):
             *(np.unique(codes, return_index=True) for codes in np.sort(table, axis=0).T), strict=True
         )
 
-    def narrow(self, domains: Mapping[int, Domain]) -> None:
+    def narrow(self, domains: Mapping[int, Domain], is_lenient: bool) -> None:
         """Leave the levels of combinations of which every level is left."""
         masks = [domains[d].levels for d in self.columns]
         n = len(domains[self.columns[0]].low)
@@ -152,11 +151,9 @@ class CombinationOf(Constraint):
         return np.array([tuple(row) not in known for row in rows], dtype=bool)
 
 
-def narrowed(constraints: Sequence[Constraint], domains: Mapping[int, Domain]) -> None:
+def narrowed(constraints: Sequence[Constraint], domains: Mapping[int, Domain], is_lenient: bool) -> None:
     """Narrow domains until rules leave them as they are."""
-    # Along the longest path, each round carries what is known one rule further.
+    # Each round carries what is known one rule further, and the longest path goes through all of them once.
     for _ in range(len(constraints)):
         for constraint in constraints:
-            constraint.narrow(domains)
-    for constraint in constraints if len(constraints) > 1 else ():
-        constraint.narrow(domains)
+            constraint.narrow(domains, is_lenient)

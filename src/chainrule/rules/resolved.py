@@ -12,6 +12,7 @@ import numpy as np
 from chainrule.errors import DataError, QueryError
 from chainrule.events.parsing import with_place
 from chainrule.events.partitions import numbers_of_levels
+from chainrule.rules.axes import is_whole
 from chainrule.rules.parsing import Combination, Equation, Inequality, Named, Rule, parse_rule
 from chainrule.schema import ColumnType, Schema
 
@@ -100,11 +101,14 @@ def _check_together(rule: Rule, variables: Sequence[ColumnType]) -> None:
         if other.unit != first.unit:
             units = [f"column {v.name!r} holds {v.unit or 'plain numbers'}" for v in (first, other)]
             _refuse(rule, column, f"{units[0]}, {units[1]}, which a rule cannot bring together")
-        if isinstance(rule, Equation) and other.is_discrete != first.is_discrete:
-            advice = "declare them alike"
+        alike = other.is_discrete == first.is_discrete and is_whole(other) == is_whole(first)
+        if isinstance(rule, Equation) and not alike:
             names = f"columns {first.name!r} and {other.name!r}"
-            _refuse(rule, column, f"{names} are {first.kind} and {other.kind} in one equation: {advice}")
-    if isinstance(rule, Equation) and first.is_discrete and rule.constant % 1:
+            kinds = " and ".join(
+                f"{each.kind} of {'whole' if is_whole(each) else 'real'} numbers" for each in (first, other)
+            )
+            _refuse(rule, column, f"{names} are {kinds} in one equation: make them alike")
+    if isinstance(rule, Equation) and is_whole(first) and rule.constant % 1:
         _refuse(rule, rule.columns[0], f"whole numbers do not add up to {rule.constant:g}")
 
 

@@ -134,9 +134,10 @@ class RuleSet:
             If what a row has seen leaves nothing.
         """
         codes, known = rows.cpu().numpy(), seen.cpu().numpy()
-        domain = self._group_of[d].domain(d, codes, known, np.ones_like(known))
-        if domain.is_empty.any():
-            texts = ", ".join(repr(each.text) for each in self._group_of[d].constraints)
+        group = self._group_of[d]
+        domain = group.domain(d, codes, known, np.ones_like(known), False)
+        if domain.is_empty(group.tolerance(codes, known)).any():
+            texts = ", ".join(repr(each.text) for each in group.constraints)
             raise DataError(
                 f"what is given leaves no value of column {self.names[d]!r} that keeps the rules {texts}: "
                 "give other values"
@@ -159,10 +160,12 @@ class _Group:
         codes: NDArray[np.float32],
         seen: NDArray[np.bool_],
         here: NDArray[np.bool_],
+        is_lenient: bool,
     ) -> Domain:
         """Return what rules leave of column d in rows (n, D), given the columns that are seen.
 
-        A rule acts in the rows in which all of its columns are here.
+        A rule acts in the rows in which all of its columns are here. Draws keep to rules to the letter;
+        scores are lenient about what rounding to float32 may have done to a row.
         """
         domain = self.axes[d].whole(len(codes))
         acts = np.stack([here[:, each.columns].all(axis=1) for each in self.constraints], axis=1)
@@ -170,13 +173,17 @@ class _Group:
             active = [each for each, is_active in zip(self.constraints, pattern, strict=True) if is_active]
             if active:
                 rows = np.flatnonzero((acts == pattern).all(axis=1))
-                found = self._narrowed(active, codes[rows], seen[rows])
+                found = self._narrowed(active, codes[rows], seen[rows], is_lenient)
                 if d in found:
                     _put(domain, rows, found[d])
         return domain
 
     def _narrowed(
-        self, active: Sequence[Constraint], codes: NDArray[np.float32], seen: NDArray[np.bool_]
+        self,
+        active: Sequence[Constraint],
+        codes: NDArray[np.float32],
+        seen: NDArray[np.bool_],
+        is_lenient: bool,
     ) -> dict[int, Domain]:
         domains = {}
         for e in sorted({e for each in active for e in each.columns}):
@@ -184,7 +191,7 @@ class _Group:
             rows = np.flatnonzero(seen[:, e])
             if len(rows):
                 _put(domains[e], rows, self.axes[e].at(codes[rows, e].astype(np.float64)))
-        narrowed(active, domains)
+        narrowed(active, domains, is_lenient)
         return domains
 
     def log_prob(
@@ -197,14 +204,18 @@ class _Group:
         params: Tensor,
     ) -> NDArray[np.float64]:
         """Return log p of column d in rows within what rules leave, (n,)."""
-        domain = self.domain(d, codes, seen, here)
+        domain = self.domain(d, codes, seen, here, True)
         own = codes[:, d].astype(np.float64)
-        tolerance = self.axes[d].tolerance(own)
-        for e in self.columns:
-            if e != d:
-                rounding = self.axes[e].tolerance(codes[:, e].astype(np.float64))
-                tolerance = tolerance + np.where(seen[:, e], rounding, 0.0)
+        tolerance = self.tolerance(codes, seen) + self.axes[d].tolerance(own)
         return self.axes[d].log_prob(log_prob, own, domain, params, tolerance)
+
+    def tolerance(self, codes: NDArray[np.float32], seen: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """Return by how much the numbers that are seen may be off together, (n,)."""
+        each = [
+            np.where(seen[:, e], self.axes[e].tolerance(codes[:, e].astype(np.float64)), 0.0)
+            for e in self.columns
+        ]
+        return np.asarray(np.sum(each, axis=0))
 
 
 def _put(domain: Domain, rows: NDArray[np.int64], part: Domain) -> None:
