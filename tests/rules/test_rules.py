@@ -12,8 +12,13 @@ from scipy.integrate import trapezoid
 from tests.strategies import randomize
 
 from chainrule import Ensemble, OrderlessNADE, load
+from chainrule.cli import run
+from chainrule.conditionals import make_family
 from chainrule.errors import DataError, ParameterError, QueryError
 from chainrule.rules import parse_rule
+from chainrule.rules.axes import Domain, LineAxis
+from chainrule.schema.types.continuous import Continuous
+from chainrule.schema.types.count import Count
 
 pytestmark = pytest.mark.filterwarnings("ignore:the best epoch", "ignore:.*ordinal")
 
@@ -141,10 +146,11 @@ def test_draws_follow_log_p_and_imputations_keep_the_rules(rules):
     often = expected > 5
     statistic = ((seen - expected)[often] ** 2 / expected[often]).sum()
     assert statistic < often.sum() + 6 * np.sqrt(2 * often.sum())
+    rng = np.random.default_rng(2)
+    hidden = {name: pl.Series(rng.random(len(drawn)) < 0.5) for name in columns}
     holes = drawn.with_columns(
-        pl.when(pl.Series(np.random.default_rng(d).random(len(drawn)) < 0.5)).then(None).otherwise(pl.col(name)).alias(name)
-        for d, name in enumerate(columns)
-    )  # fmt: skip
+        pl.when(hidden[name]).then(None).otherwise(pl.col(name)).alias(name) for name in columns
+    )
     assert keeps(model.impute(holes, random_state=2), rules).all()
     assert keeps(model.sample(1, given=holes[:50], random_state=3), rules).all()
 
@@ -213,13 +219,11 @@ def test_a_number_that_follows_from_others_has_probability_one():
     frame = frame.with_columns(c=pl.col("a") - pl.col("b"))
     model = random_model(frame, ["c = a - b"], n_orderings=4, kinds={"a": "continuous"})
     np.testing.assert_allclose(model.score_samples(frame, of="c", given=["a", "b"]), 0.0, atol=1e-6)
-    np.testing.assert_allclose(
-        model.score_samples(frame, of=["b", "c"], given="a", n_orders=1),
-        model.score_samples(frame, of="b", given="a", n_orders=1)
-        if model.model_.conditioner.orders[0].tolist().index(1) < model.model_.conditioner.orders[0].tolist().index(2)
-        else model.score_samples(frame, of="c", given="a", n_orders=1),
-        atol=1e-5,
-    )  # fmt: skip
+    # Of two columns that make up a third in an equation, the density is that of the one that comes first.
+    ranks = model.model_.conditioner.orders[0].tolist()
+    first = "b" if ranks.index(1) < ranks.index(2) else "c"
+    both = model.score_samples(frame, of=["b", "c"], given="a", n_orders=1)
+    np.testing.assert_allclose(both, model.score_samples(frame, of=first, given="a", n_orders=1), atol=1e-5)
     wrong = frame.with_columns(pl.col("c") + 0.01)
     assert np.isneginf(model.score_samples(wrong)).all()
 
@@ -242,8 +246,10 @@ def test_rules_act_where_all_of_their_columns_are_there():
 def test_training_rows_that_break_a_rule_are_named(rule, change):
     columns = columns_of([rule])
     rows = training_rows(columns, [rule])
-    bad = [{**rows.row(i, named=True), **change} for i in (6, 11)]
-    broken = pl.concat([rows[:6], pl.DataFrame(bad[:1], rows.schema), rows[7:11], pl.DataFrame(bad[1:], rows.schema), rows[12:]])  # fmt: skip
+    is_bad = pl.Series(np.isin(np.arange(len(rows)), [6, 11]))
+    broken = rows.with_columns(
+        pl.when(is_bad).then(value).otherwise(pl.col(name)).alias(name) for name, value in change.items()
+    )
     with pytest.raises(DataError) as caught:
         random_model(broken, [rule])
     message = str(caught.value)
@@ -317,9 +323,9 @@ def test_what_would_be_answered_without_the_rules_is_refused():
 @pytest.mark.parametrize(
     ("rules", "message"),
     [
-        (["first <= secnd"], "rule 'first <= secnd': there is no column 'secnd'; did you mean 'second'? (at 'secnd', letter 10)"),
-        (["first <= state"], "the levels of column 'state' are names without an order (at 'state', letter 10)"),
-        (["total = net + state"], "the levels of column 'state' are names, not numbers (at 'state', letter 15)"),
+        (["first <= secnd"], "there is no column 'secnd'; did you mean 'second'? (at 'secnd', letter 10)"),
+        (["first <= state"], "column 'state' are names without an order (at 'state', letter 10)"),
+        (["total = net + state"], "column 'state' are names, not numbers (at 'state', letter 15)"),
         (["total = net + second"], "column 'second' has levels with gaps"),
         (["first <= "], "this is no condition that can be read"),
         (["first <= 3"], "an inequality stands between two columns"),
@@ -330,9 +336,9 @@ def test_what_would_be_answered_without_the_rules_is_refused():
         (["state, IN observed"], "a condition is missing (at 'IN observed', letter 7)"),
         (["state IN observed"], "about two columns or more"),
         (["state, height IN observed"], "column 'height' is continuous and has no list of levels"),
-        (["total = net + height"], "columns 'total' and 'height' are ordinal of whole numbers and continuous of real numbers in one equation"),
+        (["total = net + height"], "are ordinal of whole numbers and continuous of real numbers in"),
         (["total = net + 0.5"], "whole numbers do not add up to 0.5"),
-        (["first < second", "second <= first"], "the rules 'first < second' and 'second <= first' lead in a circle"),
+        (["first < second", "second <= first"], "'first < second' and 'second <= first' lead in a circle"),
         (["total = net + tax", "net <= total"], "tie the same columns together more than once"),
         (["'first"], "a quote is not closed"),
         ([3], "a rule is text"),
@@ -349,3 +355,86 @@ def test_a_bad_rule_gets_one_line_that_names_the_place(rules, message):
         OrderlessNADE(rules=rules, kinds={n: k for n, k in KINDS.items() if n in columns}).fit(rows)
     assert message.replace("?", "") in str(caught.value).replace("?", "")
     assert "\n" not in str(caught.value)
+
+
+def axis_and_params(kind, params):
+    """The axis of a column whose family has one component, and its params."""
+    column = {"real": Continuous("x", location=3.0, scale=2.0), "count": Count("x", dtype="int64")}[kind]
+    family = make_family(column.families(100)[0], column.support, 1)
+    return LineAxis(column, family), params
+
+
+@pytest.mark.parametrize("location", [-60.0, 0.0, 60.0])
+@pytest.mark.parametrize(("low", "high"), [(-np.inf, 2.0), (-1.0, np.inf), (2.5, 4.0), (-np.inf, np.inf)])
+def test_limits_that_a_family_hardly_reaches_leave_a_distribution(location, low, high):
+    axis, params = axis_and_params("real", [location, 0.0])
+    line = np.linspace(-90, 90, 36_001)
+    density = within(axis, params, line, low, high)
+    assert abs(trapezoid(density, line) - 1) < 0.01
+    numbers = axis.variable.decode(line)
+    assert (density[(numbers < low - 1e-3) | (numbers > high + 1e-3)] == 0).all()
+    drawn = draws_within(axis, params, low, high, 20_000)
+    numbers = axis.variable.decode(drawn)
+    assert (numbers >= low).all() and (numbers <= high).all()
+    reached = np.append(0.0, np.cumsum((density[1:] + density[:-1]) / 2 * np.diff(line)))
+    assert abs(np.sort(np.interp(drawn, line, reached)) - np.linspace(0, 1, len(drawn))).max() < 0.02
+
+
+@pytest.mark.parametrize("low", [0.0, 3.0, 5000.0])
+@pytest.mark.parametrize("width", [np.inf, 5.0])
+def test_counts_from_a_limit_on_sum_to_one(low, width):
+    axis, params = axis_and_params("count", [-3.0, 1.0, 1.0])
+    counts = np.arange(low, low + 200)
+    p = within(axis, params, counts, low, low + width)
+    np.testing.assert_allclose(p.sum(), 1.0, atol=1e-5)
+    assert (p[counts > low + width] == 0).all()
+    drawn = draws_within(axis, params, low, low + width, 20_000)
+    shares = np.bincount((drawn - low).astype(int), minlength=200) / len(drawn)
+    assert abs(shares - p).max() < 0.02
+
+
+def within(axis, params, codes, low, high):
+    """The probabilities or densities of codes between limits."""
+    params = torch.tensor([params]).expand(len(codes), -1)
+    family, domain = axis._line.family, Domain(np.full(len(codes), low), np.full(len(codes), high))
+    plain = family.log_prob(torch.from_numpy(codes)[:, None], params.double()[:, None])[:, 0].numpy()
+    return np.exp(axis.log_prob(plain, codes, domain, params, np.full(len(codes), 1e-9)))
+
+
+def draws_within(axis, params, low, high, n):
+    """Codes between limits."""
+    domain, uniforms = Domain(np.full(n, low), np.full(n, high)), np.random.default_rng(0).random(n)
+    return axis.draw(domain, torch.tensor([params]).expand(n, -1), uniforms)
+
+
+def test_real_numbers_beside_whole_ones_are_rounded_to_where_rules_hold():
+    rng = np.random.default_rng(3)
+    low = rng.normal(2.0, 1.0, 300)
+    frame = pl.DataFrame({"low": low, "whole": np.ceil(low).astype(int) + rng.integers(0, 4, 300)})
+    frame = frame.with_columns(high=pl.col("whole") + rng.exponential(1.0, 300))
+    for kind in ("ordinal", "count"):
+        kinds = {"whole": kind, "low": "continuous", "high": "continuous"}
+        rows = frame.filter(pl.col("whole") >= 0)
+        model = random_model(rows, ["low < whole", "whole <= high"], kinds=kinds, n_orderings=6)
+        drawn = model.sample(5000, random_state=0)
+        assert ((drawn["low"] < drawn["whole"]) & (drawn["whole"] <= drawn["high"])).all()
+        assert np.isfinite(model.score_samples(drawn)).all()
+        whole = np.arange(2, 6)
+        given = pl.DataFrame({"low": np.full(4, 1.0), "whole": whole, "high": np.full(4, 5.0)})
+        p = np.exp(model.score_samples(given, of="whole", given=["low", "high"]))
+        np.testing.assert_allclose(p.sum(), 1.0, atol=1e-5)
+
+
+def test_the_command_fits_with_rules(tmp_path, capsys):
+    rows = training_rows(["first", "second"], ["second > first"])
+    rows.write_csv(tmp_path / "rows.csv")
+    options = ["fit", str(tmp_path / "rows.csv"), "--out", str(tmp_path / "model"), "--max-epochs", "1"]
+    options += ["--kind", "first=ordinal", "--kind", "second=ordinal"]
+    rule = ["--rule", "second > first"]
+    assert run([*options, "--model", "nade", *rule]) == 2
+    assert "--model nade has no option --rule" in capsys.readouterr().err
+    assert run([*options, "--model", "orderless-nade", "--rule", "second > frst"]) == 2
+    assert "there is no column 'frst'; did you mean 'first'?" in capsys.readouterr().err
+    assert run([*options, "--model", "orderless-nade", *rule]) == 0
+    drawn = load(tmp_path / "model").sample(500, random_state=0)
+    assert (drawn["second"] > drawn["first"]).all()

@@ -50,6 +50,10 @@ class Domain:
             return np.asarray(self.low > self.high + tolerance)
         return np.asarray(~self.levels.any(1))
 
+    def ordered(self) -> tuple[Floats, Floats]:
+        """Return the limits of numbers, which rounding may have moved past each other, in order."""
+        return np.minimum(self.low, self.high), np.maximum(self.low, self.high)
+
 
 class Axis(ABC):
     """A column as rules see it.
@@ -73,11 +77,11 @@ class Axis(ABC):
 
     @abstractmethod
     def tighten(
-        self, domain: Domain, low: Floats, high: Floats, is_strict: bool = False, is_lenient: bool = False
+        self, domain: Domain, low: Floats, high: Floats, slack: Floats, is_strict: bool = False
     ) -> None:
         """Leave what lies between limits, which are included unless it is strict.
 
-        Where it is lenient, limits may be off by the rounding of real numbers.
+        By the slack, (n,), the rounding of other columns may have moved the limits.
         """
 
     @abstractmethod
@@ -131,10 +135,11 @@ class LevelAxis(Axis):
         domain.high = np.where(domain.levels, self.numbers, -np.inf).max(1)
 
     def tighten(
-        self, domain: Domain, low: Floats, high: Floats, is_strict: bool = False, is_lenient: bool = False
+        self, domain: Domain, low: Floats, high: Floats, slack: Floats, is_strict: bool = False
     ) -> None:
         """Leave the levels whose numbers lie between limits."""
-        low, high = _moved(low, high, is_strict, is_lenient)
+        outwards = -slack if is_strict else slack
+        low, high = low - outwards, high + outwards
         inside = np.greater if is_strict else np.greater_equal
         self.keep(domain, inside(self.numbers, low[:, None]) & inside(high[:, None], self.numbers))
 
@@ -204,28 +209,30 @@ class LineAxis(Axis):
         return Domain(values, values.copy())
 
     def tighten(
-        self, domain: Domain, low: Floats, high: Floats, is_strict: bool = False, is_lenient: bool = False
+        self, domain: Domain, low: Floats, high: Floats, slack: Floats, is_strict: bool = False
     ) -> None:
         """Leave what lies between limits."""
         if self.is_whole:
-            low, high = _moved(low, high, is_strict, is_lenient)
-            low, high = (
-                (np.floor(low) + 1, np.ceil(high) - 1) if is_strict else (np.ceil(low), np.floor(high))
-            )
+            if is_strict:
+                low, high = np.floor(low + slack) + 1, np.ceil(high - slack) - 1
+            else:
+                low, high = np.ceil(low - slack), np.floor(high + slack)
         elif is_strict:
-            low, high = np.nextafter(low, np.inf), np.nextafter(high, -np.inf)
+            low = np.where(np.isinf(low), low, np.nextafter(low, np.inf))
+            high = np.where(np.isinf(high), high, np.nextafter(high, -np.inf))
         domain.low, domain.high = np.maximum(domain.low, low), np.minimum(domain.high, high)
 
     def tolerance(self, codes: Floats) -> Floats:
-        """Return a millionth of the scale, more for numbers far out."""
-        return np.asarray(_TOLERANCE * self._unit * (1 + np.abs(codes)))
+        """Return a millionth of the scale, more for numbers far out; nothing where they are rounded."""
+        off = _TOLERANCE * self._unit * (1 + np.abs(codes))
+        return np.where(self.is_whole & (off < 0.5), 0.0, off)
 
     def log_prob(
         self, log_prob: Floats, codes: Floats, domain: Domain, params: Tensor, tolerance: Floats
     ) -> Floats:
         """Return log p within the limits; a value that leaves no choice has probability 1."""
         values = self._values(codes)
-        low, high = np.minimum(domain.low, domain.high), np.maximum(domain.low, domain.high)
+        low, high = domain.ordered()
         low, high = self._on_point_masses(low, tolerance), self._on_point_masses(high, tolerance)
         spare = np.where(np.isin(values, self._masses), 0.0, tolerance)
         is_left = (values >= low - spare) & (values <= high + spare)
@@ -238,7 +245,7 @@ class LineAxis(Axis):
         if not self.variable.is_discrete:
             # Of a number that follows from others there is no density: nothing of the change of units stays.
             without_units = -self.variable.log_abs_det_jacobian(codes.astype(np.float32))
-            scaled = np.where(high - low <= tolerance, without_units, scaled)
+            scaled = np.where(high <= low + tolerance, without_units, scaled)
         return np.where(is_left, scaled, -np.inf)
 
     def _on_point_masses(self, limit: Floats, tolerance: Floats) -> Floats:
@@ -277,7 +284,7 @@ class LineAxis(Axis):
 
     def _plain_draw(self, first: Floats, last: Floats, uniforms: Floats) -> Floats:
         """Return codes of the distribution of `_plain_log_prob`."""
-        with np.errstate(invalid="ignore"):
+        with np.errstate(invalid="ignore", over="ignore"):
             if self.variable.is_discrete:
                 falling = first + np.floor(-np.log1p(-uniforms) / np.log(2.0))
                 even = first + np.floor(uniforms * (last - first + 1))
@@ -288,8 +295,7 @@ class LineAxis(Axis):
 
     def draw(self, domain: Domain, params: Tensor, uniforms: Floats) -> Floats:
         """Return codes between the limits, by the distribution function's inverse."""
-        # Rounding may have moved the limits of a number that others leave no choice past each other.
-        domain = Domain(np.minimum(domain.low, domain.high), np.maximum(domain.low, domain.high))
+        domain = Domain(*domain.ordered())
         first, last = self._ends(domain.low, domain.high)
         before, reached = self._reached(first, last, params)
         at = before + uniforms * (reached - before)
@@ -309,17 +315,6 @@ class LineAxis(Axis):
                 beyond = side * (limit - self._values(codes)) > 0
                 codes = np.where(beyond, np.nextafter(codes, np.float32(side * np.inf)), codes)
         return codes
-
-
-def _moved(low: Floats, high: Floats, is_strict: bool, is_lenient: bool) -> tuple[Floats, Floats]:
-    """Return limits moved by what rounding may be, where that counts: outwards, of strict ones inwards."""
-    if not is_lenient:
-        return low, high
-    side = -1.0 if is_strict else 1.0
-    off_low, off_high = (
-        side * _TOLERANCE * (1 + np.abs(np.where(np.isfinite(limit), limit, 0.0))) for limit in (low, high)
-    )
-    return low - off_low, high + off_high
 
 
 def is_whole(variable: ColumnType) -> bool:

@@ -38,7 +38,7 @@ class Constraint(ABC):
         self.text, self.columns, self.axes = placed.rule.text, placed.columns, axes
 
     @abstractmethod
-    def narrow(self, domains: Mapping[int, Domain], is_lenient: bool) -> None:
+    def narrow(self, domains: Mapping[int, Domain], slack: Floats) -> None:
         """Take from the columns' domains what no values of the others go with; see `Axis.tighten`."""
 
     @abstractmethod
@@ -61,13 +61,13 @@ class InequalityOf(Constraint):
         assert isinstance(placed.rule, Inequality)
         self.is_strict = placed.rule.is_strict
 
-    def narrow(self, domains: Mapping[int, Domain], is_lenient: bool) -> None:
+    def narrow(self, domains: Mapping[int, Domain], slack: Floats) -> None:
         """Let each column end where the other does."""
         low, high = self.columns
         least, most = domains[low].low, domains[high].high
         free = np.full(len(least), np.inf)
-        self.axes[high].tighten(domains[high], least, free, self.is_strict, is_lenient)
-        self.axes[low].tighten(domains[low], -free, most, self.is_strict, is_lenient)
+        self.axes[high].tighten(domains[high], least, free, slack, self.is_strict)
+        self.axes[low].tighten(domains[low], -free, most, slack, self.is_strict)
 
     def broken(self, codes: NDArray[np.float32]) -> Mask:
         """Return where the columns stand the other way round."""
@@ -83,7 +83,7 @@ class EquationOf(Constraint):
         assert isinstance(placed.rule, Equation)
         self.signs, self.constant = placed.rule.signs, placed.rule.constant
 
-    def narrow(self, domains: Mapping[int, Domain], is_lenient: bool) -> None:
+    def narrow(self, domains: Mapping[int, Domain], slack: Floats) -> None:
         """Let each column lie where the others, at their limits, may put it."""
         terms = [_signed(domains[d], sign) for d, sign in zip(self.columns, self.signs, strict=True)]
         for i, (d, sign) in enumerate(zip(self.columns, self.signs, strict=True)):
@@ -92,7 +92,7 @@ class EquationOf(Constraint):
             high = self.constant - np.sum([low for low, _ in others], axis=0)
             if sign < 0:
                 low, high = -high, -low
-            self.axes[d].tighten(domains[d], low, high, False, is_lenient)
+            self.axes[d].tighten(domains[d], low, high, slack)
 
     def broken(self, codes: NDArray[np.float32]) -> Mask:
         """Return where the sum is another."""
@@ -124,7 +124,7 @@ class CombinationOf(Constraint):
             *(np.unique(codes, return_index=True) for codes in np.sort(table, axis=0).T), strict=True
         )
 
-    def narrow(self, domains: Mapping[int, Domain], is_lenient: bool) -> None:
+    def narrow(self, domains: Mapping[int, Domain], slack: Floats) -> None:
         """Leave the levels of combinations of which every level is left."""
         masks = [domains[d].levels for d in self.columns]
         n = len(domains[self.columns[0]].low)
@@ -151,9 +151,9 @@ class CombinationOf(Constraint):
         return np.array([tuple(row) not in known for row in rows], dtype=bool)
 
 
-def narrowed(constraints: Sequence[Constraint], domains: Mapping[int, Domain], is_lenient: bool) -> None:
+def narrowed(constraints: Sequence[Constraint], domains: Mapping[int, Domain], slack: Floats) -> None:
     """Narrow domains until rules leave them as they are."""
     # Each round carries what is known one rule further, and the longest path goes through all of them once.
     for _ in range(len(constraints)):
         for constraint in constraints:
-            constraint.narrow(domains, is_lenient)
+            constraint.narrow(domains, slack)

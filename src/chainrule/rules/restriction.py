@@ -135,7 +135,7 @@ class RuleSet:
         """
         codes, known = rows.cpu().numpy(), seen.cpu().numpy()
         group = self._group_of[d]
-        domain = group.domain(d, codes, known, np.ones_like(known), False)
+        domain = group.domain(d, codes, known, np.ones_like(known), np.zeros(len(codes)))
         if domain.is_empty(group.tolerance(codes, known)).any():
             texts = ", ".join(repr(each.text) for each in group.constraints)
             raise DataError(
@@ -160,12 +160,12 @@ class _Group:
         codes: NDArray[np.float32],
         seen: NDArray[np.bool_],
         here: NDArray[np.bool_],
-        is_lenient: bool,
+        slack: NDArray[np.float64],
     ) -> Domain:
         """Return what rules leave of column d in rows (n, D), given the columns that are seen.
 
-        A rule acts in the rows in which all of its columns are here. Draws keep to rules to the letter;
-        scores are lenient about what rounding to float32 may have done to a row.
+        A rule acts in the rows in which all of its columns are here. Draws keep to rules to the letter,
+        scores leave some slack (n,) for what rounding to float32 may have done to a row.
         """
         domain = self.axes[d].whole(len(codes))
         acts = np.stack([here[:, each.columns].all(axis=1) for each in self.constraints], axis=1)
@@ -173,7 +173,7 @@ class _Group:
             active = [each for each, is_active in zip(self.constraints, pattern, strict=True) if is_active]
             if active:
                 rows = np.flatnonzero((acts == pattern).all(axis=1))
-                found = self._narrowed(active, codes[rows], seen[rows], is_lenient)
+                found = self._narrowed(active, codes[rows], seen[rows], slack[rows])
                 if d in found:
                     _put(domain, rows, found[d])
         return domain
@@ -183,7 +183,7 @@ class _Group:
         active: Sequence[Constraint],
         codes: NDArray[np.float32],
         seen: NDArray[np.bool_],
-        is_lenient: bool,
+        slack: NDArray[np.float64],
     ) -> dict[int, Domain]:
         domains = {}
         for e in sorted({e for each in active for e in each.columns}):
@@ -191,7 +191,7 @@ class _Group:
             rows = np.flatnonzero(seen[:, e])
             if len(rows):
                 _put(domains[e], rows, self.axes[e].at(codes[rows, e].astype(np.float64)))
-        narrowed(active, domains, is_lenient)
+        narrowed(active, domains, slack)
         return domains
 
     def log_prob(
@@ -204,9 +204,9 @@ class _Group:
         params: Tensor,
     ) -> NDArray[np.float64]:
         """Return log p of column d in rows within what rules leave, (n,)."""
-        domain = self.domain(d, codes, seen, here, True)
-        own = codes[:, d].astype(np.float64)
-        tolerance = self.tolerance(codes, seen) + self.axes[d].tolerance(own)
+        slack, own = self.tolerance(codes, seen), codes[:, d].astype(np.float64)
+        domain = self.domain(d, codes, seen, here, slack)
+        tolerance = slack + self.axes[d].tolerance(own)
         return self.axes[d].log_prob(log_prob, own, domain, params, tolerance)
 
     def tolerance(self, codes: NDArray[np.float32], seen: NDArray[np.bool_]) -> NDArray[np.float64]:
