@@ -70,7 +70,8 @@ def log_conditionals(
     LateVariableError
         If the order is fixed, and what is observed, or what is observed and the query, does not lead it.
     """
-    network, x = model.conditioner, x.masked_fill(x.isnan(), 0.0)
+    network, present = model.conditioner, ~x.isnan()
+    x = x.masked_fill(~present, 0.0)
     if isinstance(order, int):
         _check_leading(network, observed, order)
         _check_leading(network, observed | query, order)
@@ -80,7 +81,9 @@ def log_conditionals(
     log_probs = model.conditionals.log_prob(x, outputs)
     if model.restriction is not None:
         ranked = network.order(order) if isinstance(order, int) else order
-        log_probs = model.restriction.log_conditionals(log_probs, x, outputs, observed, query, ranked)
+        log_probs = model.restriction.log_conditionals(
+            log_probs, x, outputs, observed, query, present, ranked
+        )
     return torch.where(query, log_probs, 0.0)
 
 

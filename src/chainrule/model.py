@@ -41,9 +41,8 @@ class AutoregressiveModel(nn.Module):
         if self.restriction is not None:
             query = torch.ones_like(x, dtype=torch.bool) if present is None else present
             order = self.conditioner.order(member)
-            log_probs = self.restriction.log_conditionals(
-                log_probs, x, outputs, torch.zeros_like(query), query, order
-            )
+            nothing = torch.zeros_like(query)
+            log_probs = self.restriction.log_conditionals(log_probs, x, outputs, nothing, query, query, order)
         return log_probs if present is None else torch.where(present, log_probs, 0.0)
 
     def log_prob_of_member(self, x: Tensor, member: int, context: Tensor | None = None) -> Tensor:

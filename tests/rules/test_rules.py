@@ -1,4 +1,4 @@
-"""Rules between columns: log p sums to 1 over the rows that keep them, and nothing that is drawn breaks one."""
+"""Rules between columns: log p sums to 1 over the rows that keep them, and no draw breaks one."""
 
 import itertools
 import json
@@ -226,6 +226,20 @@ def test_a_number_that_follows_from_others_has_probability_one():
     np.testing.assert_allclose(both, model.score_samples(frame, of=first, given="a", n_orders=1), atol=1e-5)
     wrong = frame.with_columns(pl.col("c") + 0.01)
     assert np.isneginf(model.score_samples(wrong)).all()
+
+
+def test_the_parts_of_a_row_make_up_the_whole_under_one_order():
+    rules = ["size <= first", "state, city, size IN observed"]
+    columns = columns_of(rules)
+    train = training_rows(columns, rules)
+    model = random_model(train, rules, n_orderings=1)
+    order = [columns[d] for d in model.model_.conditioner.orders[0].tolist()]
+    rows = all_rows(columns, train)
+    rows = rows.filter(pl.Series(keeps(rows, rules)))
+    parts = [model.score_samples(rows, of=name, given=order[:i] or None) for i, name in enumerate(order)]
+    np.testing.assert_allclose(np.sum(parts, axis=0), model.score_samples(rows), atol=1e-5)
+    p = np.exp(model.score_samples(rows.unique(order[0]), of=order[0]))
+    np.testing.assert_allclose(p.sum(), 1.0, atol=0.02)  # but for the share of levels never seen
 
 
 def test_rules_act_where_all_of_their_columns_are_there():

@@ -106,13 +106,20 @@ class RuleSet:
                     )
 
     def log_conditionals(
-        self, log_probs: Tensor, x: Tensor, outputs: Tensor, observed: Tensor, query: Tensor, order: Tensor
+        self,
+        log_probs: Tensor,
+        x: Tensor,
+        outputs: Tensor,
+        observed: Tensor,
+        query: Tensor,
+        present: Tensor,
+        order: Tensor,
     ) -> Tensor:
         """Return the log-conditionals (n, D) within what rules leave."""
         restricted = log_probs.clone()
         codes, params = x.detach().cpu().numpy(), outputs.detach().cpu()
         known, asked = observed.cpu().numpy(), query.cpu().numpy()
-        here = known | asked
+        here = present.cpu().numpy()
         seen = known.copy()
         for d in order.tolist():
             if d in self.axes:

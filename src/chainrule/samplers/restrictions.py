@@ -18,7 +18,14 @@ class Restriction(Protocol):
         ...
 
     def log_conditionals(
-        self, log_probs: Tensor, x: Tensor, outputs: Tensor, observed: Tensor, query: Tensor, order: Tensor
+        self,
+        log_probs: Tensor,
+        x: Tensor,
+        outputs: Tensor,
+        observed: Tensor,
+        query: Tensor,
+        present: Tensor,
+        order: Tensor,
     ) -> Tensor:
         """Return log-conditionals (n, D) within what is allowed, from those without restriction.
 
@@ -30,6 +37,8 @@ class Restriction(Protocol):
         outputs : Tensor (n, n_outputs)
             The params behind the log-conditionals.
         observed, query : Tensor, bool (n, D)
+        present : Tensor, bool (n, D)
+            What is not missing: these two, and what is not asked for.
         order : Tensor (D,)
             In which the query's variables come.
         """
