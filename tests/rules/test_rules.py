@@ -254,6 +254,7 @@ def test_rules_act_where_all_of_their_columns_are_there():
     ("rule", "change"),
     [
         ("first <= second", {"first": 4, "second": 2}),
+        ("second > first", {"first": 3, "second": 3}),
         ("total = net + tax", {"total": 5, "net": 0}),
     ],
 )
@@ -371,9 +372,33 @@ def test_a_bad_rule_gets_one_line_that_names_the_place(rules, message):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("rule", ["low <= high", "low < high"])
+def test_a_point_mass_at_a_limit_counts_where_the_limit_is_included(rule):
+    rng = np.random.default_rng(1)
+    n, is_mass = 400, rng.random(400) < 0.3
+    low = np.where(is_mass, 0.1, rng.normal(-4.0, 1.0, n))
+    high = np.where(~is_mass & (rng.random(n) < 0.4), 0.1, 1.0 + rng.exponential(2.0, n))
+    frame = pl.DataFrame({"low": low, "high": high})
+    model = random_model(frame, [rule], kinds={}, n_components=2)
+    assert all(variable.point_masses == (0.1,) for variable in model.schema_.variables)
+    # A number as near to the point mass as single precision tells is taken for it.
+    line = np.append(np.linspace(0.1, 80, 20_001), 0.1)
+    line[0] += 1e-3
+    rows = pl.DataFrame({"low": np.full(len(line), 0.1), "high": line})
+    density = np.exp(model.score_samples(rows, of="high", given="low"))
+    assert (density[-1] > 0) == (rule == "low <= high")
+    assert abs(trapezoid(density[:-1], line[:-1]) + density[-1] - 1) < 0.02
+    drawn = model.sample(2000, given={"low": 0.1}, random_state=0)["high"].to_numpy()
+    assert abs((drawn == 0.1).mean() - density[-1]) < 0.05
+
+
 def axis_and_params(kind, params):
     """The axis of a column whose family has one component, and its params."""
-    column = {"real": Continuous("x", location=3.0, scale=2.0), "count": Count("x", dtype="int64")}[kind]
+    column = {
+        "real": Continuous("x", location=3.0, scale=2.0),
+        "rounded": Continuous("x", dtype="int64", location=3.0, scale=2.0),
+        "count": Count("x", dtype="int64"),
+    }[kind]
     family = make_family(column.families(100)[0], column.support, 1)
     return LineAxis(column, family), params
 
@@ -392,6 +417,24 @@ def test_limits_that_a_family_hardly_reaches_leave_a_distribution(location, low,
     assert (numbers >= low).all() and (numbers <= high).all()
     reached = np.append(0.0, np.cumsum((density[1:] + density[:-1]) / 2 * np.diff(line)))
     assert abs(np.sort(np.interp(drawn, line, reached)) - np.linspace(0, 1, len(drawn))).max() < 0.02
+
+
+def test_numbers_that_are_rounded_to_whole_ones_have_all_that_is_rounded_into_the_limits():
+    axis, params = axis_and_params("rounded", [0.3, 0.0])
+    line = np.linspace(-4, 4, 20_001)
+    density = within(axis, params, line, 2.0, 4.0)
+    assert abs(trapezoid(density, line) - 1) < 0.01
+    numbers, counts = np.unique(
+        axis.variable.decode(draws_within(axis, params, 2.0, 4.0, 9000)), return_counts=True
+    )
+    assert numbers.tolist() == [2, 3, 4] and counts.min() > 2000
+
+
+def test_draws_lie_between_limits_that_single_precision_hardly_tells_apart():
+    axis, params = axis_and_params("real", [0.0, 0.0])
+    for low in np.linspace(0.1, 0.9, 50):
+        numbers = axis.variable.decode(draws_within(axis, params, low, low + 1e-6, 200))
+        assert (numbers >= low).all() and (numbers <= low + 1e-6).all()
 
 
 @pytest.mark.parametrize("low", [0.0, 3.0, 5000.0])
