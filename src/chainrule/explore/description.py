@@ -69,8 +69,11 @@ def describe(models: Sequence[AutoregressiveModel], schema: Schema) -> Descripti
     Raises
     ------
     QueryError
-        If a network or a family has no counterpart in JavaScript, or the model has context: naming it.
+        If a network or a family has no counterpart in JavaScript, or the model has context or rules: naming
+        it.
     """
+    if any(model.restriction is not None for model in models):
+        raise QueryError("the page knows of no rules between columns: fit a model without them")
     conditionals = models[0].conditionals
     families = [conditionals.of_variable(d) for d in range(schema.n_variables)]
     features = _described_features(models[0].conditioner.encoding.features, schema)
