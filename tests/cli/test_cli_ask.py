@@ -97,6 +97,7 @@ def test_an_answer_for_people_says_how_it_came_about(free, capsys):
         ("age > 30", "is no question: ask P("),
         ("P(hours-per-week > 30)", "double quotes"),
         ("P(age > 1; DROP TABLE people)", "only comparisons"),
+        ("P(IF age > 1)", "only comparisons"),  # which sqlglot would log
     ],
 )
 def test_bad_questions_get_one_line(free, question, message, capsys):

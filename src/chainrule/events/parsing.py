@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -204,13 +206,25 @@ def tree_of(text: str, start: int, end: int) -> Expr:
         raise QueryError(with_place("a condition is missing", text, start))
     tokens_of(text, start, end)  # a quote that is not closed has a message of its own
     try:
-        return sqlglot.parse_one(part)
+        with _silent_logger():
+            return sqlglot.parse_one(part)
     except ParseError as error:
         known = error.errors[0] if error.errors else {}
         place = start + len(known.get("start_context") or "") if known else start
         raise QueryError(with_place("this is no condition that can be read", text, place)) from None
     except (SqlglotError, RecursionError):
         raise QueryError(with_place("this is no condition that can be read", text, start)) from None
+
+
+@contextmanager
+def _silent_logger() -> Iterator[None]:
+    """Keep sqlglot from writing about statements that are no conditions: the refusal says it."""
+    logger = logging.getLogger("sqlglot")
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before
 
 
 class Reader:
