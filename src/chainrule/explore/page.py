@@ -10,12 +10,11 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from chainrule.explore.description import Description, describe
 from chainrule.model import AutoregressiveModel
 from chainrule.schema import Schema
 from chainrule.storage import write_bytes
+from chainrule.templates import template_of
 
 __all__ = ["render_page", "write_page"]
 
@@ -47,14 +46,7 @@ def render_page(description: Description, title: str) -> str:
         "chart_script": _text("vendor", "uPlot.iife.min.js"),
         "page_script": _in_one_scope(_PAGE),
     }
-    environment = Environment(
-        loader=PackageLoader("chainrule.explore", package_path=""),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("page.html.j2").render(
+    return template_of("chainrule.explore", "page.html.j2").render(
         title=title,
         style=_text("vendor", "uPlot.min.css") + _text("style.css"),
         licence=_text("vendor", "uPlot.LICENSE.txt"),

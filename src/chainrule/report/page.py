@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from chainrule.report.blocks import Block
 from chainrule.storage import write_bytes
+from chainrule.templates import template_of
 
 __all__ = ["render_page", "write_page"]
 
@@ -44,14 +43,7 @@ def render_page(
     remark : str
         What stands at the foot; default: nothing but who wrote it.
     """
-    environment = Environment(
-        loader=PackageLoader("chainrule.report", package_path=""),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("page.html.j2").render(
+    return template_of("chainrule.report", "page.html.j2").render(
         title=title,
         metadata=metadata,
         verdict=verdict,
