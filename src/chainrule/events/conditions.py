@@ -107,8 +107,13 @@ class NotKnown(Atom):
 
 
 @dataclass(frozen=True, eq=False)
-class AllOf(Condition):
-    """All parts hold; true if there is none."""
+class _Joined(Condition):
+    """Several conditions.
+
+    Parameters
+    ----------
+    parts : tuple of Condition
+    """
 
     parts: tuple[Condition, ...]
 
@@ -116,6 +121,11 @@ class AllOf(Condition):
         """Yield those of all parts."""
         for part in self.parts:
             yield from part.atoms()
+
+
+@dataclass(frozen=True, eq=False)
+class AllOf(_Joined):
+    """All parts hold; true if there is none."""
 
     def truth(self, of_atom: Mapping[Atom, Truth]) -> Truth:
         """Return where all parts hold."""
@@ -123,15 +133,8 @@ class AllOf(Condition):
 
 
 @dataclass(frozen=True, eq=False)
-class AnyOf(Condition):
+class AnyOf(_Joined):
     """At least one part holds; false if there is none."""
-
-    parts: tuple[Condition, ...]
-
-    def atoms(self) -> Iterator[Atom]:
-        """Yield those of all parts."""
-        for part in self.parts:
-            yield from part.atoms()
 
     def truth(self, of_atom: Mapping[Atom, Truth]) -> Truth:
         """Return where any part holds."""

@@ -132,10 +132,6 @@ class LevelPartition(Partition):
         """Return the level, or the bin's number."""
         return self.part_code[part].astype(np.float64)
 
-    def cell_of_code(self, code: float) -> int:
-        """Return the cell of a level's code."""
-        return int(self.cell_of_level[int(code)])
-
     def refined(self, part: NDArray[np.int64], generator: np.random.Generator) -> Codes:
         """Return the code of a level of each part, (n,): of a bin's share in a cell, a level drawn there."""
         if self.variable.bins is None:
@@ -255,10 +251,6 @@ class LinePartition(Partition):
         """Return codes of which those that bisection brought to a point mass are exactly there."""
         for mass in getattr(self.variable.support, "point_masses", ()):
             codes = np.where(np.abs(codes - mass) < 1e-9 * max(1.0, abs(mass)), mass, codes)
-        return codes
-
-    def refined(self, part: NDArray[np.int64], codes: Codes) -> Codes:
-        """Return the codes: there is nothing to refine."""
         return codes
 
 
