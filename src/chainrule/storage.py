@@ -8,10 +8,11 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from safetensors import SafetensorError
@@ -23,6 +24,7 @@ from chainrule.errors import StorageError
 __all__ = [
     "FORMAT_VERSION",
     "OLDEST_VERSION",
+    "file_written_whole",
     "is_saved_model",
     "json_safe",
     "read_folder",
@@ -60,6 +62,21 @@ def write_together(contents: dict[Path, bytes]) -> None:
     except BaseException:
         for partial in partials:
             partial.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def file_written_whole(path: Path) -> Iterator[IO[bytes]]:
+    """Yield a file to write into that comes to stand at `path` at the end, unless an error was raised."""
+    partial = path.with_name(path.name + ".partial")
+    try:
+        with partial.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
         raise
 
 

@@ -17,6 +17,7 @@ from chainrule.errors import DataError
 def large(monkeypatch):
     """Take every file for a large one, and parts of ten rows for large enough."""
     monkeypatch.setattr(streaming, "_LARGE", 0)
+    monkeypatch.setattr(streaming, "_LARGE_BINARY", 0)
     monkeypatch.setattr(streaming, "_BATCH", 10)
 
 

@@ -17,8 +17,9 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from chainrule import Independent, load
+from chainrule.batches import to_frame
 from chainrule.cli import run
-from chainrule.cli.output import to_frame, write_rows
+from chainrule.cli.output import write_rows
 from chainrule.datasets import Dataset, load_rows
 from chainrule.errors import DataError
 from chainrule.experiments.compare import compare

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -35,22 +34,17 @@ class LeastProbable:
     estimator : density estimator
     count : int
         How many to keep.
-    score_rows : callable
-        From rows to their log-likelihoods, or to these and something else.
     """
 
-    def __init__(self, estimator: DensityEstimator, count: int, score_rows: Callable[[Any], Any]) -> None:
+    def __init__(self, estimator: DensityEstimator, count: int) -> None:
         self.estimator = estimator
         self.count = count
-        self._score_rows = score_rows
         self._n_rows = 0
         self._kept: list[tuple[float, int, Any]] = []
         self._usual: np.ndarray | None = None
 
-    def score(self, rows: Any) -> Any:
-        """Return the scores of rows, and remember the lowest."""
-        answer = self._score_rows(rows)
-        nats = answer[0] if isinstance(answer, tuple) else answer
+    def add(self, rows: Any, nats: np.ndarray) -> None:
+        """Look at rows and their scores, and remember the lowest."""
         if self._usual is None:
             chosen = np.random.default_rng(0).permutation(len(nats))[:_MAX_USUAL]
             with _without_warnings():
@@ -60,7 +54,6 @@ class LeastProbable:
         found = [(float(nats[i]), self._n_rows + int(i) + 1, rows[[int(i)]]) for i in lowest]
         self._kept = sorted([*self._kept, *found], key=lambda each: each[:2])[: self.count]
         self._n_rows += len(nats)
-        return answer
 
     def metadata(self) -> dict[str, Any]:
         """Return the rows and the reasons as JSON holds them: rows are counted from 1."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from chainrule.cli.options import DataArgument, JsonOption, ModelArgument
-from chainrule.cli.output import check_file, check_suffix, console_for, to_frame, write_json, write_rows
+from chainrule.cli.options import DataArgument, JsonOption, ModelArgument, ResumeOption
+from chainrule.cli.output import check_file, check_rows_out, console_for, rows_out, work_identity, write_json
 from chainrule.cli.questions import OrdersOption, answering, missing_words
 from chainrule.errors import DataError
 
@@ -25,9 +26,12 @@ def impute(
     out: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="Where the rows go (csv, tsv, parquet or npy); without it, standard output."
+            metavar="FILE",
+            help="Where the rows go: csv, tsv, parquet or npy, or a folder of parquet files; without it, "
+            "standard output.",
         ),
     ] = None,
+    resume: ResumeOption = False,
     how: Annotated[
         Literal["sample", "mode", "mean"],
         typer.Option(
@@ -45,40 +49,57 @@ def impute(
 ) -> None:
     """Fill in the missing values of rows, given what is there."""
     _check_draws(draws, how, out)
+    check_file(json_file)
+    check_rows_out(out, resume)
+    if resume and seed is None:
+        raise DataError("--resume needs the --seed of the run that was stopped")
     paths = _paths(out, draws)
-    for path in (json_file, *paths):
-        check_file(path)
-    check_suffix(out, (".csv", ".tsv", ".parquet", ".npy"))
-    from chainrule.datasets import count_missing, load_rows, take_columns
+    from chainrule.batches import Impute, to_frame
+    from chainrule.datasets import count_missing, stream_rows
     from chainrule.estimators import load
 
     estimator = answering(load(model))
-    rows = load_rows(data, random_state=seed or 0, missing=missing_words(estimator.schema_))
+    work = Impute(estimator, how, orders, seed, draws)
+    identity = work_identity(model, data=data, how=how, orders=orders, seed=seed, draws=draws)
+    is_shown = out is None and json_file is not None
+    shown: list[pl.DataFrame] = []
+    n_rows = n_missing = 0
     start = time.perf_counter()
-    known = take_columns(rows, estimator.schema_.names)
-    completed = estimator.impute(known, how=how, n_draws=draws, n_orders=orders, random_state=seed)
+    with ExitStack() as stack:
+        is_kept = out is not None or str(json_file) != "-"
+        sinks = [
+            stack.enter_context(rows_out(path, identity, resume=resume, is_kept=is_kept))
+            for path in (paths or (None,))
+        ]
+        n_done = min(sink.n_done for sink in sinks)
+        words = missing_words(estimator.schema_)
+        for number, rows in enumerate(stream_rows(data, random_state=seed or 0, missing=words)):
+            n_rows, n_missing = n_rows + len(rows), n_missing + count_missing(rows)
+            if number < n_done:
+                continue
+            for sink, table in zip(sinks, work(rows, number), strict=True):
+                if number >= sink.n_done:
+                    sink.write(table)
+                if is_shown:
+                    shown.append(to_frame(table))
     seconds = time.perf_counter() - start
-    tables = [_with_known(rows, table) for table in (completed if draws else [completed])]
     result: dict[str, Any] = {
-        "n_rows": len(rows),
-        "n_missing": count_missing(rows),
+        "n_rows": n_rows,
+        "n_missing": n_missing,
         "n_draws": draws,
         "how": how,
         "seconds": seconds,
         "path": [str(path) for path in paths] if draws else None if out is None else str(out),
     }
-    if out is None:
-        frame = to_frame(tables[0])
-        result |= {"columns": frame.columns, "rows": [list(row) for row in frame.rows()]}
-        if str(json_file) != "-":
-            write_rows(tables[0], None)
-    for table, path in zip(tables, paths, strict=False):
-        write_rows(table, path)
+    if shown:
+        result |= {
+            "columns": shown[0].columns,
+            "rows": [list(row) for frame in shown for row in frame.rows()],
+        }
     if out is not None:
         names = f"{paths[0]} to {paths[-1].name}" if len(paths) > 1 else str(paths[0])
         console_for(json_file).print(
-            f"{result['n_missing']:,} missing values in {len(rows):,} rows, {seconds:.2f} s: {names}",
-            soft_wrap=True,
+            f"{n_missing:,} missing values in {n_rows:,} rows, {seconds:.2f} s: {names}", soft_wrap=True
         )
     write_json(result, json_file)
 
@@ -99,29 +120,3 @@ def _paths(out: Path | None, draws: int | None) -> list[Path]:
     if draws is None:
         return [out]
     return [out.with_name(f"{out.stem}-{number}{out.suffix}") for number in range(1, draws + 1)]
-
-
-def _with_known(rows: Any, completed: Any) -> Any:
-    """Return completed rows in the columns of the file, with its own values where it has them.
-
-    The model knows values as float32 and ordinal ones only up to the ends of their range.
-    """
-    import numpy as np
-
-    if isinstance(rows, np.ndarray) and isinstance(completed, np.ndarray):
-        return np.where(np.isnan(rows), completed, rows) if np.issubdtype(rows.dtype, np.floating) else rows
-    known, filled = to_frame(rows), to_frame(completed)
-    if not set(filled.columns) <= set(known.columns):
-        # The model was fitted to an array, or the rows are one: columns go by position.
-        filled.columns = known.columns
-    cells = [_with_known_cells(known, filled, name) for name in filled.columns]
-    return known.fill_nan(None).with_columns(cells)
-
-
-def _with_known_cells(known: pl.DataFrame, filled: pl.DataFrame, name: str) -> pl.Expr:
-    import polars as pl
-
-    cells = pl.col(name)
-    if isinstance(known[name].dtype, pl.Categorical):
-        cells = cells.cast(pl.String)
-    return pl.coalesce(cells, pl.lit(filled[name])).alias(name)

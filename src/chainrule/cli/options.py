@@ -18,6 +18,7 @@ __all__ = [
     "JsonOption",
     "KindOption",
     "ModelArgument",
+    "ResumeOption",
     "SeedOption",
     "parse_image_size",
     "parse_kinds",
@@ -42,6 +43,9 @@ KindOption = Annotated[
         help="Say what kind a column is, such as age=ordinal; a KIND that there is not is answered by a list "
         "of all. Columns of an array are x1, x2, ...; KIND alone holds for all columns. May be repeated.",
     ),
+]
+ResumeOption = Annotated[
+    bool, typer.Option("--resume", help="Go on with a run that was stopped, from what it has written.")
 ]
 ImageSizeOption = Annotated[
     str | None,

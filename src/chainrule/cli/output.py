@@ -14,22 +14,26 @@ from typing import TYPE_CHECKING, Any
 from chainrule.errors import DataError
 
 if TYPE_CHECKING:
-    import polars as pl
     from rich.console import Console
+
+    from chainrule.batches import RowSink
 
 __all__ = [
     "check_file",
+    "check_rows_out",
     "check_suffix",
     "console_for",
     "new_folder",
     "on_terminal",
+    "rows_out",
     "say",
-    "to_frame",
+    "work_identity",
     "write_json",
     "write_rows",
 ]
 
 STANDARD_OUTPUT = Path("-")
+_SUFFIXES = (".csv", ".tsv", ".parquet", ".npy")
 
 
 def say(message: str) -> None:
@@ -82,6 +86,37 @@ def check_suffix(path: Path | None, suffixes: tuple[str, ...]) -> None:
         raise DataError(f"--out {path}: expected a name that ends in {', '.join(suffixes)}")
 
 
+def check_rows_out(path: Path | None, resume: bool) -> None:
+    """Raise an error unless the name says how to write rows: as a file, or as a folder of parquet files."""
+    if path is None:
+        if resume:
+            raise DataError("--resume goes on with a file of rows: name it by --out")
+        return
+    if path.suffix.lower() not in ("", *_SUFFIXES):
+        raise DataError(f"--out {path}: expected a name that ends in {', '.join(_SUFFIXES)}, or a folder")
+    if path.suffix or path.is_file():
+        check_file(path)
+    elif path.is_dir() and any(not _is_of_a_run(each) for each in path.iterdir()):
+        raise DataError(f"--out {path}: the folder holds other files; expected an empty or a new one")
+    elif not path.parent.is_dir():
+        check_file(path)
+
+
+def _is_of_a_run(path: Path) -> bool:
+    return path.name.startswith(("part-", "_unfinished."))
+
+
+def work_identity(model: Path, data: str | None = None, **question: Any) -> dict[str, Any]:
+    """Return what rows that are written depend on: the model, the file as it is, and what is asked."""
+    from hashlib import sha256
+
+    described = sha256((model / "model.json").read_bytes()).hexdigest()  # it holds the sum of the arrays
+    path = Path(data) if data is not None else None
+    found = None if path is None or not path.exists() else path.stat()
+    file = None if found is None else [str(path), found.st_size, found.st_mtime_ns]
+    return {"model": described, "data": data, "file": file, **question}
+
+
 @contextmanager
 def new_folder(folder: Path) -> Iterator[Path]:
     """Make a folder and see that it can be written to; take it away again if nothing came into it."""
@@ -99,79 +134,29 @@ def new_folder(folder: Path) -> Iterator[Path]:
         raise
 
 
-def to_frame(rows: Any) -> pl.DataFrame:
-    """Return rows of any container as a polars DataFrame.
+@contextmanager
+def rows_out(
+    path: Path | None, identity: Mapping[str, Any], *, resume: bool = False, is_kept: bool = True
+) -> Iterator[RowSink]:
+    """Open where rows go, if they are kept, finish it at the end, and name the file in what goes wrong."""
+    from chainrule.batches import RowSink, open_sink
 
-    The columns of an array are called x1, x2, ...; text that is stored by its levels becomes plain text,
-    and so does a column that holds numbers and text.
-    """
-    import narwhals as nw
-    import numpy as np
-    import polars as pl
-
-    if isinstance(rows, np.ndarray):
-        names = [f"x{number}" for number in range(1, rows.shape[1] + 1)]
-        if not rows.dtype.hasobject:
-            return pl.DataFrame(rows, schema=names, orient="row")
-        return pl.DataFrame([_from_objects(name, rows[:, d].tolist()) for d, name in enumerate(names)])
-    columns = nw.from_native(rows, eager_only=True).iter_columns()
-    frame = pl.DataFrame(
-        [
-            _from_objects(column.name, column.to_list()) if column.dtype == nw.Object else column.to_polars()
-            for column in columns
-        ]
-    )
-    levels = [name for name, dtype in frame.schema.items() if isinstance(dtype, pl.Enum)]
-    return frame.with_columns(pl.col(name).cast(pl.String) for name in levels)
-
-
-def _from_objects(name: str, values: list[Any]) -> pl.Series:
-    """Return Python objects as a column of their type, or as text if they have several."""
-    import polars as pl
-
-    from chainrule.schema.tables import is_missing
-
-    values = [None if is_missing(value) else value for value in values]
-    kinds = {type(value) for value in values if value is not None}
-    if len(kinds) > 1 and not kinds <= {int, float}:
-        values = [None if value is None else str(value) for value in values]
-    return pl.Series(name, values, strict=False)
+    try:
+        sink = open_sink(path, identity, resume=resume) if is_kept else RowSink()
+        yield sink
+        sink.finish()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        raise OSError(error.errno, f"could not be written: {error.strerror}", str(path)) from error
 
 
 def write_rows(rows: Any, path: Path | None) -> None:
     """Write rows as csv, tsv, parquet or npy, as the name says; without a name as csv to standard output."""
-    if path is None:
-        sys.stdout.write(to_frame(rows).write_csv())
-        return
-    suffix = path.suffix.lower()
-    if suffix == ".npy":
-        content = _npy(rows)
-    elif suffix == ".parquet":
-        content = _parquet(to_frame(rows))
-    else:
-        content = to_frame(rows).write_csv(separator="\t" if suffix == ".tsv" else ",").encode()
-    _write_bytes(path, content)
-
-
-def _parquet(frame: pl.DataFrame) -> bytes:
-    import io
-
-    buffer = io.BytesIO()
-    frame.write_parquet(buffer)
-    return buffer.getvalue()
-
-
-def _npy(rows: Any) -> bytes:
-    import io
-
-    import numpy as np
-
-    array = np.asarray(rows if isinstance(rows, np.ndarray) else to_frame(rows).to_numpy())
-    if array.dtype.hasobject:
-        raise DataError("a npy file holds numbers only, but these rows hold text; use .csv or .parquet")
-    buffer = io.BytesIO()
-    np.save(buffer, array, allow_pickle=False)
-    return buffer.getvalue()
+    with rows_out(path, {}) as sink:
+        sink.write(rows)
 
 
 def _write_bytes(path: Path, content: bytes) -> None:

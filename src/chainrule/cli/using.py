@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -16,16 +16,10 @@ from chainrule.cli.options import (
     ImageSizeOption,
     JsonOption,
     ModelArgument,
+    ResumeOption,
     parse_image_size,
 )
-from chainrule.cli.output import (
-    check_file,
-    check_suffix,
-    console_for,
-    to_frame,
-    write_json,
-    write_rows,
-)
+from chainrule.cli.output import check_file, check_rows_out, console_for, rows_out, work_identity, write_json
 from chainrule.cli.questions import (
     OrdersOption,
     answering,
@@ -38,9 +32,12 @@ from chainrule.errors import DataError
 from chainrule.report.numbers import in_ascii, with_error
 
 if TYPE_CHECKING:
-    import numpy as np
+    import polars as pl
 
+    from chainrule.batches import RowSink, Score
+    from chainrule.cli.improbable import LeastProbable
     from chainrule.estimators import DensityEstimator
+    from chainrule.metrics.statistics import Summary
 
 __all__ = ["datasets", "sample", "score"]
 
@@ -71,8 +68,13 @@ def score(
     ] = None,
     orders: OrdersOption = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write one log-likelihood per row (csv or npy).")
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write one log-likelihood per row: csv, tsv, parquet or npy, or a folder of parquet files.",
+        ),
     ] = None,
+    resume: ResumeOption = False,
     seed: Annotated[
         int | None, typer.Option("--seed", min=0, help="Seed of the split; default: that of the fit.")
     ] = None,
@@ -83,9 +85,10 @@ def score(
     if top is not None and (given or of):
         raise DataError("--top ranks whole rows: leave out --given and --of")
     split = split or ("test" if top is None else "all")
+    if top is not None and resume:
+        raise DataError("--top needs all rows in one run: leave out --resume")
     check_file(json_file)
-    check_file(out)
-    check_suffix(out, (".csv", ".npy"))
+    check_rows_out(out, resume)
     from chainrule.estimators import load
 
     estimator = load(model)
@@ -93,27 +96,23 @@ def score(
         # With another seed the test rows would be rows that the model was trained on.
         fitted = estimator.get_params()["random_state"]
         seed = fitted if isinstance(fitted, int) else 0
+    from chainrule.batches import Score
     from chainrule.cli.improbable import LeastProbable, table_of
-    from chainrule.metrics.statistics import summarize
 
     question = _Question(
         parse_columns(given, estimator.schema_), parse_columns(of, estimator.schema_), orders
     )
-    parts = _rows(data, split, seed, parse_image_size(image_size), estimator)
-    scorer = question.scorer(estimator)
-    improbable = None
-    if top is not None:
-        improbable = LeastProbable(estimator, top, scorer)
-        scorer = improbable.score
-    log_likelihoods, spread = _scores(scorer, parts)
-    if out is not None:
-        _write_scores(log_likelihoods, out)
-    summary = summarize(log_likelihoods)
+    work = Score(question.asked(estimator), question.arguments())
+    improbable = None if top is None else LeastProbable(estimator, top)
+    identity = work_identity(model, data=data, split=split, seed=seed, **question.metadata())
+    with rows_out(out, identity, resume=resume, is_kept=out is not None) as sink:
+        parts = _rows(data, split, seed, parse_image_size(image_size), estimator, sink.n_done)
+        summary, spread = _summaries(work, parts, sink, improbable)
     mean = in_ascii(with_error(summary.mean, summary.standard_error, 4))
     console_for(json_file).print(
         f"{type(estimator).__name__}{question.label()}: {mean} nats per row "
         f"({estimator.likelihood_}), rows scored: {summary.n_rows:,} ({split}) of {data}"
-        + ("" if spread is None else f"; mean spread over {orders} orders {spread:.4f}"),
+        + (f"; mean spread over {orders} orders {spread.mean:.4f}" if spread.n_rows else ""),
         soft_wrap=True,
     )
     result: dict[str, Any] = {
@@ -122,8 +121,8 @@ def score(
         "n_rows": summary.n_rows,
         **question.metadata(),
     }
-    if spread is not None:
-        result["mean_spread"] = spread
+    if spread.n_rows:
+        result["mean_spread"] = spread.mean
     if improbable is not None:
         result |= improbable.metadata()
         console_for(json_file).print(table_of(result))
@@ -147,9 +146,12 @@ def sample(
     out: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="Where the rows go (csv, tsv, parquet or npy); without it, standard output."
+            metavar="FILE",
+            help="Where the rows go: csv, tsv, parquet or npy, or a folder of parquet files; without it, "
+            "standard output.",
         ),
     ] = None,
+    resume: ResumeOption = False,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed; without one every call draws anew.")] = None,
     json_file: JsonOption = None,
 ) -> None:
@@ -160,8 +162,10 @@ def sample(
         )
     check_given(given)
     check_file(json_file)
-    check_file(out)
-    check_suffix(out, (".csv", ".tsv", ".parquet", ".npy"))
+    check_rows_out(out, resume)
+    if resume and seed is None:
+        raise DataError("--resume needs the --seed of the run that was stopped")
+    from chainrule.batches import Draw, batch_sizes, to_frame
     from chainrule.estimators import load
 
     estimator = load(model)
@@ -172,22 +176,29 @@ def sample(
         question["given"] = where
     if orders is not None:
         question["n_orders"] = orders
-    draw: Callable[..., Any] = answering(estimator).sample if question else estimator.sample
+    work = Draw(answering(estimator) if question else estimator, question, seed)
     start = time.perf_counter()
-    rows = draw(n_samples, random_state=seed, **question)
+    shown: list[pl.DataFrame] = []
+    identity = work_identity(model, seed=seed, n_samples=n_samples, **question)
+    is_shown = out is None and json_file is not None
+    is_kept = out is not None or str(json_file) != "-"
+    with rows_out(out, identity, resume=resume, is_kept=is_kept) as sink:
+        for number, n_rows in islice(enumerate(batch_sizes(n_samples)), sink.n_done, None):
+            rows = work(n_rows, number)
+            if is_shown:
+                shown.append(to_frame(rows))
+            sink.write(rows)
     seconds = time.perf_counter() - start
-    frame = to_frame(rows)
+    names = list(estimator.schema_.names)
     result: dict[str, Any] = {
         "n_samples": n_samples,
-        "columns": frame.columns,
+        "columns": names,
         "sample_seconds": seconds,
         "path": None if out is None else str(out),
         **question,
     }
-    if out is None:
-        result["samples"] = [list(row) for row in frame.rows()]
-    if out is not None or str(json_file) != "-":
-        write_rows(rows, out)
+    if shown:
+        result["samples"] = [list(row) for frame in shown for row in frame.rows()]
     if out is not None:
         console_for(json_file).print(f"{n_samples:,} rows in {seconds:.2f} s: {out}", soft_wrap=True)
     write_json(result, json_file)
@@ -228,19 +239,24 @@ class _Question:
         those = f" | {', '.join(self.given)}" if self.given else ""
         return f", log p({', '.join(self.of or ['all others'])}{those})"
 
-    def scorer(self, estimator: DensityEstimator) -> Callable[[Any], Any]:
-        """Return a function from rows to their scores, or to scores and spread."""
+    def asked(self, estimator: DensityEstimator) -> DensityEstimator:
+        """Return the estimator, if it can answer."""
+        return answering(estimator) if self.metadata() else estimator
+
+    def arguments(self) -> dict[str, Any]:
+        """Return what `score_samples` takes beside the rows."""
         if not self.metadata():
-            return estimator.score_samples
-        return partial(
-            answering(estimator).score_samples,
-            **self.metadata(),
-            return_spread=self.n_orders is not None and self.n_orders > 1,
-        )
+            return {}
+        return {**self.metadata(), "return_spread": self.n_orders is not None and self.n_orders > 1}
 
 
 def _rows(
-    data: str, split: str, seed: int, image_size: tuple[int, int] | None, estimator: DensityEstimator
+    data: str,
+    split: str,
+    seed: int,
+    image_size: tuple[int, int] | None,
+    estimator: DensityEstimator,
+    n_skipped: int,
 ) -> Iterator[Any]:
     """Yield the rows of a split, those of a large file that is not split in parts."""
     from chainrule.datasets import load_dataset, stream_rows
@@ -249,9 +265,14 @@ def _rows(
     columns = estimator.schema_.names if estimator.schema_.named else None
     if split == "all":
         yield from stream_rows(
-            data, random_state=seed, image_size=image_size, missing=missing, columns=columns
+            data,
+            random_state=seed,
+            image_size=image_size,
+            missing=missing,
+            columns=columns,
+            n_skipped=n_skipped,
         )
-    else:
+    elif n_skipped == 0:
         dataset = load_dataset(
             data,
             random_state=seed,
@@ -262,31 +283,31 @@ def _rows(
         yield getattr(dataset, split)
 
 
-def _scores(score_rows: Callable[[Any], Any], parts: Iterable[Any]) -> tuple[np.ndarray, float | None]:
-    """Return the scores of all rows, and the mean of their spreads if there are any."""
-    import numpy as np
+def _summaries(
+    work: Score, parts: Iterator[Any], sink: RowSink, improbable: LeastProbable | None
+) -> tuple[Summary, Summary]:
+    """Score all rows into the sink; return the means of their log-likelihoods and of their spreads."""
+    from chainrule.metrics.statistics import RunningSummary
 
-    scores: list[np.ndarray] = []
-    spreads: list[np.ndarray] = []
-    for rows in parts:
-        before = sum(map(len, scores))
+    running, spread = RunningSummary(), RunningSummary()
+
+    def count(frame: pl.DataFrame) -> None:
+        running.add(frame["log_likelihood"].to_numpy())
+        if "spread" in frame.columns:
+            spread.add(frame["spread"].to_numpy())
+
+    for frame in sink.earlier():
+        count(frame)
+    for number, rows in enumerate(parts, sink.n_done):
         try:
-            answer = score_rows(rows)
-            if isinstance(answer, tuple):
-                answer, spread = answer
-                spreads.append(spread)
-            scores.append(answer)
+            frame = work(rows, number)
         except DataError as error:
+            before = running.n_rows
             raise DataError(
                 f"{error} (rows counted from row {before + 1})" if before else str(error)
             ) from error
-    return np.concatenate(scores), float(np.concatenate(spreads).mean()) if spreads else None
-
-
-def _write_scores(log_likelihoods: Any, out: Path) -> None:
-    if out.suffix.lower() == ".npy":
-        write_rows(log_likelihoods, out)
-    else:
-        import polars as pl
-
-        write_rows(pl.DataFrame({"log_likelihood": log_likelihoods}), out)
+        if improbable is not None:
+            improbable.add(rows, frame["log_likelihood"].to_numpy())
+        count(frame)
+        sink.write(frame)
+    return running.summary(), spread.summary()

@@ -13,7 +13,8 @@ from chainrule.errors import DataError
 __all__ = ["FORMATS", "read_path", "resize_parts"]
 
 FORMATS = (
-    "csv, tsv, parquet, arff, NAME.data with NAME.names (C4.5), npy, npz, NAME.ts.data.gz, idx, "
+    "csv, tsv, parquet (a file or a folder of them), Arrow IPC, arff, "
+    "NAME.data with NAME.names (C4.5), npy, npz, NAME.ts.data.gz, idx, "
     "or a folder or tar of images"
 )
 
@@ -21,6 +22,7 @@ _TEXTS = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".data")
 _ARFFS = (".arff", ".arff.gz")
 _READERS = {
     ".parquet": tables.read_parquet,
+    **dict.fromkeys(tables.ARROW_SUFFIXES, tables.read_arrow),
     ".npy": arrays.read_npy,
     ".npz": arrays.read_npz,
     ".idx": arrays.read_idx,
@@ -38,7 +40,8 @@ def read_path(
     Parameters
     ----------
     path : Path
-        A file of one of the formats, a folder that holds one set in the format of C4.5, or one of images.
+        A file of one of the formats, a folder that holds one set in the format of C4.5, one of parquet files,
+        or one of images.
     image_size : tuple of int, optional
         Height and width to resize images to.
     missing : sequence of str
@@ -52,6 +55,8 @@ def read_path(
     names = c45.find_c45(path)
     if names is not None:
         return resize_parts(c45.read_c45(path, names, missing), image_size, path)
+    if tables.is_parquet_folder(path):
+        return resize_parts(tables.read_parquet(path), image_size, path)
     if path.is_dir() or images.is_tar(path):
         return images.read_images(path, image_size)
     return resize_parts(_read_file(path, missing), image_size, path)

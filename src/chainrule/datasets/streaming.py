@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,17 +11,27 @@ import numpy as np
 
 from chainrule.datasets.arrays import flatten_images
 from chainrule.datasets.loading import load_rows, take_columns
-from chainrule.datasets.tables import MISSING_WORDS, refined, scan_text
+from chainrule.datasets.tables import (
+    ARROW_SUFFIXES,
+    MISSING_WORDS,
+    is_parquet_folder,
+    refined,
+    scan_arrow,
+    scan_parquet,
+    scan_text,
+)
 from chainrule.errors import DataError
 
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["stream_rows"]
+__all__ = ["scan_large", "stream_rows"]
 
-# Smaller files are read whole, which finds more to say about what is wrong in them.
-_LARGE = 2**28
+# Smaller files are read whole, which finds more to say about what is wrong in them. Parquet and Arrow files
+# are compressed and checked by their readers.
+_LARGE, _LARGE_BINARY = 2**28, 2**24
 _BATCH = 2**16
+_BINARY = (".parquet", *ARROW_SUFFIXES)
 
 
 def stream_rows(
@@ -30,15 +41,19 @@ def stream_rows(
     image_size: tuple[int, int] | None = None,
     missing: Sequence[str] = MISSING_WORDS,
     columns: Sequence[str] | None = None,
+    n_skipped: int = 0,
 ) -> Iterator[Any]:
     """Yield the rows that `load_rows` returns, in the same order and perhaps in several parts.
 
-    A csv, tsv, parquet or npy file of more than 256 MiB comes in parts of about 65,536 rows, all else whole.
+    A large csv, tsv, parquet, Arrow or npy file, or folder of parquet files, comes in parts of 65,536 rows,
+    all else whole.
 
     Parameters
     ----------
     name_or_path, random_state, image_size, missing, columns
         As for `load_rows`.
+    n_skipped : int
+        How many parts to leave out at the beginning.
 
     Yields
     ------
@@ -50,41 +65,46 @@ def stream_rows(
         If there is no such set or file, or it cannot be read.
     """
     path = Path(name_or_path)
-    if image_size is None and path.is_file() and path.stat().st_size > _LARGE:
-        suffix = path.suffix.lower()
-        table = _scan(path, suffix, missing)
+    if image_size is None and path.exists():
+        table = scan_large(path, missing)
         if table is not None:
-            for part in _tables(table, path):
+            for part in _tables(table, path, n_skipped):
                 yield part if columns is None else take_columns(part, columns)
             return
-        if suffix == ".npy":
-            yield from _arrays(path)
+        if path.suffix.lower() == ".npy" and path.stat().st_size > _LARGE:
+            yield from islice(_arrays(path), n_skipped, None)
             return
-    yield load_rows(
-        name_or_path, random_state=random_state, image_size=image_size, missing=missing, columns=columns
-    )
+    if n_skipped == 0:
+        yield load_rows(
+            name_or_path, random_state=random_state, image_size=image_size, missing=missing, columns=columns
+        )
 
 
-def _scan(path: Path, suffix: str, missing: Sequence[str]) -> pl.LazyFrame | None:
-    """Return the table of a file, still to be read, where it can be read in parts."""
+def scan_large(path: Path, missing: Sequence[str] = MISSING_WORDS) -> pl.LazyFrame | None:
+    """Return the table of a large file or folder, still to be read; None if it is small or no table."""
+    if is_parquet_folder(path):
+        return scan_parquet(path)
+    if not path.is_file():
+        return None
+    suffix, size = path.suffix.lower(), path.stat().st_size
+    if suffix in _BINARY and size > _LARGE_BINARY:
+        return scan_parquet(path) if suffix == ".parquet" else scan_arrow(path)
+    return scan_text(path, missing) if suffix in (".csv", ".tsv") and size > _LARGE else None
+
+
+def _tables(table: pl.LazyFrame, path: Path, n_skipped: int) -> Iterator[pl.DataFrame]:
     import polars as pl
 
-    if suffix == ".parquet":
-        return pl.scan_parquet(path)
-    return scan_text(path, missing) if suffix in (".csv", ".tsv") else None
-
-
-def _tables(table: pl.LazyFrame, path: Path) -> Iterator[pl.DataFrame]:
-    import polars as pl
-
+    is_text = path.suffix.lower() in (".csv", ".tsv")
     try:
-        for part in table.collect_batches(chunk_size=_BATCH):
-            yield part if path.suffix.lower() == ".parquet" else refined(part)
+        for part in table.slice(n_skipped * _BATCH).collect_batches(chunk_size=_BATCH, maintain_order=True):
+            yield refined(part) if is_text else part
     except pl.exceptions.PolarsError as error:
         raise DataError(f"{path} cannot be read as a table: {str(error).splitlines()[0]}") from error
 
 
 def _arrays(path: Path) -> Iterator[Any]:
+    """Yield the rows of an array, of which only those in hand are kept in memory."""
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, OSError) as error:
@@ -93,5 +113,9 @@ def _arrays(path: Path) -> Iterator[Any]:
         raise DataError(
             f"{path} holds an array of shape {array.shape}; expected rows (n, D) or images (n, h, w)"
         )
-    for start in range(0, len(array), _BATCH):
-        yield flatten_images(np.array(array[start : start + _BATCH]))[0]
+    n_rows = len(array)
+    del array
+    for start in range(0, n_rows, _BATCH):
+        # Mapped anew each time: pages that were read stay in memory as long as their mapping.
+        rows = np.load(path, mmap_mode="r", allow_pickle=False)[start : start + _BATCH]
+        yield flatten_images(np.array(rows))[0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -20,18 +20,24 @@ if TYPE_CHECKING:
     import polars as pl
 
 __all__ = [
+    "ARROW_SUFFIXES",
     "MISSING_WORDS",
     "as_levels",
     "cells_to_frame",
+    "is_parquet_folder",
+    "read_arrow",
     "read_parquet",
     "read_text",
     "refined",
+    "scan_arrow",
+    "scan_parquet",
     "scan_text",
 ]
 
 MISSING_WORDS = ("NA", "?")
 """What stands for a missing value in text files unless the caller says otherwise, beside an empty cell."""
 
+ARROW_SUFFIXES = (".arrow", ".feather", ".ipc")
 _SEPARATORS = (",", ";", "\t")
 _HEAD = 2**18  # bytes that are read to learn how a file is written
 _HEAD_LINES = 1000
@@ -257,19 +263,50 @@ def _with_dates(table: pl.DataFrame) -> pl.DataFrame:
     return table.with_columns(found)
 
 
-# ---------------------------------------------------------------- parquet
+# ---------------------------------------------------------------- parquet and Arrow
+
+
+def is_parquet_folder(path: Path) -> bool:
+    """Return whether a folder holds parquet files, itself or in folders below it."""
+    return path.is_dir() and next(path.rglob("*.parquet"), None) is not None
+
+
+def scan_parquet(path: Path) -> pl.LazyFrame:
+    """Return the table of a parquet file, or of all those in a folder in the order of their names."""
+    import polars as pl
+
+    if path.is_dir():
+        files = sorted(path.rglob("*.parquet"))
+        return pl.scan_parquet(files, glob=False, hive_partitioning=True)
+    return pl.scan_parquet(path, glob=False)
+
+
+def scan_arrow(path: Path) -> pl.LazyFrame:
+    """Return the table of an Arrow IPC file (Feather, version 2)."""
+    import polars as pl
+
+    return pl.scan_ipc(path)
 
 
 def read_parquet(path: Path) -> Parts:
-    """Read a parquet file."""
+    """Read a parquet file, or a folder of them."""
+    return _collected(path, scan_parquet, "a parquet file")
+
+
+def read_arrow(path: Path) -> Parts:
+    """Read an Arrow IPC file."""
+    return _collected(path, scan_arrow, "an Arrow IPC file")
+
+
+def _collected(path: Path, scan: Callable[[Path], pl.LazyFrame], form: str) -> Parts:
     import polars as pl
 
-    if path.stat().st_size == 0:
+    if path.is_file() and path.stat().st_size == 0:
         raise DataError(f"{path} is empty")
     try:
-        table = pl.read_parquet(path)
+        table = scan(path).collect()
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise DataError(f"{path} is truncated, damaged, or not a parquet file") from error
+        raise DataError(f"{path} is truncated, damaged, or not {form}") from error
     if table.height == 0 or table.width == 0:
         raise DataError(f"{path} has no rows")
     return Parts(table)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Summary", "bits_per_dimension", "paired_difference", "summarize"]
+__all__ = ["RunningSummary", "Summary", "bits_per_dimension", "paired_difference", "summarize"]
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,47 @@ class Summary:
     def significant(self) -> bool:
         """Whether the mean lies more than two standard errors from zero (False where the error is NaN)."""
         return abs(self.mean) > 2 * self.standard_error
+
+
+class RunningSummary:
+    """A `Summary` of numbers that come in batches, none of which is kept (Chan, Golub and LeVeque, 1983).
+
+    Examples
+    --------
+    >>> running = RunningSummary()
+    >>> running.add([-1.0, -2.0])
+    >>> running.add([-3.0])
+    >>> running.summary()
+    Summary(mean=-2.0, standard_error=0.5773502691896258, n_rows=3)
+    """
+
+    def __init__(self) -> None:
+        self.n_rows = 0
+        self._mean = 0.0
+        self._squares = 0.0  # of the differences from the mean
+
+    def add(self, numbers: npt.ArrayLike) -> None:
+        """Count in one number per row, (n,)."""
+        values = np.asarray(numbers, dtype=np.float64)
+        if values.size == 0:
+            return
+        with np.errstate(invalid="ignore"):  # infinite values make the error NaN
+            mean = float(values.mean())
+            squares = float(((values - mean) ** 2).sum())
+            n_rows = self.n_rows + values.size
+            difference = mean - self._mean if self.n_rows else 0.0
+            self._squares += squares + difference**2 * self.n_rows * values.size / n_rows
+            if math.isfinite(difference):
+                self._mean = (self._mean if self.n_rows else mean) + difference * values.size / n_rows
+            else:
+                self._mean += mean
+        self.n_rows = n_rows
+
+    def summary(self) -> Summary:
+        """Return the mean with its standard error."""
+        if self.n_rows < 2 or not math.isfinite(self._squares):
+            return Summary(self._mean, math.nan, self.n_rows)
+        return Summary(self._mean, math.sqrt(self._squares / (self.n_rows - 1) / self.n_rows), self.n_rows)
 
 
 def summarize(log_likelihoods: npt.ArrayLike) -> Summary:
@@ -64,11 +105,9 @@ def summarize(log_likelihoods: npt.ArrayLike) -> Summary:
             f"expected one log-likelihood per row, shape (n,) with n >= 1, but got shape {values.shape}; "
             "pass the result of score_samples"
         )
-    if values.size == 1 or not np.isfinite(values).all():
-        error = math.nan
-    else:
-        error = float(values.std(ddof=1) / math.sqrt(values.size))
-    return Summary(float(values.mean()), error, int(values.size))
+    running = RunningSummary()
+    running.add(values)
+    return running.summary()
 
 
 def bits_per_dimension(mean_log_likelihood: float, n_variables: int) -> float:
