@@ -142,12 +142,16 @@ def _explain_usage(error: typer.TyperException) -> int:
 
 
 def _show_each_once() -> Callable[..., None]:
-    """Return a printer of warnings as one line each, and each once."""
+    """Return a printer of warnings as one line each, and each once.
+
+    Those of batches of rows differ in the number of rows that they begin with.
+    """
     shown: set[str] = set()
 
     def show(message: Warning | str, *_: Any, **__: Any) -> None:
-        if str(message) not in shown:
-            shown.add(str(message))
+        what = str(message).lstrip("0123456789")
+        if what not in shown:
+            shown.add(what)
             say(f"warning: {message}")
 
     return show
