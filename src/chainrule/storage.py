@@ -10,6 +10,9 @@ import math
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+
+
+from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import IO, Any
@@ -27,6 +30,7 @@ __all__ = [
     "file_written_whole",
     "is_saved_model",
     "json_safe",
+    "partials_of",
     "read_folder",
     "write_bytes",
     "write_folder",
@@ -41,6 +45,7 @@ OLDEST_VERSION = 2
 _FORMAT = "chainrule-model"
 _METADATA = "model.json"
 _ARRAYS = "model.safetensors"
+_PARTIAL = ".partial"
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -50,7 +55,7 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 def write_together(contents: dict[Path, bytes]) -> None:
     """Write several files, all or none of them, unless the machine stops between two renamings."""
-    partials = {path.with_name(path.name + ".partial"): path for path in contents}
+    partials = {path.with_name(path.name + _PARTIAL): path for path in contents}
     try:
         for partial, path in partials.items():
             with partial.open("wb") as file:
@@ -68,7 +73,7 @@ def write_together(contents: dict[Path, bytes]) -> None:
 @contextmanager
 def file_written_whole(path: Path) -> Iterator[IO[bytes]]:
     """Yield a file to write into that comes to stand at `path` at the end, unless an error was raised."""
-    partial = path.with_name(path.name + ".partial")
+    partial = path.with_name(path.name + _PARTIAL)
     try:
         with partial.open("wb") as file:
             yield file
@@ -78,6 +83,12 @@ def file_written_whole(path: Path) -> Iterator[IO[bytes]]:
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+    _sync_names(path.parent)
+
+
+def partials_of(names: Iterable[str]) -> set[str]:
+    """Return the names of files that were being written when a process or the machine stopped."""
+    return {name for name in names if name.endswith(_PARTIAL)}
 
 
 def json_safe(value: Any) -> Any:

@@ -157,30 +157,6 @@ def test_fit_gives_nade_its_one_hidden_layer(bits, tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["n_parameters"] == 2 * 6 * 7 + 7 + 6
 
 
-def test_a_resumed_fit_equals_one_that_was_not_interrupted(bits, tmp_path):
-    def fit(name, epochs, *options):
-        sizes = ["--hidden-sizes", "8", "--max-epochs", str(epochs), "--schedule", "plateau"]
-        assert (
-            run(["fit", str(bits), "--model", "made", "--out", str(tmp_path / name), *sizes, *options]) == 0
-        )
-
-    fit("whole", 5)
-    fit("parts", 2, "--resume")
-    fit("parts", 5, "--resume")
-    rows = np.load(bits)["test"]
-    whole, parts = load(tmp_path / "whole"), load(tmp_path / "parts")
-    assert whole.history_.train == parts.history_.train
-    np.testing.assert_array_equal(whole.score_samples(rows), parts.score_samples(rows))
-
-
-def test_a_fit_from_the_start_leaves_no_state_of_an_earlier_one(bits, tmp_path):
-    options = ["--model", "made", "--out", str(tmp_path), "--hidden-sizes", "8", "--max-epochs", "1"]
-    assert run(["fit", str(bits), *options, "--resume"]) == 0
-    assert len(list(tmp_path.iterdir())) == 3
-    assert run(["fit", str(bits), *options]) == 0
-    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["model.json", "model.safetensors"]
-
-
 def test_the_seed_decides_split_and_fit(table, tmp_path):
     def score_after_fit(seed, name):
         options = ["--max-epochs", "2", "--hidden-sizes", "8", "--seed", str(seed)]

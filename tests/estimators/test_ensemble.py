@@ -314,6 +314,34 @@ def test_each_member_has_its_own_checkpoint(tmp_path):
     np.testing.assert_array_equal(again.score_samples(X), model.score_samples(X))
 
 
+def test_a_resumed_ensemble_takes_the_members_that_are_done(monkeypatch, tmp_path):
+    X, whole = bits(), Ensemble(MADE((6,), **QUICK), 3, random_state=0).fit(bits())
+    step, steps = Trainer.train_step, []
+
+    def interrupted(trainer, batch):
+        steps.append(trainer.step)
+        if len(steps) == stop_at:
+            raise KeyboardInterrupt
+        return step(trainer, batch)
+
+    monkeypatch.setattr(Trainer, "train_step", interrupted)
+    per_member, stop_at = len(whole.members_[0].batch_nll_), 0
+    model = Ensemble(MADE((6,), checkpoint=tmp_path / "fit.pt", **QUICK), 3, random_state=0)
+    stop_at = 2 * per_member - 1
+    with pytest.raises(FitInterrupted):
+        clone(model).fit(X)
+    steps.clear()
+    stop_at = 0
+    resumed = clone(model).fit(X)
+    assert len(steps) < 2 * per_member + 1, "the first member was fitted again"
+    np.testing.assert_array_equal(resumed.score_samples(X), whole.score_samples(X))
+
+
+def test_the_checkpoints_of_an_ensemble_need_its_seed(tmp_path):
+    with pytest.raises(ParameterError, match="needs a random_state"):
+        Ensemble(MADE(checkpoint=tmp_path / "fit.pt"), 2).fit(bits())
+
+
 def test_an_interrupted_fit_keeps_the_members_that_it_has(monkeypatch, tmp_path):
     train_epoch, calls = Trainer.train_epoch, []
 

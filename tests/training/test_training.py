@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 import inspect
 import io
 import itertools
 import math
 import sys
-from hashlib import sha256
 from typing import get_type_hints
 
 import numpy as np
 import pytest
 import torch
 from sklearn.base import clone
+from trainers import InterruptAt, Listener, assert_same_fit, each_spec, trainer
 
 from chainrule import MADE, NADE, OrderlessNADE, inference, load
 from chainrule.cli.fitting import fit as fit_command
@@ -30,8 +29,6 @@ from chainrule.training import (
     Plan,
     Rows,
     Step,
-    Trainer,
-    TrainingOptions,
     evaluation_batch,
     mean_nll,
     validation_nll,
@@ -39,299 +36,7 @@ from chainrule.training import (
 from chainrule.training.adamw import AdamW
 from chainrule.training.checkpoint import fit_identity
 from chainrule.training.options import TRAINING_OPTIONS, TrainingArguments
-from strategies import Spec, build, random_context, random_rows
-
-SPECS = {
-    "nade": Spec("nade", ("binary",) * 5, (2,) * 5),
-    "nade orders": Spec("nade", ("binary",) * 5, (2,) * 5, n_orderings=3, activation="silu"),
-    "made": Spec(kinds=("binary",) * 5, n_levels=(2,) * 5, hidden=(8, 8), direct=True),
-    "made ensemble, context": Spec(
-        kinds=("categorical", "continuous", "ordinal", "binary"),
-        n_levels=(3, None, 4, 2),
-        hidden=(8, 8),
-        residual=True,
-        n_orderings=2,
-        n_masks=3,
-        n_context=2,
-    ),
-    "column networks": Spec("columns", ("binary",) * 5, (2,) * 5, hidden=(8, 8), residual=True),
-    "orderless nade": Spec("orderless", ("binary",) * 5, (2,) * 5, hidden=(8, 8), residual=True),
-}
-each_spec = pytest.mark.parametrize("name", SPECS)
-
-
-def rows(spec, n, seed):
-    single = {"dtype": torch.float32}
-    context = random_context(spec, n, seed, **single)
-    return Rows(random_rows(spec, n, seed, **single), context)
-
-
-def trainer(name, valid=True, dropout=0.4, seed=0, callbacks=(), resample_every=1, **options):
-    """Return a trainer of a small float32 model on random rows; `options` change those of the fit."""
-    spec = SPECS[name]
-    model = build(spec, dtype=torch.float32, scale=0.5, dropout=dropout)
-    # Steps of a plateau do not depend on the last epoch: a fit can go on beyond it.
-    options = {"batch_size": 16, "max_epochs": 6, "learning_rate": 0.01, "schedule": "plateau"} | options
-    return Trainer(
-        model,
-        rows(spec, 70, 1),
-        rows(spec, 30, 2) if valid else None,
-        TrainingOptions(**options),
-        torch.Generator().manual_seed(seed),
-        resample_every=resample_every,
-        callbacks=callbacks,
-    )
-
-
-class Listener(Callback):
-    """Calls a function at the end of each epoch."""
-
-    def __init__(self, tell):
-        self.tell = tell
-
-    def on_epoch(self, epoch):
-        return self.tell(epoch)
-
-
-class InterruptAt(Callback):
-    """Is a Ctrl-C at the end of an epoch."""
-
-    def __init__(self, number):
-        self.number = number
-
-    def on_epoch(self, epoch):
-        if epoch.number == self.number:
-            raise KeyboardInterrupt
-
-
-def assert_same_fit(a, b):
-    """Weights, losses and what comes next are equal bit by bit."""
-    assert a.history.train == b.history.train
-    assert a.history.valid == b.history.valid
-    assert a.history.best_epoch == b.history.best_epoch
-    for key, weight in a.model.state_dict().items():
-        assert torch.equal(weight, b.model.state_dict()[key]), key
-    assert torch.equal(a.generator.get_state(), b.generator.get_state())
-    assert torch.equal(a.dropout_generator.get_state(), b.dropout_generator.get_state())
-
-
-# ---------------------------------------------------------------- resuming
-
-
-@each_spec
-@pytest.mark.parametrize("epoch", [1, 2, 5])
-def test_an_interrupted_fit_that_resumes_equals_one_that_was_not(name, epoch, tmp_path):
-    whole = trainer(name)
-    whole.run()
-    checkpoint = tmp_path / "checkpoint"
-    with pytest.raises(FitInterrupted, match=f"stopped after {epoch} epochs"):
-        trainer(name, callbacks=[InterruptAt(epoch)]).run(checkpoint)
-    resumed = trainer(name)
-    resumed.run(checkpoint)
-    assert_same_fit(resumed, whole)
-    assert not resumed.history.interrupted
-
-
-@each_spec
-def test_a_fit_interrupted_in_the_middle_of_an_epoch_resumes_from_the_last_one(name, tmp_path, monkeypatch):
-    whole = trainer(name)
-    whole.run()
-    stopped = trainer(name)
-    step = stopped.train_step
-
-    def failing_step(batch):
-        if stopped.step == 12:
-            raise KeyboardInterrupt
-        return step(batch)
-
-    monkeypatch.setattr(stopped, "train_step", failing_step)
-    with pytest.raises(FitInterrupted, match="stopped after 2 epochs"):
-        stopped.run(tmp_path / "checkpoint")
-    resumed = trainer(name)
-    resumed.run(tmp_path / "checkpoint")
-    assert_same_fit(resumed, whole)
-
-
-def test_a_fit_resumes_twice_and_without_validation_rows(tmp_path):
-    whole = trainer("made", valid=False)
-    whole.run()
-    for epoch in (2, 4):
-        with pytest.raises(FitInterrupted):
-            trainer("made", valid=False, callbacks=[InterruptAt(epoch)]).run(tmp_path / "checkpoint")
-    resumed = trainer("made", valid=False)
-    resumed.run(tmp_path / "checkpoint")
-    assert_same_fit(resumed, whole)
-
-
-def test_a_finished_fit_can_be_given_more_epochs(tmp_path):
-    whole = trainer("made", max_epochs=6)
-    whole.run()
-    trainer("made", max_epochs=3).run(tmp_path / "checkpoint")
-    longer = trainer("made", max_epochs=6)
-    longer.run(tmp_path / "checkpoint")
-    assert_same_fit(longer, whole)
-
-
-def test_a_finished_fit_that_is_taken_up_again_changes_nothing(tmp_path):
-    done = trainer("made")
-    done.run(tmp_path / "checkpoint")
-    again = trainer("made")
-    again.run(tmp_path / "checkpoint")
-    assert_same_fit(again, done)
-
-
-def test_seeds_matter():
-    """The comparison above is of fits that would differ under another seed."""
-    a, b = trainer("made", seed=0), trainer("made", seed=1)
-    a.run()
-    b.run()
-    assert a.history.train != b.history.train
-
-
-def test_an_interrupted_fit_leaves_the_best_weights_so_far():
-    fit = trainer("nade", learning_rate=0.3, max_epochs=30, patience=30, callbacks=[InterruptAt(25)])
-    with pytest.raises(FitInterrupted):
-        fit.run()
-    assert fit.history.interrupted
-    assert fit.history.epochs == 25
-    assert not fit.model.training
-    best = min(fit.history.valid)
-    assert fit.history.valid[fit.history.best_epoch - 1] == best
-    assert mean_nll(fit.model, fit.valid) == pytest.approx(best, abs=1e-9)
-    assert fit.history.best_epoch < 25, "the last weights are the best: the test shows nothing"
-
-
-def test_an_interrupt_before_the_first_epoch_ends_leaves_a_usable_model(monkeypatch):
-    fit = trainer("nade")
-    monkeypatch.setattr(fit, "train_step", lambda batch: (_ for _ in ()).throw(KeyboardInterrupt))
-    with pytest.raises(FitInterrupted, match="stopped after 0 epochs"):
-        fit.run()
-    assert math.isfinite(mean_nll(fit.model, fit.valid))
-    assert fit.history.best_epoch == 0
-
-
-@pytest.mark.parametrize(
-    "estimator",
-    [
-        NADE(6, n_orderings=2),
-        MADE((6, 6), dropout=0.5),
-        MADE((6,), dropout=0.5, n_masks=3, n_orderings=2, ordering="random"),
-    ],
-    ids=["NADE", "MADE", "ensemble"],
-)
-def test_an_interrupted_estimator_resumes_bit_by_bit(estimator, tmp_path):
-    X = np.random.default_rng(0).integers(0, 2, (100, 5))
-    estimator.set_params(max_epochs=6, batch_size=20, random_state=3, checkpoint=None, verbose=False)
-    whole = copy.deepcopy(estimator).fit(X)
-
-    stopped = copy.deepcopy(estimator).set_params(checkpoint=tmp_path / "state", verbose=True)
-    with pytest.raises(FitInterrupted):
-        stopped.fit(X, callbacks=[InterruptAt(4)])
-    assert stopped.history_.interrupted
-    assert np.isfinite(stopped.score(X))
-    resumed = copy.deepcopy(estimator).set_params(checkpoint=tmp_path / "state").fit(X)
-    assert resumed.history_.valid == whole.history_.valid
-    np.testing.assert_array_equal(resumed.score_samples(X), whole.score_samples(X))
-    np.testing.assert_array_equal(resumed.sample(20, random_state=1), whole.sample(20, random_state=1))
-
-
-# ---------------------------------------------------------------- damaged and foreign checkpoints
-
-
-@pytest.fixture
-def checkpoint(tmp_path):
-    path = tmp_path / "checkpoint"
-    trainer("made", max_epochs=2).run(path)
-    return path
-
-
-def truncate(path):
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-
-
-def flip_a_bit(path):
-    content = bytearray(path.read_bytes())
-    content[len(content) // 3] ^= 16
-    path.write_bytes(bytes(content))
-
-
-def write_state(state, path):
-    """Write what passes as undamaged."""
-    torch.save(state, path)
-    content = path.read_bytes()
-    path.write_bytes(sha256(content).digest() + content)
-
-
-class Payload:
-    """What a malicious pickle holds: a call to make on loading."""
-
-    def __reduce__(self):
-        return (print, ("code from a checkpoint ran",))
-
-
-DAMAGES = {
-    "truncated": truncate,
-    "altered": flip_a_bit,
-    "empty": lambda path: path.write_bytes(b""),
-    "text": lambda path: path.write_text("not a checkpoint"),
-    "a list": lambda path: write_state([1, 2], path),
-    "a tensor": lambda path: write_state(torch.ones(3), path),
-    "another dictionary": lambda path: write_state({"weights": torch.ones(3)}, path),
-    "with code": lambda path: write_state({"identity": Payload()}, path),
-}
-
-
-@pytest.mark.parametrize("name", DAMAGES)
-def test_a_damaged_checkpoint_is_refused_with_advice(name, checkpoint, capsys):
-    DAMAGES[name](checkpoint)
-    with pytest.raises(StorageError, match="delete it to start anew") as caught:
-        trainer("made").run(checkpoint)
-    assert str(checkpoint) in str(caught.value)
-    assert "code from a checkpoint ran" not in capsys.readouterr().out
-
-
-def test_parts_missing_from_a_checkpoint_are_noticed(checkpoint):
-    state = torch.load(io.BytesIO(checkpoint.read_bytes()[32:]), weights_only=True)
-    for part in set(state):
-        write_state({key: value for key, value in state.items() if key != part}, checkpoint)
-        with pytest.raises(StorageError, match="delete it to start anew"):
-            trainer("made").run(checkpoint)
-
-
-@pytest.mark.parametrize(
-    "option",
-    [
-        {"learning_rate": 0.02},
-        {"batch_size": 17},
-        {"weight_decay": 0.5},
-        {"tolerance": 0.5},
-        {"schedule": "cosine"},
-        {"resample_every": 2},
-    ],
-)
-def test_a_checkpoint_of_other_options_is_refused(option, checkpoint):
-    with pytest.raises(StorageError, match="other rows, settings or options"):
-        trainer("made", **option).run(checkpoint)
-
-
-def test_a_checkpoint_of_other_rows_is_refused(checkpoint):
-    other = trainer("made")
-    other.train = rows(SPECS["made"], 70, 5)
-    with pytest.raises(StorageError, match="other rows, settings or options"):
-        other.run(checkpoint)
-
-
-@pytest.mark.parametrize("other", [{"name": "nade"}, {"name": "made", "dropout": 0.1}])
-def test_a_checkpoint_of_another_network_is_refused(other, checkpoint):
-    with pytest.raises(StorageError, match="other rows, settings or options"):
-        trainer(**other).run(checkpoint)
-
-
-def test_a_checkpoint_of_a_model_of_another_shape_is_refused(checkpoint, monkeypatch):
-    monkeypatch.setitem(SPECS, "made", dataclasses.replace(SPECS["made"], hidden=(8, 9)))
-    with pytest.raises(StorageError, match="model of another shape"):
-        trainer("made").run(checkpoint)
-
+from strategies import Spec, build, random_rows
 
 # ---------------------------------------------------------------- stopping
 
@@ -424,7 +129,7 @@ def test_a_cosine_needs_no_validation_rows():
 def test_a_cosine_goes_on_only_towards_the_same_last_epoch(tmp_path):
     checkpoint = tmp_path / "state.pt"
     trainer("made", max_epochs=2, schedule="cosine").run(checkpoint)
-    with pytest.raises(StorageError, match="other rows, settings or options"):
+    with pytest.raises(StorageError, match="other rows, settings or options, or another seed"):
         trainer("made", max_epochs=3, schedule="cosine").run(checkpoint)
 
 
@@ -569,8 +274,7 @@ def test_members_take_turns_and_each_step_trains_one(name, monkeypatch):
     monkeypatch.setattr(
         fit.model, "training_log_prob", lambda x, member=0, c=None: seen.append(member) or inner(x, member, c)
     )
-    for _ in range(2):
-        fit.train_epoch()
+    fit.run_epochs()
     assert seen == [step // 2 % fit.model.n_members for step in range(10)]
 
 

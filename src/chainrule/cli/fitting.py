@@ -26,7 +26,7 @@ from chainrule.cli.options import (
     parse_sizes,
     with_training_options,
 )
-from chainrule.cli.output import check_file, console_for, new_folder, write_json
+from chainrule.cli.output import check_file, console_for, new_folder, say, write_json
 from chainrule.errors import DataError, FitInterrupted
 from chainrule.registry import MODELS
 
@@ -154,16 +154,18 @@ def fit(
     ] = None,
     resume: Annotated[
         bool,
-        typer.Option("--resume", help="Go on from the state of a fit in --out, and keep it there."),
+        typer.Option("--resume", help="Go on with a fit into --out that was broken off."),
     ] = False,
     kind: KindOption = None,
     image_size: ImageSizeOption = None,
     json_file: JsonOption = None,
     **training_options: Any,
 ) -> None:
-    """Fit one model and save it; Ctrl-C saves the best weights so far."""
+    """Fit one model and save it; Ctrl-C saves the best weights so far, and --resume goes on from there."""
     check_file(json_file)
     _check_model_folder(out)
+    checkpoint = out / CHECKPOINT
+    _say_how_it_begins(out, checkpoint, resume)
     asked = {
         "random_state": seed,
         "hidden_sizes": None if hidden_sizes is None else parse_sizes(hidden_sizes),
@@ -178,7 +180,6 @@ def fit(
         "dropout": dropout,
         "device": device,
         "rules": rule or None,
-        "checkpoint": out / CHECKPOINT if resume else None,
         **training_options,
     }
     kinds, size = parse_kinds(kind), parse_image_size(image_size)
@@ -189,14 +190,15 @@ def fit(
     missing = MISSING_WORDS if estimator.supports_missing else None
     dataset = load_dataset(data, random_state=seed, image_size=size, kinds=kinds, missing=missing)
     estimator.set_params(kinds=dataset.kinds)
+    if "checkpoint" in estimator.get_params():
+        estimator.set_params(checkpoint=checkpoint)
     schema = Schema.infer(dataset.train, dataset.kinds, missing=estimator.supports_missing)
     estimator.check(schema)
     say_kinds(schema)
     with new_folder(out):
         seconds = _fit(estimator, dataset, out)
         _save(estimator, out)
-    if not resume:  # a state that is still there belongs to another fit
-        (out / CHECKPOINT).unlink(missing_ok=True)
+    checkpoint.unlink(missing_ok=True)
     result = {
         "model": MODELS[model].class_name,
         "valid_log_likelihood": estimator.score(dataset.valid),
@@ -212,6 +214,25 @@ def fit(
         soft_wrap=True,
     )
     write_json(result, json_file)
+
+
+def _say_how_it_begins(out: Path, state: Path, resume: bool) -> None:
+    """Say whether there is something to go on with; refuse to write over what was not asked for.
+
+    Parameters
+    ----------
+    out : Path
+        The folder that the user named.
+    state : Path
+        What is there of something that was broken off.
+    """
+    if state.exists() and not resume:
+        raise DataError(
+            f"--out {out}: what was broken off there would be lost; add --resume to go on with it, or delete "
+            f"{state} to begin anew"
+        )
+    if resume:
+        say(f"going on from {state}" if state.exists() else f"nothing to go on with in {out}: it begins anew")
 
 
 def _say_result(result: ModelResult) -> None:
@@ -241,10 +262,11 @@ def _check_run_folder(folder: Path) -> None:
 
 def _check_model_folder(folder: Path) -> None:
     """Refuse a folder that holds something else than a saved model."""
-    from chainrule.storage import is_saved_model
+    from chainrule.storage import is_saved_model, partials_of
 
     entries = {entry.name for entry in folder.iterdir()} if folder.exists() else set()
-    if entries - {CHECKPOINT} and not is_saved_model(folder):
+    entries -= {CHECKPOINT, *partials_of(entries)}
+    if entries and not is_saved_model(folder):
         raise DataError(f"--out {folder}: it is not empty and holds no saved model; name a new folder")
 
 
@@ -276,7 +298,7 @@ def _build(model: str, arguments: dict[str, Any]) -> DensityEstimator:
         arguments["hidden_size"] = _single(arguments.pop("hidden_sizes"))
     for name in arguments:
         if name not in known:
-            option = {"checkpoint": "resume", "rules": "rule"}.get(name, name.replace("_", "-"))
+            option = "rule" if name == "rules" else name.replace("_", "-")
             raise DataError(f"--model {model} has no option --{option}; leave it out")
     if arguments.get("device") == "cuda" and not _has_cuda():
         raise DataError("--device cuda: PyTorch finds no CUDA device; leave the option out")
@@ -304,19 +326,16 @@ def _fit(estimator: DensityEstimator, dataset: Dataset, out: Path) -> float:
         estimator.fit(dataset.train, X_val=dataset.valid)
     except FitInterrupted as interrupt:
         _save(estimator, out)
-        raise FitInterrupted(f"interrupted: the best weights so far are saved in {out}") from interrupt
-    except OSError as error:
-        # Nothing but the state of the fit is written meanwhile; the weights are still at hand.
-        _save(estimator, out)
-        reason = (
-            f"the fit stopped as its state could not be kept ({error.strerror}); its best weights are saved"
-        )
-        raise OSError(error.errno, reason, str(out)) from error
+        raise FitInterrupted(
+            f"interrupted: the best weights so far are saved in {out}; the same command with --resume goes on"
+        ) from interrupt
     return time.perf_counter() - start
 
 
 def _save(estimator: DensityEstimator, out: Path) -> None:
     """Save a fitted model; where `out` has no room, save it elsewhere rather than lose it."""
+    if "checkpoint" in estimator.get_params():
+        estimator.set_params(checkpoint=None)  # a place in this folder is nobody's parameter
     try:
         estimator.save(out)
     except OSError as error:

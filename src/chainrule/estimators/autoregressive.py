@@ -17,14 +17,11 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from chainrule.conditionals import ENCODINGS, Conditionals, families_of, make_family
-from chainrule.conditioners import (
-    ACTIVATIONS,
-    Conditioner,
-    InputEncoding,
-)
+from chainrule.conditioners import ACTIVATIONS, Conditioner, InputEncoding
 from chainrule.errors import DataError, ParameterError
 from chainrule.estimators.base import DensityEstimator
 from chainrule.estimators.chain_surprisal import ChainSurprisal
+from chainrule.estimators.parameters import check_checkpoint, parameters_of_the_fit
 from chainrule.estimators.partial_fit import go_on
 from chainrule.estimators.query_engines import ChainQueryEngine
 from chainrule.estimators.rows import CodedRows, make_generator
@@ -129,7 +126,9 @@ class AutoregressiveEstimator(DensityEstimator):
         KindError
             If a column is of a kind that this model cannot model.
         ParameterError
-            If a constructor argument is out of its range.
+            If a constructor argument is out of its range, or there is a checkpoint without a `random_state`.
+        StorageError
+            If the checkpoint is damaged, or belongs to another fit.
         FitInterrupted
             On Ctrl-C; the estimator is fitted, with the best weights so far.
         """
@@ -338,6 +337,7 @@ class AutoregressiveEstimator(DensityEstimator):
 
     def _train(self, train: CodedRows, valid: CodedRows | None, generator: torch.Generator) -> None:
         """Fit the model as it is to coded rows; the best weights stay in it, whatever happens."""
+        check_checkpoint(self.checkpoint, self.random_state)
         progress = FitProgress(type(self).__name__, visible=bool(self.verbose))
         trainer = Trainer(
             self.model_,
@@ -348,6 +348,7 @@ class AutoregressiveEstimator(DensityEstimator):
             resample_every=self.resample_every,
             callbacks=[progress, *self._callbacks],
             began=self._began,
+            parameters=parameters_of_the_fit(self.get_params(deep=False)),
         )
         try:
             with progress:

@@ -17,6 +17,7 @@ from chainrule.estimators.chain_surprisal import EnsembleSurprisal
 from chainrule.estimators.conditional_query import ADVICE
 from chainrule.estimators.loading import find_class
 from chainrule.estimators.made import MADE
+from chainrule.estimators.parameters import check_checkpoint
 from chainrule.estimators.query_engines import EnsembleQueryEngine
 from chainrule.estimators.rows import CodedRows, make_generator
 from chainrule.schema import Schema
@@ -38,7 +39,8 @@ class Ensemble(DensityEstimator):
     ----------
     estimator : density estimator, optional
         What to fit: any estimator of this library, by default ``MADE()``. Each member is a clone of it, with
-        its own `random_state`; a `checkpoint` becomes one file per member. Its parameters can be set from
+        its own `random_state`; a `checkpoint` becomes one file per member, so that a fit that goes on takes
+        those that are done as they are. Its parameters can be set from
         here, as in ``set_params(estimator__hidden_sizes=(50,))``.
     n_members : int
         How many members to fit, one after the other.
@@ -164,6 +166,7 @@ class Ensemble(DensityEstimator):
         if number > 0 and isinstance(ordering, str) and ordering == "natural":
             changes["ordering"] = "random"
         if parameters.get("checkpoint") is not None:
+            check_checkpoint(parameters["checkpoint"], self.random_state)
             path = Path(parameters["checkpoint"])
             changes["checkpoint"] = path.with_name(f"{path.name}.{number}")
         if self.verbose and "verbose" in parameters:

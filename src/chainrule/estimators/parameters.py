@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-__all__ = ["argument_from_json", "argument_to_json"]
+from chainrule.errors import ParameterError
+from chainrule.training.options import TRAINING_OPTIONS
+
+__all__ = ["argument_from_json", "argument_to_json", "check_checkpoint", "parameters_of_the_fit"]
+
+# What may be another value when a fit goes on, beside training options, which know it themselves.
+_MAY_CHANGE = {"checkpoint", "contamination", "device", "verbose"}
 
 
 def argument_to_json(value: Any) -> Any:
@@ -31,3 +38,24 @@ def argument_from_json(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: argument_from_json(item) for key, item in value["mapping"]}
     return tuple(argument_from_json(item) for item in value) if isinstance(value, list) else value
+
+
+def parameters_of_the_fit(given: Mapping[str, Any]) -> str:
+    """Return the constructor arguments that must be the same for a fit to go on from its checkpoint.
+
+    Parameters
+    ----------
+    given : mapping
+        All of them.
+    """
+    fixed = given.keys() - TRAINING_OPTIONS.keys() - _MAY_CHANGE
+    return json.dumps({name: argument_to_json(given[name]) for name in sorted(fixed)})
+
+
+def check_checkpoint(checkpoint: Any, random_state: Any) -> None:
+    """Raise a ParameterError if there is a checkpoint but no seed: no second fit would be the same."""
+    if checkpoint is not None and random_state is None:
+        raise ParameterError(
+            "a fit with a checkpoint needs a random_state, such as 0: without one the next fit draws other "
+            "rows and weights, and cannot go on"
+        )

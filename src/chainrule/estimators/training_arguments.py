@@ -36,7 +36,9 @@ _SHARED = """\
     device : str, optional
         By default a CUDA device if there is one, otherwise the CPU.
     checkpoint : path, optional
-        A file that keeps the state of the fit; a fit that finds it there goes on from it.
+        A file that keeps the state of the fit: it is written after the first epoch, every minute, on Ctrl-C
+        and at the end. The same fit that finds it there goes on from it, and ends bit by bit as if it had not
+        been broken off. It stays there until you delete it. Needs a `random_state`.
     verbose : bool, by default False
         Show a progress bar.
     random_state : int, Generator or RandomState, optional

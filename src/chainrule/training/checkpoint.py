@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import io
 import pickle
-from dataclasses import asdict
+import time
+import warnings
+from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 
 from chainrule.errors import StorageError
 from chainrule.storage import write_bytes
@@ -20,11 +23,90 @@ from chainrule.training.schedule import Cooling
 if TYPE_CHECKING:
     from chainrule.training.loop import Trainer
 
-__all__ = ["fit_identity", "load_checkpoint", "save_checkpoint"]
+__all__ = ["EpochSoFar", "KeptState", "fit_identity", "load_checkpoint", "save_checkpoint"]
+
+_EVERY = 60.0  # seconds between two states at least
+_COSTS_BETWEEN = 50  # ... and so many times what it took to write the last one: two per cent of the fit
+
+
+@dataclass
+class EpochSoFar:
+    """What an epoch has done; the rest of it follows from where its permutation of the rows was drawn.
+
+    Attributes
+    ----------
+    drawn_from : Tensor
+        The state of the generator before the permutation.
+    n_batches, n_rows : int
+        How many were taken.
+    nll : float
+        Their sum over rows, in nats.
+    """
+
+    drawn_from: Tensor
+    n_batches: int = 0
+    n_rows: int = 0
+    nll: float = 0.0
+
+    def add(self, nll: float, n_rows: int) -> None:
+        """Take in the mean NLL of the next batch."""
+        self.n_batches += 1
+        self.n_rows += n_rows
+        self.nll += nll * n_rows
+
+
+class KeptState:
+    """The file that keeps the state of a fit, and when it is written.
+
+    The first time is the end of the first epoch: it shows early whether the file can be written, and how long
+    that takes.
+
+    Parameters
+    ----------
+    trainer : Trainer
+    path : Path or None
+        Without it nothing is kept.
+    """
+
+    def __init__(self, trainer: Trainer, path: Path | None) -> None:
+        self._trainer = trainer
+        self._path = path
+        self._since, self._cost = time.perf_counter(), 0.0
+
+    def take_up(self) -> None:
+        """Go on from the file, if it is there."""
+        if self._path is not None and self._path.exists():
+            load_checkpoint(self._trainer, self._path)
+
+    def write_if_due(self) -> None:
+        """Write the state of now, unless that was done a short while ago."""
+        is_first = not self._cost and self._trainer.epoch is None
+        if is_first or time.perf_counter() - self._since > max(_EVERY, _COSTS_BETWEEN * self._cost):
+            self.write()
+
+    def write(self) -> None:
+        """Write the state of now; where there is no room for it, warn, as the fit itself can go on."""
+        if self._path is None:
+            return
+        start = time.perf_counter()
+        try:
+            save_checkpoint(self._trainer, self._path)
+        except OSError as error:
+            warnings.warn(
+                f"the state of the fit could not be kept in {self._path} ({error.strerror}); the fit goes on",
+                stacklevel=2,
+            )
+        self._since = time.perf_counter()
+        self._cost = self._since - start
+
+    def forget(self) -> None:
+        """Delete the file: the fit leads nowhere."""
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)
 
 
 def fit_identity(trainer: Trainer) -> dict[str, Any]:
-    """Return the identity of a fit that can go on: options, network and rows, but not how long to fit.
+    """Return the identity of a fit that can go on: options, network, rows and seed, but not how long to fit.
 
     A learning rate that falls to nothing at the last epoch depends on how long, though.
     """
@@ -43,8 +125,17 @@ def fit_identity(trainer: Trainer) -> dict[str, Any]:
         "network": type(trainer.model.conditioner).__name__,
         "settings": trainer.model.conditioner.settings(),
         "shapes": [list(t.shape) for t in tensors],
-        "sums": [float(t.sum(dtype=torch.float64)) for t in tensors],
+        "rows": _digest(tensors),
+        "seed": trainer.dropout_generator.initial_seed(),
+        "parameters": trainer.parameters,
     }
+
+
+def _digest(tensors: list[Tensor]) -> str:
+    digest = sha256()
+    for tensor in tensors:
+        digest.update(tensor.cpu().contiguous().numpy().reshape(-1).data)
+    return digest.hexdigest()
 
 
 def save_checkpoint(trainer: Trainer, path: Path) -> None:
@@ -57,7 +148,7 @@ def save_checkpoint(trainer: Trainer, path: Path) -> None:
 
 def _state(trainer: Trainer) -> dict[str, Any]:
     return {
-        "identity": fit_identity(trainer),
+        "identity": trainer.identity,
         "model": trainer.model.state_dict(),
         "averaged": trainer.averaged.state_dict(),
         "best_weights": trainer.best_weights,
@@ -68,6 +159,8 @@ def _state(trainer: Trainer) -> dict[str, Any]:
         "batch_nll": trainer.batch_nll,
         "early_stopping": trainer.early_stopping.state_dict(),
         "step": trainer.step,
+        "epoch": None if trainer.epoch is None else vars(trainer.epoch),
+        "seconds": trainer.seconds(),
         "cooling": None if trainer.cooling is None else asdict(trainer.cooling),
     }
 
@@ -83,9 +176,9 @@ def load_checkpoint(trainer: Trainer, path: Path) -> None:
     state = _read_state(path, trainer.device)
     if state.keys() != _state(trainer).keys():
         raise StorageError(f"{path} is not the checkpoint of a fit; delete it to start anew")
-    if state["identity"] != fit_identity(trainer):
+    if state["identity"] != trainer.identity:
         raise StorageError(
-            f"the checkpoint {path} belongs to a fit with other rows, settings or options; "
+            f"the checkpoint {path} belongs to a fit with other rows, settings or options, or another seed; "
             "delete it to start anew"
         )
     try:
@@ -103,6 +196,10 @@ def load_checkpoint(trainer: Trainer, path: Path) -> None:
     trainer.batch_nll = state["batch_nll"]
     trainer.early_stopping.load_state_dict(state["early_stopping"])
     trainer.step = state["step"]
+    if state["epoch"] is not None:
+        trainer.epoch = EpochSoFar(**state["epoch"])
+        trainer.epoch.drawn_from = trainer.epoch.drawn_from.cpu()
+    trainer.began -= state["seconds"]
     if state["cooling"] is not None:
         trainer.cooling = Cooling(**state["cooling"])
         trainer.n_steps = trainer.cooling.from_step + trainer.cooling.n_steps

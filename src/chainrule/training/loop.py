@@ -6,8 +6,11 @@ import copy
 import math
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,9 +19,10 @@ from chainrule.errors import FitInterrupted
 from chainrule.model import AutoregressiveModel
 from chainrule.training.adamw import AdamW
 from chainrule.training.callbacks import Callback, Epoch, Plan, Step
-from chainrule.training.checkpoint import load_checkpoint, save_checkpoint
+from chainrule.training.checkpoint import EpochSoFar, KeptState, fit_identity
 from chainrule.training.early_stopping import EarlyStopping
 from chainrule.training.history import History
+from chainrule.training.interruptions import Interruptions
 from chainrule.training.options import TrainingOptions
 from chainrule.training.recipes import recipe_for
 from chainrule.training.rows import Rows
@@ -55,6 +59,8 @@ class Trainer:
         Told of each step and each epoch, in this order; by default none.
     began : float, optional
         When the fit began, by `time.perf_counter`: its budget of time is counted from there. By default now.
+    parameters : str
+        What else a checkpoint must agree on to be taken up, beside options, network, rows and seed.
     """
 
     def __init__(
@@ -68,6 +74,7 @@ class Trainer:
         resample_every: int = 1,
         callbacks: Sequence[Callback] = (),
         began: float | None = None,
+        parameters: str = "",
     ) -> None:
         self.model = model
         self.train = train
@@ -76,6 +83,7 @@ class Trainer:
         self.generator = generator
         self.resample_every = resample_every
         self.callbacks = callbacks
+        self.parameters = parameters
         self.device = train.codes.device
         self.dropout_generator = torch.Generator(self.device)
         self.dropout_generator.manual_seed(int(torch.randint(2**62, (1,), generator=generator)))
@@ -99,6 +107,9 @@ class Trainer:
         self.batch_nll: list[float] = []
         self.best_weights: dict[str, Tensor] = {}
         self.step = 0
+        self.epoch: EpochSoFar | None = None
+        self.kept = KeptState(self, None)
+        self.interruptions = Interruptions()
         self.steps_per_epoch = math.ceil(len(train) / self.recipe.batch_size)
         self.n_steps = self.recipe.max_epochs * self.steps_per_epoch
         self.began = time.perf_counter() if began is None else began
@@ -116,7 +127,8 @@ class Trainer:
         Parameters
         ----------
         checkpoint : Path, optional
-            A file that receives the state after every epoch; if it exists, the fit goes on from there.
+            A file that receives the state of the fit after its first epoch, every minute and at its end. If
+            it exists, the fit goes on from there, and equals one that was not broken off bit by bit.
 
         Returns
         -------
@@ -130,31 +142,37 @@ class Trainer:
         StorageError
             If the checkpoint is damaged, or belongs to another fit.
         """
-        if checkpoint is not None and checkpoint.exists():
-            load_checkpoint(self, checkpoint)
-        self.began -= self.history.seconds
+        self.kept = KeptState(self, checkpoint)
+        self.kept.take_up()
         self.model.conditioner.generator = self.dropout_generator
-        is_ended = self.is_finished()
         try:
-            while not is_ended:
-                train_nll = self.train_epoch()
-                valid_nll = self.validate()
-                is_best = valid_nll is None or valid_nll < self.history.best_nll
-                if is_best:
-                    self.keep_weights()
-                if valid_nll is not None:
-                    self.early_stopping.update(valid_nll)
-                self.history = self.history.with_epoch(train_nll, valid_nll, is_best, self.seconds())
-                is_ended = self.tell_of_epoch() or self.is_finished()
-                if checkpoint is not None:
-                    save_checkpoint(self, checkpoint)
+            # Without a file for it nobody minds a state that is not whole.
+            with nullcontext() if checkpoint is None else self.interruptions:
+                self.run_epochs()
+            self.kept.write()
         except KeyboardInterrupt:
+            if self.interruptions.is_whole:
+                self.kept.write()
             self.history = replace(self.history, interrupted=True)
             raise FitInterrupted(f"stopped after {self.history.epochs} epochs") from None
+        except FloatingPointError:
+            self.kept.forget()
+            raise
         finally:
             self.model.conditioner.generator = None
             self.restore_best_weights()
         return self.history
+
+    def run_epochs(self) -> None:
+        """Train and validate, epoch after epoch, until the fit is over."""
+        is_ended = self.epoch is None and self.is_finished()
+        while not is_ended:
+            train_nll = self.train_epoch()
+            valid_nll = self.validate()
+            with self.interruptions.held():
+                self.end_epoch(train_nll, valid_nll)
+            is_ended = self.tell_of_epoch() or self.is_finished()
+            self.kept.write_if_due()
 
     def train_epoch(self) -> float:
         """Take a step on every batch of the rows in random order, within the budget; return their mean NLL.
@@ -165,20 +183,36 @@ class Trainer:
             If the NLL is no finite number any more.
         """
         self.model.train()
-        total, n_seen = 0.0, 0
+        if self.epoch is None:
+            self.epoch = EpochSoFar(self.generator.get_state())
+        self.generator.set_state(self.epoch.drawn_from)
         rows = torch.randperm(len(self.train), generator=self.generator).to(self.device)
-        for index in rows.split(self.recipe.batch_size):
-            nll = self.train_step(self.train.take(index))
-            total, n_seen = total + nll * len(index), n_seen + len(index)
+        for index in rows.split(self.recipe.batch_size)[self.epoch.n_batches :]:
+            with self.interruptions.held():
+                nll = self.train_step(self.train.take(index))
+                self.epoch.add(nll, len(index))
+                self.batch_nll.append(nll)
             self.tell_of_step(nll)
             if self.is_out_of_time():
                 break
-        if not math.isfinite(total):
+            self.kept.write_if_due()
+        mean = self.epoch.nll / self.epoch.n_rows
+        if not math.isfinite(mean):
             raise FloatingPointError(
-                f"the training NLL became {total / n_seen} in epoch {self.history.epochs + 1}; "
+                f"the training NLL became {mean} in epoch {self.history.epochs + 1}; "
                 "try a smaller learning_rate"
             )
-        return total / n_seen
+        return mean
+
+    def end_epoch(self, train_nll: float, valid_nll: float | None) -> None:
+        """Write down what an epoch has reached, and keep its weights if they are the best so far."""
+        is_best = valid_nll is None or valid_nll < self.history.best_nll
+        if is_best:
+            self.keep_weights()
+        if valid_nll is not None:
+            self.early_stopping.update(valid_nll)
+        self.history = self.history.with_epoch(train_nll, valid_nll, is_best, self.seconds())
+        self.epoch = None
 
     def train_step(self, batch: Rows) -> float:
         """Take one optimiser step on a batch and return its mean NLL before the step, in nats."""
@@ -203,6 +237,11 @@ class Trainer:
         return nll
 
     # ---------------------------------------------------------------- its parts
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """What a checkpoint must agree on to be taken up."""
+        return fit_identity(self)
 
     def seconds(self) -> float:
         """Return how long the fit has taken so far."""
@@ -266,7 +305,6 @@ class Trainer:
 
     def tell_of_step(self, nll: float) -> None:
         """Tell all callbacks of the last step, and early in the fit how long it will take."""
-        self.batch_nll.append(nll)
         for callback in self.callbacks:
             callback.on_step(Step(self.step, nll, self.progress()))
         self.n_timed += 1
