@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import math
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from chainrule.cli.kinds import say_kinds
+from chainrule.cli.large import ROWS_FOLDER, MemoryOption, fit_large, large_table, parse_memory, stored_rows
 from chainrule.cli.options import (
     DataArgument,
     ImageSizeOption,
@@ -33,7 +35,7 @@ from chainrule.registry import MODELS
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from chainrule.datasets import Dataset
+    from chainrule.batches import LargeTable
     from chainrule.estimators.base import DensityEstimator
     from chainrule.report.comparison import Comparison, ModelResult
 
@@ -158,6 +160,7 @@ def fit(
     ] = False,
     kind: KindOption = None,
     image_size: ImageSizeOption = None,
+    memory: MemoryOption = None,
     json_file: JsonOption = None,
     **training_options: Any,
 ) -> None:
@@ -182,26 +185,22 @@ def fit(
         "rules": rule or None,
         **training_options,
     }
-    kinds, size = parse_kinds(kind), parse_image_size(image_size)
+    kinds, size, memory_bytes = parse_kinds(kind), parse_image_size(image_size), parse_memory(memory)
     estimator = _build(model, {name: value for name, value in asked.items() if value is not None})
-    from chainrule.datasets import MISSING_WORDS, load_dataset
-    from chainrule.schema import Schema
+    from chainrule.datasets import MISSING_WORDS
 
     missing = MISSING_WORDS if estimator.supports_missing else None
-    dataset = load_dataset(data, random_state=seed, image_size=size, kinds=kinds, missing=missing)
-    estimator.set_params(kinds=dataset.kinds)
     if "checkpoint" in estimator.get_params():
         estimator.set_params(checkpoint=checkpoint)
-    schema = Schema.infer(dataset.train, dataset.kinds, missing=estimator.supports_missing)
-    estimator.check(schema)
-    say_kinds(schema)
-    with new_folder(out):
-        seconds = _fit(estimator, dataset, out)
-        _save(estimator, out)
+    large = large_table(data, kinds, missing, memory_bytes)
+    if large is None:
+        valid, seconds = _fit_in_memory(estimator, out, data, seed, size, kinds, missing)
+    else:
+        valid, seconds = _fit_in_pieces(estimator, out, *large, seed)
     checkpoint.unlink(missing_ok=True)
     result = {
         "model": MODELS[model].class_name,
-        "valid_log_likelihood": estimator.score(dataset.valid),
+        "valid_log_likelihood": valid,
         "epochs": None if estimator.history_ is None else estimator.history_.epochs,
         "fit_seconds": seconds,
         "n_parameters": estimator.n_parameters_,
@@ -235,6 +234,36 @@ def _say_how_it_begins(out: Path, state: Path, resume: bool) -> None:
         say(f"going on from {state}" if state.exists() else f"nothing to go on with in {out}: it begins anew")
 
 
+def _fit_in_memory(
+    estimator: DensityEstimator, out: Path, data: str, seed: int, size: Any, kinds: Any, missing: Any
+) -> tuple[float, float]:
+    """Fit and save a model; return the log-likelihood of the validation rows and the seconds of the fit."""
+    from chainrule.datasets import load_dataset
+    from chainrule.schema import Schema
+
+    dataset = load_dataset(data, random_state=seed, image_size=size, kinds=kinds, missing=missing)
+    estimator.set_params(kinds=dataset.kinds)
+    schema = Schema.infer(dataset.train, dataset.kinds, missing=estimator.supports_missing)
+    estimator.check(schema)
+    say_kinds(schema)
+    with new_folder(out):
+        seconds = _fit(lambda: estimator.fit(dataset.train, X_val=dataset.valid), estimator, out)
+        _save(estimator, out)
+    return estimator.score(dataset.valid), seconds
+
+
+def _fit_in_pieces(
+    estimator: DensityEstimator, out: Path, large: LargeTable, memory: int, seed: int
+) -> tuple[float, float]:
+    """Fit and save a model of rows that memory does not hold; return what `_fit_in_memory` does."""
+    with new_folder(out), stored_rows(estimator, large, memory, out, seed) as stored:
+        say_kinds(stored.schema)
+        seconds = _fit(lambda: fit_large(estimator, stored, seed), estimator, out)
+        _save(estimator, out)
+        scores = estimator.log_likelihoods(stored.codes_val, None)
+    return float(scores.mean()) if len(scores) else math.nan, seconds
+
+
 def _say_result(result: ModelResult) -> None:
     """Say on standard error what a model has reached, before the others are fitted."""
     print(
@@ -265,7 +294,7 @@ def _check_model_folder(folder: Path) -> None:
     from chainrule.storage import is_saved_model, partials_of
 
     entries = {entry.name for entry in folder.iterdir()} if folder.exists() else set()
-    entries -= {CHECKPOINT, *partials_of(entries)}
+    entries -= {CHECKPOINT, ROWS_FOLDER, *partials_of(entries)}
     if entries and not is_saved_model(folder):
         raise DataError(f"--out {folder}: it is not empty and holds no saved model; name a new folder")
 
@@ -319,11 +348,11 @@ def _single(sizes: tuple[int, ...]) -> int:
     return sizes[0]
 
 
-def _fit(estimator: DensityEstimator, dataset: Dataset, out: Path) -> float:
-    """Fit, and return the seconds it took; after Ctrl-C save what there is and say so."""
+def _fit(fit_rows: Callable[[], Any], estimator: DensityEstimator, out: Path) -> float:
+    """Fit by a call, and return the seconds it took; after Ctrl-C save what there is and say so."""
     start = time.perf_counter()
     try:
-        estimator.fit(dataset.train, X_val=dataset.valid)
+        fit_rows()
     except FitInterrupted as interrupt:
         _save(estimator, out)
         raise FitInterrupted(

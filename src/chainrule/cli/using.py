@@ -263,15 +263,16 @@ def _rows(
 
     missing = missing_words(estimator.schema_)
     columns = estimator.schema_.names if estimator.schema_.named else None
-    if split == "all":
-        yield from stream_rows(
+    if split == "all" or estimator.split_ is not None:
+        rows = stream_rows(
             data,
             random_state=seed,
             image_size=image_size,
             missing=missing,
             columns=columns,
-            n_skipped=n_skipped,
+            n_skipped=0 if split != "all" else n_skipped,
         )
+        yield from rows if split == "all" else islice(_hashed(rows, split, estimator.split_), n_skipped, None)
     elif n_skipped == 0:
         dataset = load_dataset(
             data,
@@ -281,6 +282,19 @@ def _rows(
             columns=columns,
         )
         yield getattr(dataset, split)
+
+
+def _hashed(parts: Iterator[Any], split: str, how: Any) -> Iterator[Any]:
+    """Yield the rows of a split of a file that was fitted in pieces."""
+    import numpy as np
+
+    from chainrule.datasets import hashed_parts
+
+    wanted, n_before = ("train", "valid", "test").index(split), 0
+    for rows in parts:
+        numbers = np.arange(n_before, n_before + len(rows), dtype=np.uint64)
+        n_before += len(rows)
+        yield rows[np.flatnonzero(hashed_parts(numbers, how["random_state"]) == wanted)]
 
 
 def _summaries(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from chainrule.datasets.core import Dataset, DatasetInfo, count_missing
 from chainrule.datasets.loading import dataset_names, load_dataset, load_rows, take_columns
-from chainrule.datasets.streaming import stream_rows
+from chainrule.datasets.splits import hashed_parts
+from chainrule.datasets.streaming import scan_table, stream_rows
 from chainrule.datasets.tables import MISSING_WORDS
 
 __all__ = [
@@ -15,6 +16,8 @@ __all__ = [
     "dataset_names",
     "load_dataset",
     "load_rows",
+    "hashed_parts",
+    "scan_table",
     "stream_rows",
     "take_columns",
 ]

@@ -25,13 +25,14 @@ from chainrule.errors import DataError
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["scan_large", "stream_rows"]
+__all__ = ["scan_table", "stream_rows", "table_batches"]
 
 # Smaller files are read whole, which finds more to say about what is wrong in them. Parquet and Arrow files
 # are compressed and checked by their readers.
 _LARGE, _LARGE_BINARY = 2**28, 2**24
 _BATCH = 2**16
 _BINARY = (".parquet", *ARROW_SUFFIXES)
+_TEXT = (".csv", ".tsv")
 
 
 def stream_rows(
@@ -66,9 +67,9 @@ def stream_rows(
     """
     path = Path(name_or_path)
     if image_size is None and path.exists():
-        table = scan_large(path, missing)
+        table = scan_table(path, missing) if _is_large(path) else None
         if table is not None:
-            for part in _tables(table, path, n_skipped):
+            for part in table_batches(table, path, n_skipped):
                 yield part if columns is None else take_columns(part, columns)
             return
         if path.suffix.lower() == ".npy" and path.stat().st_size > _LARGE:
@@ -80,22 +81,28 @@ def stream_rows(
         )
 
 
-def scan_large(path: Path, missing: Sequence[str] = MISSING_WORDS) -> pl.LazyFrame | None:
-    """Return the table of a large file or folder, still to be read; None if it is small or no table."""
-    if is_parquet_folder(path):
+def scan_table(path: Path, missing: Sequence[str] = MISSING_WORDS) -> pl.LazyFrame | None:
+    """Return the table of a file, or of a folder of parquet files, still to be read; None if it is none."""
+    suffix = path.suffix.lower()
+    if suffix == ".parquet" or is_parquet_folder(path):
         return scan_parquet(path)
-    if not path.is_file():
-        return None
-    suffix, size = path.suffix.lower(), path.stat().st_size
-    if suffix in _BINARY and size > _LARGE_BINARY:
-        return scan_parquet(path) if suffix == ".parquet" else scan_arrow(path)
-    return scan_text(path, missing) if suffix in (".csv", ".tsv") and size > _LARGE else None
+    if suffix in ARROW_SUFFIXES:
+        return scan_arrow(path)
+    return scan_text(path, missing) if suffix in _TEXT else None
 
 
-def _tables(table: pl.LazyFrame, path: Path, n_skipped: int) -> Iterator[pl.DataFrame]:
+def _is_large(path: Path) -> bool:
+    """Return whether a file is read in parts."""
+    if path.is_dir():
+        return True
+    return path.stat().st_size > (_LARGE_BINARY if path.suffix.lower() in _BINARY else _LARGE)
+
+
+def table_batches(table: pl.LazyFrame, path: Path, n_skipped: int = 0) -> Iterator[pl.DataFrame]:
+    """Yield the table that `scan_table` has returned for a path, 65,536 rows at a time."""
     import polars as pl
 
-    is_text = path.suffix.lower() in (".csv", ".tsv")
+    is_text = path.suffix.lower() in _TEXT
     try:
         for part in table.slice(n_skipped * _BATCH).collect_batches(chunk_size=_BATCH, maintain_order=True):
             yield refined(part) if is_text else part

@@ -24,7 +24,7 @@ from chainrule.estimators.chain_surprisal import ChainSurprisal
 from chainrule.estimators.parameters import check_checkpoint, parameters_of_the_fit
 from chainrule.estimators.partial_fit import go_on
 from chainrule.estimators.query_engines import ChainQueryEngine
-from chainrule.estimators.rows import CodedRows, make_generator
+from chainrule.estimators.rows import CodedRows, make_generator, with_missing_filled
 from chainrule.estimators.training_arguments import TRAINING_CONSTRAINTS
 from chainrule.kernels.row_blocks import batches_of_whole_blocks
 from chainrule.model import AutoregressiveModel
@@ -35,6 +35,7 @@ from chainrule.training import (
     FitProgress,
     History,
     Rows,
+    StoredRows,
     Trainer,
     TrainingOptions,
     evaluation_batch,
@@ -329,7 +330,7 @@ class AutoregressiveEstimator(DensityEstimator):
         torch_generator = _torch_generator(generator)
         self.families_ = self._choose_families(train.codes)
         model = self._build(torch_generator)
-        sample = _with_missing_filled(train.codes[: _margin_rows(train.codes.shape[1])])
+        sample = with_missing_filled(train.codes[: _margin_rows(train.codes.shape[1])])
         model.conditioner.set_output_bias(model.conditionals.marginal_params(torch.from_numpy(sample)))
         self.model_ = model.to(self._device())
         self.n_parameters_ = model.conditioner.n_free_parameters()
@@ -342,7 +343,7 @@ class AutoregressiveEstimator(DensityEstimator):
         trainer = Trainer(
             self.model_,
             self._training_rows(train),
-            None if valid is None else self._training_rows(valid),
+            None if valid is None else self._rows_in_memory(valid),
             self._options(),
             generator,
             resample_every=self.resample_every,
@@ -357,7 +358,12 @@ class AutoregressiveEstimator(DensityEstimator):
             self.history_ = trainer.history_of_rows()
             self.batch_nll_ = trainer.batch_nll
 
-    def _training_rows(self, rows: CodedRows) -> Rows:
+    def _training_rows(self, rows: CodedRows) -> Rows | StoredRows:
+        if rows.files:
+            return StoredRows(rows.files, rows.codes.shape[1], rows.log_det, self._device())
+        return self._rows_in_memory(rows)
+
+    def _rows_in_memory(self, rows: CodedRows) -> Rows:
         return replace(self._rows(rows.codes, rows.context), log_abs_det_jacobian=rows.log_det)
 
     def _choose_families(self, codes: np.ndarray) -> tuple[str, ...]:
@@ -428,16 +434,6 @@ def _is_available(device: str) -> bool:
     except (AssertionError, RuntimeError):
         return False
     return True
-
-
-def _with_missing_filled(codes: np.ndarray) -> np.ndarray:
-    """Return codes (n, D) whose missing ones take the values that the column has, in turn."""
-    filled = np.array(codes, dtype=np.float32, order="C")
-    missing = np.isnan(filled)
-    for d in np.flatnonzero(missing.any(axis=0)):
-        observed = filled[~missing[:, d], d]
-        filled[missing[:, d], d] = np.resize(observed, missing[:, d].sum()) if len(observed) else 0.0
-    return filled
 
 
 def _margin_rows(n_variables: int) -> int:

@@ -56,6 +56,8 @@ class DensityEstimator(DensityMixin, AnomalyMixin, SurprisalMethods, QueryMethod
     n_parameters_: int
     history_: Any = None
     likelihood_: str = "exact"
+    # How a file that was read in pieces was split; None where rows were shuffled, or given as parts.
+    split_: dict[str, Any] | None = None
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -272,7 +274,8 @@ class DensityEstimator(DensityMixin, AnomalyMixin, SurprisalMethods, QueryMethod
             "schema": self.schema_.to_dict(),
             "context_schema": None if self.context_schema_ is None else self.context_schema_.to_dict(),
         }
-        write_folder(path, metadata | schemas | {"offset": getattr(self, "offset_", None)}, arrays)
+        found = {"offset": getattr(self, "offset_", None), "split": self.split_}
+        write_folder(path, metadata | schemas | found, arrays)
 
     @classmethod
     def restore(cls, metadata: Mapping[str, Any], arrays: dict[str, np.ndarray]) -> Self:
@@ -286,6 +289,7 @@ class DensityEstimator(DensityMixin, AnomalyMixin, SurprisalMethods, QueryMethod
         )
         if metadata.get("offset") is not None:
             estimator.offset_ = float(metadata["offset"])
+        estimator.split_ = metadata.get("split")
         return estimator
 
     def _describe(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

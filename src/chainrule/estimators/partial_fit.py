@@ -51,4 +51,4 @@ def _coded_parts(
 
 
 def _nll(estimator: AutoregressiveEstimator, rows: CodedRows | None) -> float | None:
-    return None if rows is None else validation_nll(estimator.model_, estimator._training_rows(rows))
+    return None if rows is None else validation_nll(estimator.model_, estimator._rows_in_memory(rows))

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from chainrule.errors import DataError
 
-__all__ = ["CodedRows", "as_columns", "make_generator", "split_rows", "take", "take_of_both"]
+__all__ = [
+    "CodedRows",
+    "as_columns",
+    "make_generator",
+    "split_rows",
+    "take",
+    "take_of_both",
+    "with_missing_filled",
+]
 
 
 def make_generator(random_state: Any) -> np.random.Generator:
@@ -31,11 +40,15 @@ class CodedRows:
         Codes of the side information.
     log_det : float
         What the mean log-likelihood of the rows lies above that of their codes, in nats.
+    files : tuple of Path
+        Where all rows lie, if they are more than memory holds; `codes` are a random sample of them then. Each
+        file holds a random share of the rows, as float32 codes.
     """
 
     codes: np.ndarray
     context: np.ndarray | None
     log_det: float
+    files: tuple[Path, ...] = ()
 
 
 def split_rows(n_rows: int, fraction: float, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -68,3 +81,13 @@ def as_columns(context: Any) -> Any:
     if isinstance(context, np.ndarray) and context.ndim == 1:
         return context[:, None]
     return context
+
+
+def with_missing_filled(codes: np.ndarray) -> np.ndarray:
+    """Return codes (n, D) whose missing ones take the values that the column has, in turn."""
+    filled = np.array(codes, dtype=np.float32, order="C")
+    missing = np.isnan(filled)
+    for d in np.flatnonzero(missing.any(axis=0)):
+        observed = filled[~missing[:, d], d]
+        filled[missing[:, d], d] = np.resize(observed, missing[:, d].sum()) if len(observed) else 0.0
+    return filled

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from chainrule.training.options import TrainingOptions
     from chainrule.training.progress import FitProgress
     from chainrule.training.recipes import Recipe, recipe_for
-    from chainrule.training.rows import Rows
+    from chainrule.training.rows import Rows, StoredRows
     from chainrule.training.validation import evaluation_batch, mean_nll, validation_nll
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "Recipe",
     "Rows",
     "Step",
+    "StoredRows",
     "Trainer",
     "TrainingOptions",
     "evaluation_batch",
@@ -44,6 +45,7 @@ _HOME = {
     "Plan": "callbacks",
     "Recipe": "recipes",
     "Rows": "rows",
+    "StoredRows": "rows",
     "Step": "callbacks",
     "Trainer": "loop",
     "TrainingOptions": "options",

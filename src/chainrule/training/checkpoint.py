@@ -118,24 +118,16 @@ def fit_identity(trainer: Trainer) -> dict[str, Any]:
     if trainer.recipe.schedule == "cosine":
         options["max_epochs"] = trainer.recipe.max_epochs
     rows = [trainer.train, *([] if trainer.valid is None else [trainer.valid])]
-    tensors = [t for part in rows for t in (part.codes, part.context) if t is not None]
     return {
         **options,
         "resample_every": trainer.resample_every,
         "network": type(trainer.model.conditioner).__name__,
         "settings": trainer.model.conditioner.settings(),
-        "shapes": [list(t.shape) for t in tensors],
-        "rows": _digest(tensors),
+        "shapes": [[len(part), part.n_variables] for part in rows],
+        "rows": [part.digest() for part in rows],
         "seed": trainer.dropout_generator.initial_seed(),
         "parameters": trainer.parameters,
     }
-
-
-def _digest(tensors: list[Tensor]) -> str:
-    digest = sha256()
-    for tensor in tensors:
-        digest.update(tensor.cpu().contiguous().numpy().reshape(-1).data)
-    return digest.hexdigest()
 
 
 def save_checkpoint(trainer: Trainer, path: Path) -> None:

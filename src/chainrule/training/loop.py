@@ -25,7 +25,7 @@ from chainrule.training.history import History
 from chainrule.training.interruptions import Interruptions
 from chainrule.training.options import TrainingOptions
 from chainrule.training.recipes import recipe_for
-from chainrule.training.rows import Rows
+from chainrule.training.rows import Rows, TrainingRows
 from chainrule.training.schedule import SCHEDULES, Cooling
 from chainrule.training.validation import validation_nll
 
@@ -46,7 +46,7 @@ class Trainer:
     Parameters
     ----------
     model : AutoregressiveModel
-    train : Rows
+    train : Rows or StoredRows
     valid : Rows or None
         Without validation rows the fit runs to its end and keeps the last weights.
     options : TrainingOptions
@@ -66,7 +66,7 @@ class Trainer:
     def __init__(
         self,
         model: AutoregressiveModel,
-        train: Rows,
+        train: TrainingRows,
         valid: Rows | None,
         options: TrainingOptions,
         generator: torch.Generator,
@@ -84,7 +84,7 @@ class Trainer:
         self.resample_every = resample_every
         self.callbacks = callbacks
         self.parameters = parameters
-        self.device = train.codes.device
+        self.device = train.device
         self.dropout_generator = torch.Generator(self.device)
         self.dropout_generator.manual_seed(int(torch.randint(2**62, (1,), generator=generator)))
         self.averaged = copy.deepcopy(model)
@@ -98,9 +98,7 @@ class Trainer:
             weight_decay=self.recipe.weight_decay,
             epsilon=self.recipe.epsilon,
         )
-        self.early_stopping = EarlyStopping(
-            self.recipe.patience, self.recipe.tolerance * train.codes.shape[1]
-        )
+        self.early_stopping = EarlyStopping(self.recipe.patience, self.recipe.tolerance * train.n_variables)
         # In nats of codes.
         self.history = History()
         # Of every step so far; beside the history, because saved models should not carry as much.
@@ -186,11 +184,10 @@ class Trainer:
         if self.epoch is None:
             self.epoch = EpochSoFar(self.generator.get_state())
         self.generator.set_state(self.epoch.drawn_from)
-        rows = torch.randperm(len(self.train), generator=self.generator).to(self.device)
-        for index in rows.split(self.recipe.batch_size)[self.epoch.n_batches :]:
+        for batch in self.train.shuffled(self.recipe.batch_size, self.generator, self.epoch.n_batches):
             with self.interruptions.held():
-                nll = self.train_step(self.train.take(index))
-                self.epoch.add(nll, len(index))
+                nll = self.train_step(batch)
+                self.epoch.add(nll, len(batch))
                 self.batch_nll.append(nll)
             self.tell_of_step(nll)
             if self.is_out_of_time():

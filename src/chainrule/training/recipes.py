@@ -101,6 +101,8 @@ _RECIPES = {
 _BATCH_SHARE = 1 / 64
 _PATIENCE, _MIN_PATIENCE = 0.2, 5
 _WARM_UP = 0.03
+# Beyond them the gain of another pass over the rows is not worth its time.
+_MOST_STEPS = 60_000
 
 
 def _batch_size(n_rows: int, bounds: tuple[int, int]) -> int:
@@ -128,4 +130,10 @@ def _weight_decay(recipe: _Measured, conditioner: Conditioner) -> float:
 
 
 def _epochs(recipe: _Measured, steps_per_epoch: int) -> int:
-    return min(max(recipe.epochs, recipe.steps // steps_per_epoch), recipe.most_epochs)
+    """Return how often rows are seen: so many times, or fewer where they are very many.
+
+    >>> [_epochs(_RECIPES["fixed-order"], n_rows // 256) for n_rows in (5_000, 500_000, 20_000_000)]
+    [60, 12, 1]
+    """
+    n_epochs = min(max(recipe.epochs, recipe.steps // steps_per_epoch), recipe.most_epochs)
+    return max(1, min(n_epochs, _MOST_STEPS // steps_per_epoch))
