@@ -137,8 +137,8 @@ class StoredRows:
                     continue
                 yield Rows(rest.to(self.device))
             n_whole = (len(order) - n_first) // size * size
-            for index in order[n_first : n_first + n_whole].split(size):
-                yield Rows(codes[index].to(self.device))
+            for start in range(n_first, n_first + n_whole, size):
+                yield Rows(codes[order[start : start + size]].to(self.device))
             rest = codes[order[n_first + n_whole :]]
             del codes
         if len(rest):
