@@ -51,20 +51,37 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_together(contents: dict[Path, bytes]) -> None:
-    """Write several files, all or none of them, unless the machine stops between two renamings."""
+    """Write several files, all or none of them, unless the process ends between two renamings."""
     partials = {path.with_name(path.name + _PARTIAL): path for path in contents}
+    is_renaming = False
     try:
         for partial, path in partials.items():
             with partial.open("wb") as file:
                 file.write(contents[path])
                 file.flush()
                 os.fsync(file.fileno())
+        is_renaming = True
         for partial, path in partials.items():
             partial.replace(path)
     except BaseException:
-        for partial in partials:
-            partial.unlink(missing_ok=True)
+        # Once one of them is renamed, the others are what completes it.
+        if not is_renaming or all(partial.exists() for partial in partials):
+            for partial in partials:
+                partial.unlink(missing_ok=True)
         raise
+    for folder in {path.parent for path in contents}:
+        _sync_names(folder)
+
+
+def _sync_names(folder: Path) -> None:
+    """See to it that new names outlive a stop of the machine, where a folder can be synced."""
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            with suppress(OSError):
+                os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 @contextmanager
@@ -81,17 +98,6 @@ def file_written_whole(path: Path) -> Iterator[IO[bytes]]:
         partial.unlink(missing_ok=True)
         raise
     _sync_names(path.parent)
-
-
-def _sync_names(folder: Path) -> None:
-    """See to it that new names outlive a stop of the machine, where a folder can be synced."""
-    if os.name == "posix":
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            with suppress(OSError):
-                os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def partials_of(names: Iterable[str]) -> set[str]:
@@ -134,6 +140,7 @@ def write_folder(folder: str | Path, metadata: dict[str, Any], arrays: dict[str,
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    _finish_renaming(folder)
     tensors = serialize_arrays({name: np.ascontiguousarray(array) for name, array in arrays.items()})
     document = {"format": _FORMAT, "format_version": FORMAT_VERSION, "sha256": _sha256(tensors), **metadata}
     text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)
@@ -142,7 +149,34 @@ def write_folder(folder: str | Path, metadata: dict[str, Any], arrays: dict[str,
 
 def is_saved_model(folder: str | Path) -> bool:
     """Return whether the folder looks like one that `write_folder` made."""
-    return (Path(folder) / _METADATA).is_file() and (Path(folder) / _ARRAYS).is_file()
+    return (Path(folder) / _ARRAYS).is_file() and any(path.is_file() for path in _descriptions(Path(folder)))
+
+
+def _descriptions(folder: Path) -> tuple[Path, Path]:
+    """Return where the metadata of a saved model may stand.
+
+    Two files cannot be renamed at once. Whoever stops a process between the two, leaves new arrays beside the
+    description under its temporary name: that is complete by then, and its checksum says that they belong
+    together.
+    """
+    return folder / _METADATA, folder / (_METADATA + _PARTIAL)
+
+
+def _finish_renaming(folder: Path) -> None:
+    """Give a description its name that was written for the arrays that are there."""
+    final, partial = _descriptions(folder)
+    if partial.is_file() and (folder / _ARRAYS).is_file():
+        if _checksum_in(partial) == _sha256((folder / _ARRAYS).read_bytes()):
+            partial.replace(final)
+
+
+def _checksum_in(path: Path) -> Any:
+    """Return the checksum of the arrays that a description names, None if it is none."""
+    try:
+        document = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return document.get("sha256") if isinstance(document, dict) else None
 
 
 def read_folder(folder: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -158,8 +192,10 @@ def read_folder(folder: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarra
         raise StorageError(f"there is no saved model at {folder}: it is not a folder")
     if not is_saved_model(folder):
         raise StorageError(f"{folder} is not a saved model: it needs {_METADATA} and {_ARRAYS}")
-    metadata = _parse_metadata(folder / _METADATA)
     tensors = (folder / _ARRAYS).read_bytes()
+    final, partial = _descriptions(folder)
+    is_renamed = final.is_file() and (not partial.is_file() or _checksum_in(partial) != _sha256(tensors))
+    metadata = _parse_metadata(final if is_renamed else partial)
     if _sha256(tensors) != metadata["sha256"]:
         raise StorageError(
             f"{folder / _ARRAYS} is truncated or was altered: its checksum differs; save the model again"

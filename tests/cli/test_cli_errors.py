@@ -19,6 +19,7 @@ import pytest
 import chainrule
 from chainrule import load
 from chainrule.cli import run
+from chainrule.cli.app import terminate
 
 resource = pytest.importorskip("resource", reason="limits on file sizes need a POSIX system")
 
@@ -112,9 +113,9 @@ class OnTerminal:
             assert self._read(), f"ended before it showed {pattern!r}: {self.shown[-2000:]}"
         timer.cancel()
 
-    def interrupt(self):
-        """Press Ctrl-C; return the exit code, and all that was shown until the end."""
-        self.process.send_signal(signal.SIGINT)
+    def interrupt(self, number=signal.SIGINT):
+        """Press Ctrl-C, or send another signal; return the exit code and all that was shown."""
+        self.process.send_signal(number)
         timer = threading.Timer(PATIENCE, self.process.kill)
         timer.start()
         while self._read():
@@ -453,6 +454,47 @@ def test_ctrl_c_in_the_middle_of_a_fit_saves_the_best_weights(tmp_path, model):
     assert "interrupted" in line
     assert str(out) in line
     assert np.isfinite(load(out).score(rows))
+
+
+def test_sigterm_is_treated_like_ctrl_c(tmp_path):
+    """So does a system that shuts down, or a scheduler that takes a job back."""
+    path, out = tmp_path / "rows.npy", tmp_path / "model"
+    rows = np.random.default_rng(0).integers(0, 2, size=(2000, 20), dtype=np.uint8)
+    np.save(path, rows)
+    arguments = ["fit", path, "--model", "made", "--out", out, "--patience", "100000"]
+    command = OnTerminal(*arguments, "--max-epochs", "100000")
+    command.wait_for(r"epoch [1-9]")
+    code, shown = command.interrupt(signal.SIGTERM)
+    assert code == 143, shown
+    line = last_line(130, shown)
+    assert "interrupted: the best weights so far are saved" in line and "--resume goes on" in line
+    assert names(out) == ["checkpoint.pt", "model.json", "model.safetensors"]
+    assert np.isfinite(load(out).score(rows))
+
+
+@pytest.mark.parametrize("command", ["fit", "compare", "sweep", "score", "sample", "experiment"])
+def test_sigterm_ends_every_command_alike(command, saved, numbers_file, tmp_path, capsys, monkeypatch):
+    def end(*_, **__):
+        signal.raise_signal(signal.SIGTERM)
+
+    for place in ("datasets.load_dataset", "load", "experiments.studies.load_study"):
+        monkeypatch.setattr(f"chainrule.{place}", end)
+    out = str(tmp_path / "out")
+    arguments = {
+        "fit": [numbers_file, "--model", "made", "--out", out],
+        "compare": [numbers_file, "--out", out],
+        "sweep": [numbers_file, "--trials", "1", "--out", out],
+        "score": [saved, numbers_file],
+        "sample": [saved],
+        "experiment": ["two-gaussians", "--out", out],
+    }
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        assert run([command, *map(str, arguments[command])]) == 143
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert capsys.readouterr().err == "interrupted\n"
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_ctrl_c_in_the_middle_of_a_comparison_keeps_what_was_fitted(tmp_path):

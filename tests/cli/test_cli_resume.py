@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
+import polars as pl
 import pytest
 
 from chainrule import load
@@ -22,14 +25,14 @@ def bits(tmp_path_factory):
 
 @pytest.fixture
 def break_off(monkeypatch):
-    """Return a function that lets Ctrl-C come right before an optimiser step, counted from 1."""
-    step, taken = Trainer.train_step, []
+    """Return a function that lets Ctrl-C come right after an optimiser step, counted from 1; 0 is never."""
+    tell_of_step, taken = Trainer.tell_of_step, []
 
-    def counted(trainer, batch):
-        taken.append(trainer)
+    def counted(trainer, nll):
+        taken.append(trainer.step)
         if len(taken) == at[0]:
             raise KeyboardInterrupt
-        return step(trainer, batch)
+        return tell_of_step(trainer, nll)
 
     def set_it(number):
         taken.clear()
@@ -37,7 +40,7 @@ def break_off(monkeypatch):
         return taken
 
     at = [0]
-    monkeypatch.setattr(Trainer, "train_step", counted)
+    monkeypatch.setattr(Trainer, "tell_of_step", counted)
     return set_it
 
 
@@ -63,7 +66,7 @@ def test_a_resumed_fit_equals_one_that_was_not_broken_off(bits, break_off, tmp_p
     taken = break_off(0)
     assert run(arguments(bits, out, "--resume")) == 0
     assert f"going on from {out / 'checkpoint.pt'}" in " ".join(capsys.readouterr().err.split())
-    assert len(taken) < n_steps
+    assert len(taken) == n_steps - n_steps // 2
     assert names(out) == names(whole) == ["model.json", "model.safetensors"]
     assert (out / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
     assert load(out).history_.valid == load(whole).history_.valid
@@ -105,3 +108,106 @@ def test_files_that_were_being_written_do_not_make_a_folder_foreign(bits, tmp_pa
     out.mkdir()
     (out / "model.json.partial").write_text("{")
     assert run(arguments(bits, out, "--max-epochs", "1")) == 0
+
+
+# ---------------------------------------------------------------- compare
+
+COMPARED = "independent,made,orderless-nade"
+
+
+def comparison(table, out, *more):
+    return ["compare", str(table), "--models", COMPARED, "--max-epochs", "3", "--out", str(out), *more]
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    path = tmp_path_factory.mktemp("data") / "table.csv"
+    rng = np.random.default_rng(0)
+    colour = rng.choice(["blue", "green", "red"], 150)
+    pl.DataFrame({"colour": colour, "height": rng.normal(size=150) + (colour == "red")}).write_csv(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def whole(table, tmp_path_factory):
+    out = tmp_path_factory.mktemp("whole")
+    assert run(comparison(table, out)) == 0
+    return out
+
+
+def without_times(value):
+    """Return results without what a clock says."""
+    if isinstance(value, dict):
+        return {key: without_times(item) for key, item in value.items() if "seconds" not in key}
+    return [without_times(item) for item in value] if isinstance(value, list) else value
+
+
+def results(folder):
+    return without_times(json.loads((folder / "results.json").read_text()))
+
+
+def assert_same_run(folder, whole):
+    assert names(folder) == names(whole) == ["explore.html", "models", "report.html", "results.json"]
+    assert results(folder) == results(whole)
+    for path in whole.glob("models/*/model.safetensors"):
+        assert (folder / path.relative_to(whole)).read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize("at", [5, 22])
+def test_a_resumed_comparison_equals_a_whole_one(at, table, whole, break_off, tmp_path, capsys):
+    n_steps = sum(4 * load(whole / "models" / name).history_.epochs for name in ("made", "orderless-nade"))
+    break_off(at)
+    out = tmp_path / "parts"
+    assert run(comparison(table, out)) == 130
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"the same command with --out {out} --resume goes on" in said
+    assert run(comparison(table, out)) == 2
+    assert "--resume" in capsys.readouterr().err
+    taken = break_off(0)
+    assert run(comparison(table, out, "--seed", "1", "--resume")) == 2
+    assert "other settings (random_state, rows)" in capsys.readouterr().err
+    assert not taken
+    assert run(comparison(table, out, "--resume")) == 0
+    assert len(taken) == n_steps - at
+    assert_same_run(out, whole)
+
+
+def test_models_that_are_done_are_not_fitted_again(table, whole, tmp_path, monkeypatch):
+    """Not even where only the report was still missing."""
+    out = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr("chainrule.experiments.compare.write_report", interrupt)
+        assert run(comparison(table, out)) == 130
+    with monkeypatch.context() as patch:
+        patch.setattr("chainrule.experiments.compare._fit", fail)
+        assert run(comparison(table, out, "--resume")) == 0
+    assert_same_run(out, whole)
+
+
+def test_a_model_that_was_damaged_meanwhile_is_fitted_again(table, whole, tmp_path, monkeypatch):
+    out = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr("chainrule.experiments.compare.write_report", interrupt)
+        assert run(comparison(table, out)) == 130
+    (out / "models" / "made" / "model.safetensors").write_bytes(b"")
+    assert run(comparison(table, out, "--resume")) == 0
+    assert_same_run(out, whole)
+
+
+def test_a_comparison_to_go_on_with_needs_its_folder(table, capsys):
+    assert run(["compare", str(table), "--resume"]) == 2
+    assert "--resume needs --out" in capsys.readouterr().err
+
+
+def test_where_there_is_nothing_to_go_on_with_a_comparison_begins_anew(table, whole, tmp_path, capsys):
+    assert run(comparison(table, tmp_path / "run", "--resume")) == 0
+    assert "nothing to go on with" in capsys.readouterr().err
+    assert_same_run(tmp_path / "run", whole)
+
+
+def interrupt(*_, **__):
+    raise KeyboardInterrupt
+
+
+def fail(*_, **__):
+    raise AssertionError("a model that is done was fitted again")

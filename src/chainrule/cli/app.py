@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from types import FrameType
 from typing import Annotated, Any
 
 import typer
@@ -27,13 +29,26 @@ __all__ = ["app", "main", "run"]
 
 BAD_INPUT = 2
 INTERNAL_ERROR = 1
-INTERRUPTED = 130
+INTERRUPTED = 128 + signal.SIGINT
+TERMINATED = 128 + signal.SIGTERM
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM: whoever ends the command politely gets what Ctrl-C does."""
 
 
 class _Interrupted(typer.TyperException):
-    """Ctrl-C, in a form that typer passes on instead of swallowing the message."""
+    """Ctrl-C or SIGTERM, in a form that typer passes on instead of swallowing the message."""
 
-    exit_code = INTERRUPTED
+    def __init__(self, interrupt: KeyboardInterrupt) -> None:
+        super().__init__(str(interrupt) or "interrupted")
+        self.exit_code = TERMINATED if _began_with_sigterm(interrupt) else INTERRUPTED
+
+
+def _began_with_sigterm(interrupt: BaseException | None) -> bool:
+    while interrupt is not None and not isinstance(interrupt, _Terminated):
+        interrupt = interrupt.__context__
+    return interrupt is not None
 
 
 class _Group(TyperGroup):
@@ -41,7 +56,7 @@ class _Group(TyperGroup):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt as interrupt:
-            raise _Interrupted(str(interrupt) or "interrupted") from interrupt
+            raise _Interrupted(interrupt) from interrupt
 
 
 app = typer.Typer(
@@ -79,7 +94,13 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal without Unicode gets "\\xb1", not an error
             stream.reconfigure(errors="backslashreplace")
+    signal.signal(signal.SIGTERM, terminate)
     sys.exit(run(sys.argv[1:]))
+
+
+def terminate(number: int, frame: FrameType | None) -> None:
+    """Handle SIGTERM as Python handles Ctrl-C: everything that is under way is put in order first."""
+    raise _Terminated
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -93,9 +114,9 @@ def run(arguments: Sequence[str]) -> int:
     Returns
     -------
     int
-        0 for success, 2 for bad input, 130 after Ctrl-C, 1 for an error of chainrule itself; in all but the
-        first case one line on standard error says why. With the environment variable CHAINRULE_DEBUG set, an
-        error of chainrule itself is raised instead.
+        0 for success, 2 for bad input, 130 after Ctrl-C, 143 after SIGTERM, 1 for an error of chainrule
+        itself; in all but the first case one line on standard error says why. With the environment variable
+        CHAINRULE_DEBUG set, an error of chainrule itself is raised instead.
     """
     with warnings.catch_warnings():
         warnings.showwarning = _show_each_once()

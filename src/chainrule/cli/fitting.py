@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import math
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -48,7 +47,7 @@ else:
 ModelOption = Annotated[ModelName, typer.Option(help="Which model.")]
 ActivationName = Literal["relu", "leaky_relu", "elu", "silu", "gelu", "tanh", "sigmoid"]
 
-RUN_FILES = {"models", "results.json", "report.html", "explore.html"}
+RUN_FILES = {"models", "results.json", "report.html", "explore.html", "checkpoints"}
 CHECKPOINT = "checkpoint.pt"
 
 MaxEpochsOption = Annotated[int | None, typer.Option(min=1, help="Stop after so many epochs at the latest.")]
@@ -77,6 +76,10 @@ def compare(
     ] = None,
     kind: KindOption = None,
     image_size: ImageSizeOption = None,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Go on with a comparison into --out that was broken off."),
+    ] = False,
     json_file: JsonOption = None,
 ) -> None:
     """Fit NADE, MADE and the baselines, test them on the same held-out rows, write a report."""
@@ -84,6 +87,11 @@ def compare(
     names = None if models is None else _parse_models(models)
     if out is not None:
         _check_run_folder(out)
+        from chainrule.experiments.kept_fits import STATE_FOLDER, unfinished_work
+
+        _say_how_it_begins(out, out / STATE_FOLDER, unfinished_work(out), resume)
+    elif resume:
+        raise DataError("--resume needs --out DIR, the run folder of the comparison to go on with")
     kinds, size = parse_kinds(kind), parse_image_size(image_size)
     from chainrule.datasets import load_dataset
 
@@ -100,6 +108,7 @@ def compare(
             max_time=max_time,
             n_orders=orders,
             out=folder,
+            resume=resume,
             progress=True,
             before_fits=say_kinds,
             after_each=_say_result,
@@ -168,7 +177,7 @@ def fit(
     check_file(json_file)
     _check_model_folder(out)
     checkpoint = out / CHECKPOINT
-    _say_how_it_begins(out, checkpoint, resume)
+    _say_how_it_begins(out, checkpoint, checkpoint.exists(), resume)
     asked = {
         "random_state": seed,
         "hidden_sizes": None if hidden_sizes is None else parse_sizes(hidden_sizes),
@@ -215,7 +224,7 @@ def fit(
     write_json(result, json_file)
 
 
-def _say_how_it_begins(out: Path, state: Path, resume: bool) -> None:
+def _say_how_it_begins(out: Path, state: Path, is_there: bool, resume: bool) -> None:
     """Say whether there is something to go on with; refuse to write over what was not asked for.
 
     Parameters
@@ -223,15 +232,17 @@ def _say_how_it_begins(out: Path, state: Path, resume: bool) -> None:
     out : Path
         The folder that the user named.
     state : Path
-        What is there of something that was broken off.
+        Where what was broken off is kept.
+    is_there : bool
+        Whether there is any.
     """
-    if state.exists() and not resume:
+    if is_there and not resume:
         raise DataError(
             f"--out {out}: what was broken off there would be lost; add --resume to go on with it, or delete "
             f"{state} to begin anew"
         )
     if resume:
-        say(f"going on from {state}" if state.exists() else f"nothing to go on with in {out}: it begins anew")
+        say(f"going on from {state}" if is_there else f"nothing to go on with in {out}: it begins anew")
 
 
 def _fit_in_memory(
@@ -239,6 +250,7 @@ def _fit_in_memory(
 ) -> tuple[float, float]:
     """Fit and save a model; return the log-likelihood of the validation rows and the seconds of the fit."""
     from chainrule.datasets import load_dataset
+    from chainrule.experiments.kept_fits import save_or_rescue
     from chainrule.schema import Schema
 
     dataset = load_dataset(data, random_state=seed, image_size=size, kinds=kinds, missing=missing)
@@ -248,7 +260,7 @@ def _fit_in_memory(
     say_kinds(schema)
     with new_folder(out):
         seconds = _fit(lambda: estimator.fit(dataset.train, X_val=dataset.valid), estimator, out)
-        _save(estimator, out)
+        save_or_rescue(estimator, out)
     return estimator.score(dataset.valid), seconds
 
 
@@ -256,10 +268,12 @@ def _fit_in_pieces(
     estimator: DensityEstimator, out: Path, large: LargeTable, memory: int, seed: int
 ) -> tuple[float, float]:
     """Fit and save a model of rows that memory does not hold; return what `_fit_in_memory` does."""
+    from chainrule.experiments.kept_fits import save_or_rescue
+
     with new_folder(out), stored_rows(estimator, large, memory, out, seed) as stored:
         say_kinds(stored.schema)
         seconds = _fit(lambda: fit_large(estimator, stored, seed), estimator, out)
-        _save(estimator, out)
+        save_or_rescue(estimator, out)
         scores = estimator.log_likelihoods(stored.codes_val, None)
     return float(scores.mean()) if len(scores) else math.nan, seconds
 
@@ -284,7 +298,10 @@ def _parse_models(text: str) -> list[str]:
 
 def _check_run_folder(folder: Path) -> None:
     """Refuse to write a run among files that are none of its own."""
-    foreign = {entry.name for entry in folder.iterdir()} - RUN_FILES if folder.exists() else set()
+    from chainrule.storage import partials_of
+
+    entries = {entry.name for entry in folder.iterdir()} if folder.exists() else set()
+    foreign = entries - RUN_FILES - partials_of(entries)
     if foreign:
         raise DataError(f"--out {folder}: it holds other files ({min(foreign)}); name a new folder")
 
@@ -301,19 +318,25 @@ def _check_model_folder(folder: Path) -> None:
 
 @contextmanager
 def _naming_what_is_saved(folder: Path) -> Iterator[None]:
-    """On Ctrl-C or a full disk say where the models that were fitted before are."""
+    """On Ctrl-C or a full disk say where the models that were fitted before are, and how to go on."""
+    from chainrule.experiments.kept_fits import unfinished_work
     from chainrule.storage import is_saved_model
 
     try:
         yield
-    except FitInterrupted:
-        raise
     except (KeyboardInterrupt, OSError) as error:
+        goes_on = (
+            f"; the same command with --out {folder} --resume goes on" if unfinished_work(folder) else ""
+        )
+        if isinstance(error, FitInterrupted):
+            raise FitInterrupted(f"{error}{goes_on}") from error
         models = sorted(entry.name for entry in (folder / "models").glob("*") if is_saved_model(entry))
         kept = f"; saved in {folder / 'models'}: {', '.join(models)}" if models else ""
         if isinstance(error, OSError):
-            raise OSError(error.errno, f"{error.strerror}{kept}", str(error.filename or folder)) from error
-        raise KeyboardInterrupt(f"interrupted{kept}") from error
+            raise OSError(
+                error.errno, f"{error.strerror}{kept}{goes_on}", str(error.filename or folder)
+            ) from error
+        raise KeyboardInterrupt(f"interrupted{kept}{goes_on}") from error
 
 
 def _build(model: str, arguments: dict[str, Any]) -> DensityEstimator:
@@ -350,33 +373,17 @@ def _single(sizes: tuple[int, ...]) -> int:
 
 def _fit(fit_rows: Callable[[], Any], estimator: DensityEstimator, out: Path) -> float:
     """Fit by a call, and return the seconds it took; after Ctrl-C save what there is and say so."""
+    from chainrule.experiments.kept_fits import save_or_rescue
+
     start = time.perf_counter()
     try:
         fit_rows()
     except FitInterrupted as interrupt:
-        _save(estimator, out)
+        save_or_rescue(estimator, out)
         raise FitInterrupted(
             f"interrupted: the best weights so far are saved in {out}; the same command with --resume goes on"
         ) from interrupt
     return time.perf_counter() - start
-
-
-def _save(estimator: DensityEstimator, out: Path) -> None:
-    """Save a fitted model; where `out` has no room, save it elsewhere rather than lose it."""
-    if "checkpoint" in estimator.get_params():
-        estimator.set_params(checkpoint=None)  # a place in this folder is nobody's parameter
-    try:
-        estimator.save(out)
-    except OSError as error:
-        rescue = tempfile.mkdtemp(prefix="chainrule-")
-        try:
-            estimator.save(rescue)
-        except OSError:
-            Path(rescue).rmdir()
-            raise OSError(error.errno, f"the model could not be saved: {error.strerror}", str(out)) from error
-        raise OSError(
-            error.errno, f"the model could not be saved here ({error.strerror}), but is in {rescue}", str(out)
-        ) from error
 
 
 def _heading(comparison: Comparison) -> list[str]:

@@ -145,7 +145,10 @@ def _words(grid: list[str] | None, more: list[str] | None) -> list[str] | None:
 
 def _check_run_folder(folder: Path) -> None:
     """Refuse to write a sweep among files that are none of its own."""
-    foreign = {entry.name for entry in folder.iterdir()} - RUN_FILES if folder.exists() else set()
+    from chainrule.storage import partials_of
+
+    entries = {entry.name for entry in folder.iterdir()} if folder.exists() else set()
+    foreign = entries - RUN_FILES - partials_of(entries)
     if foreign:
         raise DataError(f"--out {folder}: it holds other files ({min(foreign)}); name a new folder")
 

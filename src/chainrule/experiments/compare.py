@@ -15,13 +15,14 @@ from chainrule.datasets import Dataset
 from chainrule.errors import DataError, FitInterrupted, KindError, QueryError
 from chainrule.estimators.base import DensityEstimator
 from chainrule.experiments.answers import measure_answers
+from chainrule.experiments.kept_fits import KeptFits, fingerprint
 from chainrule.experiments.models import orders_to_average, settings_for_few_rows
 from chainrule.experiments.synthetic import measure_samples
 from chainrule.registry import MODELS
 from chainrule.report.comparison import Comparison, ModelResult
 from chainrule.report.comparison_page import write_report
 from chainrule.report.rows import take_rows
-from chainrule.schema import Schema
+from chainrule.schema import UNSEEN, Schema
 from chainrule.storage import write_json
 from chainrule.supports import Binary, Grid, Reals
 
@@ -47,6 +48,7 @@ def compare(
     max_time: float | None = None,
     n_orders: int | None = None,
     out: str | Path | None = None,
+    resume: bool = False,
     progress: bool = False,
     before_fits: Callable[[Schema], None] | None = None,
     after_each: Callable[[ModelResult], None] | None = None,
@@ -70,6 +72,9 @@ def compare(
     out : path, optional
         A run folder: gets ``models/NAME`` for each fitted model, ``results.json``, ``report.html`` and, of a
         table with a model of any order among `models`, its page ``explore.html``.
+    resume : bool
+        Go on with a comparison into `out` that was broken off: models that are done are taken as they are,
+        and a fit that was under way goes on. Where there is nothing to go on with, it begins anew.
     progress : bool
         Show a progress bar per fit on standard error.
     before_fits : callable, optional
@@ -87,8 +92,9 @@ def compare(
     Raises
     ------
     DataError
-        If a name is unknown, rows cannot be used, no model can model the columns, or `n_orders` is given
-        without a model of any order.
+        If a name is unknown, rows cannot be used, no model can model the columns, `n_orders` is given
+        without a model of any order, or `out` holds a comparison that was broken off and `resume` was not
+        asked for or its settings are others.
     FitInterrupted
         After Ctrl-C in a fit; the best weights so far are saved under `out`, as the message says.
 
@@ -108,6 +114,53 @@ def compare(
     if before_fits is not None:
         before_fits(schema)
     folder = None if out is None else Path(out)
+    settings = {
+        "models": names,
+        "random_state": random_state,
+        "max_epochs": max_epochs,
+        "max_time": max_time,
+        "n_orders": n_orders,
+        "rows": None if folder is None else _fingerprint(dataset, schema),
+    }
+    with KeptFits(folder, settings, resume=resume) as kept:
+        start -= kept.seconds()
+        results, notes = _fit_all(estimators, dataset, random_state, kept, start, max_time, after_each)
+        comparison = Comparison(
+            dataset=dataset.name,
+            description=dataset.description,
+            split=dataset.split,
+            n_train=len(dataset.train),
+            n_valid=len(dataset.valid),
+            n_test=len(dataset.test),
+            n_variables=dataset.n_variables,
+            kinds=schema.describe(),
+            discrete=schema.is_discrete,
+            image_shape=dataset.image_shape,
+            entropy=dataset.entropy,
+            random_state=random_state,
+            results=results,
+            train_rows=_some_rows(dataset.train, random_state),
+            test_rows=dataset.test,
+            notes=notes,
+            fidelity=measure_samples(dataset, results, random_state),
+            answers=measure_answers(dataset, results, random_state),
+            seconds=time.perf_counter() - start,
+        )
+        if folder is not None:
+            _write(comparison, folder)
+    return comparison
+
+
+def _fit_all(
+    estimators: Mapping[str, DensityEstimator],
+    dataset: Dataset,
+    random_state: int,
+    kept: KeptFits,
+    start: float,
+    max_time: float | None,
+    after_each: Callable[[ModelResult], None] | None,
+) -> tuple[list[ModelResult], list[str]]:
+    """Fit and test one model after the other; return their results, and why others are left out."""
     results: list[ModelResult] = []
     notes: list[str] = []
     n_networks = sum("max_time" in estimator.get_params() for estimator in estimators.values())
@@ -120,39 +173,21 @@ def compare(
             estimator.set_params(max_time=max(_FIT_SHARE * left / n_networks, _MIN_FIT))
             n_networks -= 1
         try:
-            results.append(_run(name, estimator, dataset, random_state, folder))
-            if after_each is not None:
-                after_each(results[-1])
+            fitted, fit_seconds = kept.model(name) or _fit(name, estimator, dataset, kept, start)
         except KindError as error:
             notes.append(f"{MODELS[name].title} is left out: {error}")
+            continue
+        results.append(_result(MODELS[name].title, fitted, fit_seconds, dataset, random_state))
+        if after_each is not None:
+            after_each(results[-1])
     if not results:
         raise DataError(f"none of the models can model these columns. {' '.join(notes)}")
-    fidelity = measure_samples(dataset, results, random_state)
-    answers = measure_answers(dataset, results, random_state)
-    comparison = Comparison(
-        dataset=dataset.name,
-        description=dataset.description,
-        split=dataset.split,
-        n_train=len(dataset.train),
-        n_valid=len(dataset.valid),
-        n_test=len(dataset.test),
-        n_variables=dataset.n_variables,
-        kinds=schema.describe(),
-        discrete=schema.is_discrete,
-        image_shape=dataset.image_shape,
-        entropy=dataset.entropy,
-        random_state=random_state,
-        results=results,
-        train_rows=_some_rows(dataset.train, random_state),
-        test_rows=dataset.test,
-        seconds=time.perf_counter() - start,
-        notes=notes,
-        fidelity=fidelity,
-        answers=answers,
-    )
-    if folder is not None:
-        _write(comparison, folder)
-    return comparison
+    return results, notes
+
+
+def _fingerprint(dataset: Dataset, schema: Schema) -> str:
+    parts = (dataset.train, dataset.valid, dataset.test)
+    return fingerprint(schema, (schema.encode(rows, missing=True, unseen=UNSEEN) for rows in parts))
 
 
 def default_models(schema: Schema, has_missing: bool = False) -> list[str]:
@@ -232,13 +267,10 @@ def _check_missing(dataset: Dataset, estimators: Mapping[str, DensityEstimator])
         )
 
 
-def _run(
-    name: str, estimator: DensityEstimator, dataset: Dataset, random_state: int, folder: Path | None
+def _result(
+    title: str, estimator: DensityEstimator, fit_seconds: float, dataset: Dataset, random_state: int
 ) -> ModelResult:
-    """Fit, save, score and sample one model."""
-    fit_seconds = _fit(name, estimator, dataset, folder)
-    if folder is not None:
-        estimator.save(folder / "models" / name)
+    """Score and sample a fitted model."""
     n_samples = int(np.clip(_SAMPLE_NUMBERS // dataset.n_variables, _MIN_SAMPLES, _MAX_SAMPLES))
     estimator.sample(2, random_state=random_state)  # compiles what is compiled at first use
     start = time.perf_counter()
@@ -246,7 +278,7 @@ def _run(
     sample_seconds = (time.perf_counter() - start) * 1000 / n_samples
     history = estimator.history_
     return ModelResult(
-        model=MODELS[name].title,
+        model=title,
         estimator=estimator,
         log_likelihoods=estimator.score_samples(dataset.test),
         fit_seconds=fit_seconds,
@@ -272,21 +304,28 @@ def _of_columns(estimator: DensityEstimator, dataset: Dataset) -> np.ndarray | N
     return means
 
 
-def _fit(name: str, estimator: DensityEstimator, dataset: Dataset, folder: Path | None) -> float:
-    """Fit, and return the seconds it took; after Ctrl-C save what there is and say so."""
-    start = time.perf_counter()
+def _fit(
+    name: str, estimator: DensityEstimator, dataset: Dataset, kept: KeptFits, start: float
+) -> tuple[DensityEstimator, float]:
+    """Fit and save a model; return it and how long the fit took. After Ctrl-C save what there is."""
+    kept.prepare(name, estimator)
+    began = time.perf_counter()
     try:
         estimator.fit(dataset.train, X_val=dataset.valid)
     except FitInterrupted as interrupt:
-        if folder is None:
+        path = kept.save(name, estimator)
+        if path is None:
             raise
-        path = folder / "models" / name
-        estimator.save(path)
         title = MODELS[name].title
         raise FitInterrupted(
             f"interrupted: the best weights of {title} so far are saved in {path}"
         ) from interrupt
-    return time.perf_counter() - start
+    now = time.perf_counter()
+    # The history of a fit that went on knows of the time before.
+    seconds = max(now - began, 0.0 if estimator.history_ is None else estimator.history_.seconds)
+    kept.save(name, estimator)
+    kept.mark_done(name, seconds, began - start + seconds)
+    return estimator, seconds
 
 
 def _note(estimator: DensityEstimator) -> str:

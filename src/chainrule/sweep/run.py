@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import os
 import tempfile
@@ -12,10 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-import numpy as np
-
 from chainrule.datasets import Dataset
 from chainrule.errors import DataError, ParameterError
+from chainrule.experiments.kept_fits import fingerprint
 from chainrule.metrics.statistics import paired_difference, summarize
 from chainrule.progress import Progressing
 from chainrule.registry import MODELS
@@ -119,6 +116,7 @@ def sweep(
     space, sampler = _plan(model, schema, grid, n_trials, sampler)
     _check_counts(n_trials=n_trials, seeds=seeds, workers=workers)
     need_optuna()
+    rows = fingerprint(schema, map(schema.encode, (dataset.train, dataset.valid, dataset.test)))
     with tempfile.TemporaryDirectory() as scratch, quiet():
         folder = Path(scratch if out is None else out)
         folder.mkdir(parents=True, exist_ok=True)
@@ -127,7 +125,7 @@ def sweep(
             name=name or f"{dataset.name}-{model}",
             run=uuid4().hex,
             process=os.getpid(),
-            fitter=Fitter(dataset, model, space, max_epochs, _fingerprint(schema, dataset), folder),
+            fitter=Fitter(dataset, model, space, max_epochs, rows, folder),
             seeds=list(range(random_state, random_state + seeds)),
             sampler=sampler,
             n_trials=n_trials,
@@ -168,14 +166,6 @@ def _check_counts(**counts: int | None) -> None:
     for name, value in counts.items():
         if value is not None and value < 1:
             raise ParameterError(f"{name} must be a whole number of at least 1, got {value!r}")
-
-
-def _fingerprint(schema: Schema, dataset: Dataset) -> str:
-    """Return what stands for the rows, as all workers must have the same."""
-    digest = hashlib.sha256(json.dumps(schema.to_dict(), sort_keys=True, default=str).encode())
-    for rows in (dataset.train, dataset.valid, dataset.test):
-        digest.update(np.ascontiguousarray(schema.encode(rows)).tobytes())
-    return digest.hexdigest()
 
 
 def _run(job: Job, workers: int, progress: bool) -> optuna.Study:
