@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import platform
 import re
 import time
 import warnings
@@ -15,10 +17,21 @@ from chainrule.errors import DataError, MissingPackageError
 if TYPE_CHECKING:
     import optuna
 
-__all__ = ["RUN", "claim", "embedded", "fail_dead_trials", "need_optuna", "open_study", "quiet", "sign_in"]
+__all__ = [
+    "RUN",
+    "SIGNED",
+    "claim",
+    "embedded",
+    "fail_dead_trials",
+    "need_optuna",
+    "open_study",
+    "quiet",
+    "sign_in",
+]
 
-# User attribute of a trial: the sweep that runs it.
-RUN = "run"
+# User attributes of a trial: the sweep that runs it, and the process.
+RUN, _PROCESS = "run", "process"
+SIGNED = (RUN, _PROCESS)
 
 _SETTINGS = "settings"
 _PACKAGES = {"psycopg2": "psycopg2-binary", "MySQLdb": "mysqlclient", "psycopg": "psycopg[binary]"}
@@ -118,11 +131,42 @@ def sign_in(study: optuna.Study, trial: optuna.Trial, run: str) -> None:
     """Write down who runs a trial, and the first sign of life: Optuna's own comes from a thread, later."""
     heartbeat: Any = study._storage
     heartbeat.record_heartbeat(trial._trial_id)
+    trial.set_user_attr(_PROCESS, _this_process())
     trial.set_user_attr(RUN, run)
 
 
+def _this_process() -> dict[str, Any]:
+    """Return what tells this process from all others, of other machines and containers, too."""
+    import psutil
+
+    return {"machine": _machine(), "id": os.getpid(), "began": psutil.Process().create_time()}
+
+
+def _machine() -> str:
+    """Return what processes have in common that see each other, until their machine starts again."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{boot} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:  # no Linux
+        import psutil
+
+        return f"{platform.node()} {psutil.boot_time()}"
+
+
+def _is_gone(process: Mapping[str, Any]) -> bool:
+    """Return whether a process was one of this machine and is no more."""
+    import psutil
+
+    if process["machine"] != _machine():
+        return False
+    try:
+        return psutil.Process(process["id"]).create_time() != process["began"]
+    except psutil.NoSuchProcess:
+        return True
+
+
 def fail_dead_trials(study: optuna.Study, unsigned: dict[int, float]) -> None:
-    """Fail the trials whose workers are no more.
+    """Fail the trials whose workers are no more: those of this machine at once, others when they are silent.
 
     To Optuna a trial without any sign of life is not dead; one whose worker died as soon as it had taken it
     would be waited for without end. `unsigned` says since when this process has seen each such trial.
@@ -132,7 +176,8 @@ def fail_dead_trials(study: optuna.Study, unsigned: dict[int, float]) -> None:
     optuna.storages.fail_stale_trials(study)
     now = time.monotonic()
     for trial in study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)):
-        if RUN not in trial.user_attrs and now - unsigned.setdefault(trial.number, now) > _GRACE:
+        is_silent = RUN not in trial.user_attrs and now - unsigned.setdefault(trial.number, now) > _GRACE
+        if is_silent or (_PROCESS in trial.user_attrs and _is_gone(trial.user_attrs[_PROCESS])):
             study.tell(trial.number, state=optuna.trial.TrialState.FAIL, skip_if_finished=True)
 
 

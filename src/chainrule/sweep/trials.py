@@ -18,7 +18,7 @@ from joblib import Parallel, delayed
 from chainrule.errors import DataError, StorageError
 from chainrule.sweep.fitting import Fitter
 from chainrule.sweep.records import Fit
-from chainrule.sweep.storage import RUN, fail_dead_trials, open_study, quiet, sign_in
+from chainrule.sweep.storage import RUN, SIGNED, fail_dead_trials, open_study, quiet, sign_in
 
 if TYPE_CHECKING:
     import optuna
@@ -107,9 +107,9 @@ def run_trials(job: Job, study: optuna.Study, workers: int, on_trial: Callable[[
     try:
         while True:
             fail_dead_trials(study, unsigned)
-            n_begun, n_waiting = _fill_queue(job, study)
+            n_waiting = _fill_queue(job, study)
             if n_waiting:
-                tasks = (delayed(_run_next)(job, n_begun + number) for number in range(n_waiting))
+                tasks = (delayed(_run_next)(job) for _ in range(n_waiting))
                 with closing(parallel(tasks)) as done:
                     for _ in done:
                         on_trial()
@@ -148,11 +148,9 @@ def _counted(study: optuna.Study) -> list[FrozenTrial]:
     ]
 
 
-def _fill_queue(job: Job, study: optuna.Study) -> tuple[int, int]:
-    """Queue what was not begun or was broken off; return how many trials have begun, and how many wait."""
-    import optuna
-
-    retry = optuna.storages.RetryHeartbeatStaleTrialCallback()
+def _fill_queue(job: Job, study: optuna.Study) -> int:
+    """Queue what was not begun or was broken off; return how many trials wait."""
+    _keep_order(job, study)
     everything = {trial.user_attrs.get(_PLACE): trial for trial in study.get_trials(deepcopy=False)}
     taken = {trial.user_attrs[_PLACE] for trial in _counted(study)}
     wanted = job.queue()
@@ -160,27 +158,59 @@ def _fill_queue(job: Job, study: optuna.Study) -> tuple[int, int]:
         if place in taken:
             continue
         if place in everything:
-            retry(study, everything[place])
+            _queue_again(study, everything[place])
         else:
             study.enqueue_trial(setting, user_attrs={_PLACE: place})
     trials = study.get_trials(deepcopy=False)
     waiting = [trial for trial in trials if trial.state.name == "WAITING"]
-    n_waiting = sum(trial.user_attrs[_PLACE] < len(wanted) for trial in waiting)
-    return len(trials) - len(waiting), n_waiting
+    return sum(trial.user_attrs[_PLACE] < len(wanted) for trial in waiting)
 
 
-def _run_next(job: Job, number: int) -> None:
-    """Do the next trial that waits; `number` tells the draws of a search apart."""
+def _queue_again(study: optuna.Study, trial: FrozenTrial) -> None:
+    """Queue a trial that was broken off, with all that is known of it but who ran it."""
+    import optuna
+
+    study.add_trial(
+        optuna.create_trial(
+            state=optuna.trial.TrialState.WAITING,
+            params=trial.params,
+            distributions=trial.distributions,
+            user_attrs={key: value for key, value in trial.user_attrs.items() if key not in SIGNED},
+            system_attrs=trial.system_attrs,
+            intermediate_values=trial.intermediate_values,
+        )
+    )
+
+
+def _keep_order(job: Job, study: optuna.Study) -> None:
+    """Take back what waits behind trials that were broken off: in another order, a search goes elsewhere.
+
+    With other machines there is no order to keep.
+    """
+    import optuna
+
+    if job.random_state is None:
+        return
+    trials = study.get_trials(deepcopy=False)
+    taken = {trial.user_attrs[_PLACE] for trial in _counted(study)}
+    broken = {trial.user_attrs[_PLACE] for trial in trials if _PLACE in trial.user_attrs} - taken
+    for trial in trials:
+        if trial.state.name == "WAITING" and trial.user_attrs[_PLACE] > min(broken, default=math.inf):
+            study._storage.set_trial_state_values(trial._trial_id, optuna.trial.TrialState.FAIL)
+
+
+def _run_next(job: Job) -> None:
+    """Do the next trial that waits."""
     import optuna
 
     if os.getpid() != job.process:
-        # Ctrl-C reaches all processes of a terminal; the one that started this one ends it.
+        # Signals reach all processes of a terminal or a job; the one that started this one ends it.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
     with quiet():
         study = _open_once(job.address, job.name, job.run)
         if all(trial.state.name != "WAITING" for trial in study.get_trials(deepcopy=False)):
             return  # Another machine took it.
-        study.sampler = _sampler(job, number)
         study.pruner = _pruner(job)
         # A process that slept through its heartbeats finds its trial finished by another.
         with suppress(optuna.exceptions.UpdateFinishedTrialError):
@@ -199,10 +229,14 @@ def _objective(job: Job, study: optuna.Study, trial: optuna.Trial) -> float:
 
     sign_in(study, trial, job.run)
     _check_needed(job, study, trial)
+    # The place tells the draws of a search apart, also where a trial is done anew.
+    study.sampler = _sampler(job, trial.user_attrs[_PLACE])
+    reported = trial.storage.get_trial(trial._trial_id).intermediate_values
     setting = {name: what.suggest(trial, name) for name, what in job.fitter.space.parameters.items()}
 
     def report(epoch: int, nll: float) -> None:
-        trial.report(nll, epoch)
+        if epoch not in reported:
+            trial.report(nll, epoch)
         if job.prune and trial.should_prune():
             raise optuna.TrialPruned
 
@@ -247,12 +281,12 @@ def _best_log_likelihood(study: optuna.Study) -> float:
     return max((fit["valid_log_likelihood"] for fit in fits), default=-math.inf)
 
 
-def _sampler(job: Job, number: int) -> optuna.samplers.BaseSampler:
+def _sampler(job: Job, place: int) -> optuna.samplers.BaseSampler:
     import optuna
 
     seed = None
     if job.random_state is not None:
-        seed = int(np.random.SeedSequence([job.random_state, number]).generate_state(1)[0])
+        seed = int(np.random.SeedSequence([job.random_state, place]).generate_state(1)[0])
     if job.sampler == "tpe":
         return optuna.samplers.TPESampler(seed=seed)
     return optuna.samplers.RandomSampler(seed=seed)
