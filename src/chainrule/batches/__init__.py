@@ -1,5 +1,6 @@
 """Models as functions of record batches: rows come and go some at a time, in bounded memory."""
 
+from chainrule.batches.asking import Ask, ask_batches
 from chainrule.batches.sinks import RowSink, open_sink, to_frame
 from chainrule.batches.storing import LargeTable, StoredTable, default_memory, store
 from chainrule.batches.work import (
@@ -15,6 +16,8 @@ from chainrule.batches.work import (
 )
 
 __all__ = [
+    "Ask",
+    "ask_batches",
     "BATCH_ROWS",
     "Draw",
     "Impute",

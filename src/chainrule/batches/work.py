@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from chainrule.estimators import DensityEstimator
 
 __all__ = [
+    "as_table",
+    "like",
     "BATCH_ROWS",
     "Draw",
     "Impute",
@@ -190,7 +192,7 @@ def score_batches(estimator: DensityEstimator, batches: Iterable[Any], **questio
     """
     work = Score(estimator, question)
     for number, batch in enumerate(batches):
-        yield _like(batch, work(_as_table(batch), number))
+        yield like(batch, work(as_table(batch), number))
 
 
 def impute_batches(
@@ -220,7 +222,7 @@ def impute_batches(
     """
     work = Impute(estimator, how, n_orders, random_state)
     for number, batch in enumerate(batches):
-        yield _like(batch, work(_as_table(batch), number)[0])
+        yield like(batch, work(as_table(batch), number)[0])
 
 
 def sample_batches(
@@ -260,14 +262,14 @@ def _is_record_batch(batch: Any) -> bool:
     return type(batch).__module__.startswith("pyarrow") and type(batch).__name__ == "RecordBatch"
 
 
-def _as_table(batch: Any) -> Any:
+def as_table(batch: Any) -> Any:
     """Return a record batch as a table; other containers as they are."""
     import polars as pl
 
     return pl.from_arrow(batch) if _is_record_batch(batch) else batch
 
 
-def _like(batch: Any, frame: pl.DataFrame) -> Any:
+def like(batch: Any, frame: pl.DataFrame) -> Any:
     """Return the frame as a record batch, if the batch that it comes from is one."""
     if not _is_record_batch(batch):
         return frame

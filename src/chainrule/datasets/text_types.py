@@ -9,8 +9,8 @@ if TYPE_CHECKING:
 
 __all__ = ["types_of_text"]
 
-# What polars takes for a truth value, a whole number and a number where it reads a file at once. Whole numbers
-# of more digits than these may not fit into 64 bits, and are read as real ones.
+# What polars takes for a truth value, a whole number and a number where it reads a file at once. Whole
+# numbers of more digits than these may not fit into 64 bits, and are read as real ones.
 _BOOLEAN = r"^(?i:true|false)$"
 _INTEGER = r"^-?\d{1,18}$"
 _NUMBER = r"^[-+]?(\d*\.\d+([eE][-+]?\d+)?|inf|NaN|\d+[eE][-+]?\d+|\d+\.)$|^-?\d+$"
