@@ -203,10 +203,7 @@ def randomize(model: AutoregressiveModel, generator: torch.Generator, scale: flo
         for weight in model.parameters():
             wide = n_inputs.get(id(weight), weight.shape[-1])
             weight.normal_(generator=generator).mul_(scale / math.sqrt(max(wide / 2, 1)))
-    if isinstance(model.conditioner, MADEConditioner):
-        model.conditioner.fix_masks()
-    if isinstance(model.conditioner, ColumnNetworks):
-        model.conditioner.forget_own()
+    model.conditioner.clear_forbidden()
 
 
 def random_rows(spec: Spec, n: int, seed: int = 1, dtype: torch.dtype = torch.float64) -> Tensor:

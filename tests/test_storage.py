@@ -108,6 +108,24 @@ def replace_arrays(folder, arrays):
     change(folder, sha256=sha256(content).hexdigest())
 
 
+def columns(folder, **changes):
+    """Return the schema with changes to its first run of columns."""
+    schema = json.loads((folder / "model.json").read_text())["schema"]
+    schema["variables"][0] |= changes
+    return schema
+
+
+def rewrite(folder, old, new):
+    path = folder / "model.json"
+    path.write_text(path.read_text().replace(old, new))
+
+
+def filled(folder, number):
+    """Return the arrays, the real ones of them filled with a number."""
+    arrays = {name: array.copy() for name, array in read_folder(folder)[1].items()}
+    return {name: np.full_like(a, number) if a.dtype.kind == "f" else a for name, a in arrays.items()}
+
+
 DAMAGES = {
     "json truncated": (lambda f: truncate(f / "model.json"), "truncated or was altered"),
     "json empty": (lambda f: (f / "model.json").write_bytes(b""), "truncated or was altered"),
@@ -126,13 +144,35 @@ DAMAGES = {
     "no parameters": (lambda f: remove_fact(f, "parameters"), "was altered"),
     "unknown parameter": (lambda f: change(f, parameters={"nonsense": 1}), "was altered"),
     "no state": (lambda f: change(f, state={}), "was altered"),
-    "arrays truncated": (lambda f: truncate(f / "model.safetensors"), "checksum differs"),
+    "arrays truncated": (
+        lambda f: truncate(f / "model.safetensors"),
+        "safetensors is truncated or was altered",
+    ),
     "arrays altered": (lambda f: flip_a_bit(f / "model.safetensors"), "checksum differs"),
-    "arrays empty": (lambda f: (f / "model.safetensors").write_bytes(b""), "checksum differs"),
+    "arrays empty": (lambda f: (f / "model.safetensors").write_bytes(b""), "safetensors is truncated or was"),
     "arrays missing": (lambda f: (f / "model.safetensors").unlink(), "is not a saved model: it needs"),
     "json missing": (lambda f: (f / "model.json").unlink(), "is not a saved model: it needs"),
     "arrays of another model": (lambda f: replace_arrays(f, ARRAYS), "was altered"),
     "other sizes": (lambda f: change(f, parameters={"hidden_size": 5}), "was altered"),
+    "a layer of terabytes": (
+        lambda f: change(f, parameters={"hidden_size": 10**12}),
+        r"'conditioner.weight' of model.safetensors is float32 of shape \(20, 4\), expected .*10{12}\)",
+    ),
+    "too many orders": (
+        lambda f: change(f, parameters={"hidden_size": 4, "n_orderings": 10**7}),
+        r"'conditioner.orders' .* expected int64 of shape \(10000000, 20\)",
+    ),
+    "too many columns": (
+        lambda f: change(f, schema=columns(f, repeat=10**9)),
+        "more than fit the model",
+    ),
+    "nested": (lambda f: (f / "model.json").write_text("[" * 10**6), "more than|too deeply"),
+    "a key twice": (lambda f: rewrite(f, '"state"', '"class": "MADE", "state"'), "'class' comes twice"),
+    "not finite": (
+        lambda f: rewrite(f, '"n_parameters": ', '"n_parameters": NaN, "n": '),
+        "NaN is not a finite",
+    ),
+    "infinite weights": (lambda f: replace_arrays(f, filled(f, np.inf)), "'conditioner.* not finite"),
 }
 
 

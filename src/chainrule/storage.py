@@ -1,6 +1,8 @@
 """Saved models: a folder with `model.safetensors` (arrays) and `model.json` (everything else).
 
-Neither file can carry code: safetensors holds plain arrays, JSON plain values.
+Neither file can carry code: safetensors holds plain arrays, JSON plain values. Nor can they ask for memory or
+time out of proportion: `StoredArrays` knows all shapes from the header of the file and reads an array once
+its shape is the one expected, and `as_described` holds values against declared types and bounds.
 """
 
 from __future__ import annotations
@@ -10,21 +12,26 @@ import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from hashlib import sha256
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import file_digest, sha256
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
+import msgspec
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load as parse_arrays
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as serialize_arrays
 
-from chainrule.errors import StorageError
+from chainrule.errors import ChainruleError, StorageError
 
 __all__ = [
     "FORMAT_VERSION",
     "OLDEST_VERSION",
     "file_written_whole",
+    "ArraySpec",
+    "StoredArrays",
+    "as_described",
     "is_saved_model",
     "json_safe",
     "partials_of",
@@ -43,6 +50,16 @@ _FORMAT = "chainrule-model"
 _METADATA = "model.json"
 _ARRAYS = "model.safetensors"
 _PARTIAL = ".partial"
+
+# A file beyond these is no model's. Values of the description take several times their text in memory, lists
+# and objects most of all, of which even a table of many columns needs few.
+_MAX_METADATA = 2**28
+_MAX_CONTAINERS = 2**20
+_MAX_ARRAYS = 2**34
+# How the file calls the dtypes that models have.
+_DTYPES = {"BOOL": "bool", "F32": "float32", "F64": "float64", "I64": "int64", "U64": "uint64"}
+
+Described = TypeVar("Described")
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -143,8 +160,13 @@ def write_folder(folder: str | Path, metadata: dict[str, Any], arrays: dict[str,
     _finish_renaming(folder)
     tensors = serialize_arrays({name: np.ascontiguousarray(array) for name, array in arrays.items()})
     document = {"format": _FORMAT, "format_version": FORMAT_VERSION, "sha256": _sha256(tensors), **metadata}
-    text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)
-    write_together({folder / _ARRAYS: tensors, folder / _METADATA: text.encode()})
+    text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False).encode()
+    if len(text) > _MAX_METADATA or len(tensors) > _MAX_ARRAYS:
+        raise StorageError(
+            f"a model of {len(tensors):,} bytes of arrays and {len(text):,} of description is too large "
+            f"({_MAX_ARRAYS:,} and {_MAX_METADATA:,} at most): declare columns of very many levels continuous"
+        )
+    write_together({folder / _ARRAYS: tensors, folder / _METADATA: text})
 
 
 def is_saved_model(folder: str | Path) -> bool:
@@ -166,20 +188,156 @@ def _finish_renaming(folder: Path) -> None:
     """Give a description its name that was written for the arrays that are there."""
     final, partial = _descriptions(folder)
     if partial.is_file() and (folder / _ARRAYS).is_file():
-        if _checksum_in(partial) == _sha256((folder / _ARRAYS).read_bytes()):
+        if _checksum_in(partial) == _digest_of(folder / _ARRAYS):
             partial.replace(final)
 
 
 def _checksum_in(path: Path) -> Any:
     """Return the checksum of the arrays that a description names, None if it is none."""
     try:
-        document = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+        document = _parse_json(path)
+    except (OSError, StorageError):
         return None
     return document.get("sha256") if isinstance(document, dict) else None
 
 
-def read_folder(folder: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+@dataclass(frozen=True)
+class ArraySpec:
+    """What an array is to be.
+
+    Parameters
+    ----------
+    shape : tuple of int
+    dtype : str, default="float32"
+    """
+
+    shape: tuple[int, ...]
+    dtype: str = "float32"
+
+    def __str__(self) -> str:
+        return f"{self.dtype} of shape {self.shape}"
+
+
+class StoredArrays(Mapping[str, np.ndarray]):
+    """The arrays of a saved model: their shapes, from the file's header, and each of them once it is read.
+
+    Parameters
+    ----------
+    path : Path
+        A file whose header is sound: the arrays lie side by side and fill the file.
+    specs : mapping from str to ArraySpec
+    prefix : str
+        What the names in the file begin with.
+    """
+
+    def __init__(self, path: Path, specs: Mapping[str, ArraySpec], prefix: str = "") -> None:
+        self._path = path
+        self._specs = specs
+        self._prefix = prefix
+
+    @classmethod
+    def of_file(cls, path: Path) -> StoredArrays:
+        """Return the arrays of a file; StorageError if its header does not fit it."""
+        size = path.stat().st_size
+        if size > _MAX_ARRAYS:
+            raise StorageError(f"{path} has {size:,} bytes, more than a model may have ({_MAX_ARRAYS:,})")
+        specs = {}
+        try:
+            with safe_open(path, framework="numpy") as file:
+                for name in file.keys():  # noqa: SIM118 (it is no mapping)
+                    array = file.get_slice(name)
+                    dtype = _DTYPES.get(array.get_dtype(), array.get_dtype())
+                    specs[name] = ArraySpec(tuple(array.get_shape()), dtype)
+        except (SafetensorError, OSError) as error:
+            raise StorageError(f"{path} is truncated or was altered: {error}") from error
+        return cls(path, specs)
+
+    def __len__(self) -> int:
+        return len(self._specs)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._specs)
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self.read(name, self.spec(name))
+
+    @cached_property
+    def n_numbers(self) -> int:
+        """How many numbers the arrays hold together."""
+        return sum(math.prod(spec.shape) for spec in self._specs.values())
+
+    def spec(self, name: str) -> ArraySpec:
+        """Return what an array is; StorageError if there is none of that name."""
+        if name not in self._specs:
+            raise StorageError(f"{self._path.name} lacks the array {self._prefix + name!r}")
+        return self._specs[name]
+
+    def sizes(self, name: str, n_dimensions: int) -> tuple[int, ...]:
+        """Return the shape of an array of so many dimensions; StorageError if it has another number."""
+        shape = self.spec(name).shape
+        if len(shape) != n_dimensions:
+            raise StorageError(f"{self._named(name)} has shape {shape}, expected {n_dimensions} dimensions")
+        return shape
+
+    def read(self, name: str, expected: ArraySpec) -> np.ndarray:
+        """Return an array; StorageError if it is another than expected, or a number in it is not finite."""
+        if self.spec(name) != expected:
+            raise StorageError(f"{self._named(name)} is {self.spec(name)}, expected {expected}")
+        with safe_open(self._path, framework="numpy") as file:
+            array: np.ndarray = file.get_tensor(self._prefix + name)
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise StorageError(f"{self._named(name)} holds a number that is not finite")
+        return array
+
+    def read_all(self, expected: Mapping[str, ArraySpec]) -> dict[str, np.ndarray]:
+        """Return all arrays; StorageError if there are others than those expected, before any is read."""
+        for name in (*expected, *self):
+            if name not in expected:
+                raise StorageError(f"{self._named(name)} belongs to no part of the model")
+            if self.spec(name) != expected[name]:
+                raise StorageError(f"{self._named(name)} is {self.spec(name)}, expected {expected[name]}")
+        return {name: self.read(name, spec) for name, spec in expected.items()}
+
+    def under(self, prefix: str) -> StoredArrays:
+        """Return those arrays whose names begin with a prefix, without it."""
+        own = {k.removeprefix(prefix): spec for k, spec in self._specs.items() if k.startswith(prefix)}
+        return StoredArrays(self._path, own, self._prefix + prefix)
+
+    def without(self, names: Iterable[str]) -> StoredArrays:
+        """Return the other arrays."""
+        taken = set(names)
+        others = {name: spec for name, spec in self._specs.items() if name not in taken}
+        return StoredArrays(self._path, others, self._prefix)
+
+    def _named(self, name: str) -> str:
+        return f"the array {self._prefix + name!r} of {self._path.name}"
+
+
+def as_described(value: Any, description: type[Described], what: str) -> Described:
+    """Return a value of plain Python as what it is described to be: a dataclass, a struct, a list of numbers.
+
+    Raises
+    ------
+    StorageError
+        Naming `what` the value is, the key, what was expected and what came.
+
+    Examples
+    --------
+    >>> as_described({"numbers": [1, 2]}, dict[str, tuple[int, ...]], "the state")
+    {'numbers': (1, 2)}
+    >>> as_described({"numbers": "many"}, dict[str, tuple[int, ...]], "the state")
+    Traceback (most recent call last):
+    chainrule.errors.StorageError: the state: Expected `array`, got `str` - at `$[...]`
+    """
+    try:
+        return msgspec.convert(value, description)
+    except msgspec.ValidationError as error:
+        # Of a constructor that refuses its arguments, in words of its own.
+        own = error.__cause__ if isinstance(error.__cause__, ChainruleError) else None
+        raise StorageError(str(own) if own else f"{what}: {error}") from error
+
+
+def read_folder(folder: str | Path) -> tuple[dict[str, Any], StoredArrays]:
     """Return the metadata and arrays of a saved model.
 
     Raises
@@ -192,25 +350,20 @@ def read_folder(folder: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarra
         raise StorageError(f"there is no saved model at {folder}: it is not a folder")
     if not is_saved_model(folder):
         raise StorageError(f"{folder} is not a saved model: it needs {_METADATA} and {_ARRAYS}")
-    tensors = (folder / _ARRAYS).read_bytes()
+    arrays = StoredArrays.of_file(folder / _ARRAYS)
+    digest = _digest_of(folder / _ARRAYS)
     final, partial = _descriptions(folder)
-    is_renamed = final.is_file() and (not partial.is_file() or _checksum_in(partial) != _sha256(tensors))
+    is_renamed = final.is_file() and (not partial.is_file() or _checksum_in(partial) != digest)
     metadata = _parse_metadata(final if is_renamed else partial)
-    if _sha256(tensors) != metadata["sha256"]:
+    if digest != metadata["sha256"]:
         raise StorageError(
             f"{folder / _ARRAYS} is truncated or was altered: its checksum differs; save the model again"
         )
-    try:
-        return metadata, parse_arrays(tensors)
-    except SafetensorError as error:
-        raise StorageError(f"{folder / _ARRAYS} cannot be read: {error}") from error
+    return metadata, arrays
 
 
 def _parse_metadata(path: Path) -> dict[str, Any]:
-    try:
-        metadata = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise StorageError(f"{path} is truncated or was altered: it is not JSON ({error})") from error
+    metadata = _parse_json(path)
     if not isinstance(metadata, dict) or metadata.get("format") != _FORMAT:
         raise StorageError(f"{path} does not describe a chainrule model")
     version = metadata.get("format_version")
@@ -227,6 +380,48 @@ def _parse_metadata(path: Path) -> dict[str, Any]:
     if not isinstance(metadata.get("sha256"), str):
         raise StorageError(f"{path} was altered: the checksum of the arrays is missing")
     return metadata
+
+
+def _parse_json(path: Path) -> Any:
+    size = path.stat().st_size
+    if size > _MAX_METADATA:
+        raise StorageError(f"{path} has {size:,} bytes, more than a model may have ({_MAX_METADATA:,})")
+    content = path.read_bytes()
+    if content.count(b"[") + content.count(b"{") > _MAX_CONTAINERS:
+        raise StorageError(f"{path} holds more than {_MAX_CONTAINERS:,} lists and objects, as no model does")
+    try:
+        return json.loads(
+            content, object_pairs_hook=_unique, parse_float=_finite, parse_constant=_refuse_constant
+        )
+    except RecursionError:
+        raise StorageError(f"{path} was altered: it is nested too deeply") from None
+    except ValueError as error:
+        raise StorageError(f"{path} is truncated or was altered: it is not JSON ({error})") from error
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in made:
+            raise ValueError(f"the key {name!r} comes twice")
+        made[name] = value
+    return made
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"the number {text} is too large")
+    return number
+
+
+def _refuse_constant(text: str) -> float:
+    raise ValueError(f"{text} is not a finite number")
+
+
+def _digest_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return file_digest(file, sha256).hexdigest()
 
 
 def _sha256(content: bytes) -> str:

@@ -604,7 +604,7 @@ def test_codes_that_are_none(codes, message):
     ],
 )
 def test_variables_that_make_no_sense(metadata):
-    with pytest.raises(DataError, match="'v'"):
+    with pytest.raises(StorageError, match="'v'"):
         column_from_dict(metadata)
 
 
@@ -616,10 +616,10 @@ def test_variables_that_make_no_sense(metadata):
 )
 def test_damaged_storage_is_refused(damage):
     metadata = Schema.infer(np.eye(3)).to_dict()
-    with pytest.raises(StorageError, match="damaged"):
+    with pytest.raises(StorageError, match="the schema: |a run of columns: "):
         Schema.from_dict(metadata | damage)
     del metadata["container"]
-    with pytest.raises(StorageError, match="damaged"):
+    with pytest.raises(StorageError, match="the schema: Object missing required field `container`"):
         Schema.from_dict(metadata)
 
 

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
+from msgspec import Meta, Struct
 
 from chainrule.baselines.parts import Parts
 from chainrule.baselines.product_mixture import ProductMixture
 from chainrule.estimators.base import DensityEstimator
+from chainrule.storage import StoredArrays, as_described
 from chainrule.supports import Binary, Grid, Levels, Reals, Support
 
-__all__ = ["ProductEstimator"]
+__all__ = ["MixtureState", "ProductEstimator"]
+
+
+class MixtureState(Struct, forbid_unknown_fields=True):
+    """What a saved mixture says of itself beside its parameters and arrays."""
+
+    n_components: Annotated[int, Meta(ge=1)]
 
 
 class ProductEstimator(DensityEstimator):
@@ -46,6 +54,7 @@ class ProductEstimator(DensityEstimator):
     def _get_state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         return {"n_components": self.n_components_}, self.mixture_.to_arrays()
 
-    def _set_state(self, metadata: Mapping[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    def _set_state(self, metadata: Mapping[str, Any], arrays: StoredArrays) -> None:
+        state = as_described(metadata, MixtureState, "the state")
         self._set_parts()
-        self._keep(ProductMixture.from_arrays(self.parts_.layout, arrays))
+        self._keep(ProductMixture.from_arrays(self.parts_.layout, state.n_components, arrays))

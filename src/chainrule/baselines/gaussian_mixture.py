@@ -16,7 +16,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 from threadpoolctl import threadpool_limits
 
-from chainrule.errors import DataError
+from chainrule.errors import DataError, StorageError
+from chainrule.storage import ArraySpec, StoredArrays
 
 __all__ = ["PrincipalMixture", "fit_axes", "fit_gaussians", "rows_in_reach"]
 
@@ -139,11 +140,13 @@ class PrincipalMixture:
         return axes | {name: getattr(self.mixture, name) for name in _LEARNED_MIXTURE}
 
     @classmethod
-    def from_arrays(cls, n_variables: int, arrays: Mapping[str, np.ndarray]) -> PrincipalMixture:
-        """Return the model that `to_arrays` described; ValueError where shapes do not fit."""
-        n_components, kept = arrays["means_"].shape
-        n_axes = len(arrays["components_"])
+    def from_arrays(cls, n_variables: int, n_components: int, stored: StoredArrays) -> PrincipalMixture:
+        """Return the model of D variables that `to_arrays` described; StorageError where it is none."""
+        kept, n_axes = stored.sizes("means_", 2)[1], stored.sizes("components_", 2)[0]
+        if not 1 <= kept <= n_axes <= n_variables:
+            raise StorageError(f"a mixture along {kept} of {n_axes} axes of {n_variables} variables is none")
         shapes = {
+            "means_": (n_components, kept),
             "mean_": (n_variables,),
             "components_": (n_axes, n_variables),
             "explained_variance_": (n_axes,),
@@ -152,14 +155,32 @@ class PrincipalMixture:
             "covariances_": (n_components, kept, kept),
             "precisions_cholesky_": (n_components, kept, kept),
         }
-        for name, shape in shapes.items():
-            if arrays[name].shape != shape:
-                raise ValueError(f"expected {name} of shape {shape}, got {arrays[name].shape}")
+        arrays = stored.read_all({name: ArraySpec(shape, "float64") for name, shape in shapes.items()})
+        _check_numbers(arrays)
         axes, mixture = PCA(n_axes, whiten=True), GaussianMixture(n_components)
         vars(axes).update({name: arrays[name] for name in _LEARNED_AXES})
         vars(mixture).update({name: arrays[name] for name in _LEARNED_MIXTURE})
         axes.noise_variance_ = float(arrays["noise_variance_"][0])
         return cls(axes, mixture)
+
+
+def _check_numbers(arrays: Mapping[str, np.ndarray]) -> None:
+    """Refuse what are no probabilities, axes and variances, or do not belong together."""
+    n_axes, n_variables = arrays["components_"].shape
+    weights, factors = arrays["weights_"], arrays["precisions_cholesky_"]
+    with np.errstate(all="ignore"):
+        gram = arrays["components_"] @ arrays["components_"].T
+        whitened = factors.transpose(0, 2, 1) @ arrays["covariances_"] @ factors
+        fits = (
+            (weights > 0).all()
+            and abs(weights.sum() - 1) < 1e-6
+            and np.abs(gram - np.eye(n_axes)).max() < 1e-6
+            and np.abs(whitened - np.eye(len(factors[0]))).max() < 1e-3
+            and (arrays["explained_variance_"] > 0).all()
+            and (arrays["noise_variance_"] >= (n_axes < n_variables) * 1e-300).all()
+        )
+    if not fits:
+        raise StorageError("the arrays of the mixture are no probabilities, axes and covariances")
 
 
 def fit_axes(

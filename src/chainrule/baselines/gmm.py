@@ -11,14 +11,16 @@ from scipy.stats import qmc
 from sklearn.decomposition import PCA
 from sklearn.utils.validation import check_is_fitted
 
+from chainrule.baselines.base import MixtureState
 from chainrule.baselines.gaussian_mixture import PrincipalMixture, fit_axes, fit_gaussians, rows_in_reach
 from chainrule.baselines.selection import best_of, candidates
-from chainrule.errors import KindError
+from chainrule.errors import KindError, StorageError
 from chainrule.estimators.base import DensityEstimator
 from chainrule.estimators.rows import CodedRows
 from chainrule.estimators.surprisal import MarginalSurprisal, Surprisal, split_without_unseen
 from chainrule.schema import UNSEEN, Schema
 from chainrule.schema.values import quoted
+from chainrule.storage import ArraySpec, StoredArrays, as_described
 from chainrule.supports import Binary, Grid, Reals, Support
 
 __all__ = ["GMM"]
@@ -290,11 +292,17 @@ class GMM(DensityEstimator):
         arrays = {"units": self._units, "lattice": self._lattice, "multipliers": self._multipliers}
         return {"n_components": self.n_components_}, arrays | self.mixture_.to_arrays()
 
-    def _set_state(self, metadata: Mapping[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    def _set_state(self, metadata: Mapping[str, Any], arrays: StoredArrays) -> None:
+        state = as_described(metadata, MixtureState, "the state")
         self._find_columns()
-        self._units, self._lattice = arrays["units"], arrays["lattice"]
-        self._multipliers = arrays["multipliers"]
-        self._keep(PrincipalMixture.from_arrays(len(self._varying), arrays))
+        n = len(self._varying)
+        self._units = arrays.read("units", ArraySpec((n,), "float64"))
+        self._lattice = arrays.read("lattice", ArraySpec((self.n_draws, len(self._discrete)), "float64"))
+        self._multipliers = arrays.read("multipliers", ArraySpec((2, n), "uint64"))
+        if not ((self._units > 0).all() and (self._lattice >= 0).all() and (self._lattice <= 1).all()):
+            raise StorageError("the units and draws of noise of the mixture are none")
+        of_mixture = arrays.without(("units", "lattice", "multipliers"))
+        self._keep(PrincipalMixture.from_arrays(n, state.n_components, of_mixture))
 
 
 class _GaussianSurprisal(MarginalSurprisal):

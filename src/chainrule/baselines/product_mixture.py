@@ -11,7 +11,7 @@ value has no features, and a variable's parameters are averages over the rows in
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, reduce
 from operator import add
@@ -21,6 +21,8 @@ import numpy as np
 from scipy import sparse
 from scipy.special import logsumexp
 
+from chainrule.errors import StorageError
+from chainrule.storage import ArraySpec, StoredArrays
 from chainrule.supports import Binary, Grid, Levels, Support
 
 __all__ = ["Features", "Layout", "ProductMixture", "fit_by_em", "independent_product"]
@@ -293,21 +295,28 @@ class ProductMixture:
         return {name: np.ascontiguousarray(getattr(self, name)) for name in names}
 
     @classmethod
-    def from_arrays(cls, layout: Layout, arrays: Mapping[str, np.ndarray]) -> ProductMixture:
-        """Return the mixture that `to_arrays` described; ValueError where shapes do not fit `layout`."""
-        n_components = len(arrays["weights"])
+    def from_arrays(cls, layout: Layout, n_components: int, arrays: StoredArrays) -> ProductMixture:
+        """Return the mixture that `to_arrays` described; StorageError where it is none of that layout."""
         widths = {
             "binary": len(layout.binary),
             "levels": int(layout.slots[-1]),
             "mean": len(layout.continuous),
             "variance": len(layout.continuous),
         }
-        for name, width in widths.items():
-            if arrays[name].shape != (n_components, width):
-                raise ValueError(
-                    f"expected {name} of shape {(n_components, width)}, got {arrays[name].shape}"
-                )
-        return cls(layout, arrays["weights"], **{name: arrays[name] for name in widths})
+        shapes = {"weights": (n_components,)} | {name: (n_components, w) for name, w in widths.items()}
+        mixture = cls(layout, **arrays.read_all({k: ArraySpec(v, "float64") for k, v in shapes.items()}))
+        mixture._check_numbers()
+        return mixture
+
+    def _check_numbers(self) -> None:
+        """Refuse what is no probability, or no variance."""
+        totals = np.concatenate([[self.weights.sum()], self.layout.totals(self.levels).ravel()])
+        are_shares = (self.weights > 0).all() and (self.levels >= 0).all() and np.abs(totals - 1).max() < 1e-6
+        are_inside = (self.binary > 0).all() and (self.binary < 1).all()
+        with np.errstate(all="ignore"):
+            are_moments = (self.variance > 0).all() and np.isfinite(self.mean**2 / self.variance).all()
+        if not (are_shares and are_inside and are_moments):
+            raise StorageError("the arrays of the mixture are no probabilities, means and variances")
 
 
 def independent_product(layout: Layout, codes: np.ndarray) -> ProductMixture:

@@ -21,6 +21,8 @@ __all__ = [
     "SequentialPass",
     "activation_gain",
     "context_layer",
+    "place_of",
+    "undrawn_layer",
     "weights_of",
 ]
 
@@ -30,12 +32,20 @@ def activation_gain(name: str) -> float:
     return 2**0.5 if name in ("relu", "leaky_relu", "elu", "silu", "gelu") else 1.0
 
 
-def context_layer(n_context: int, n_out: int) -> nn.Linear | None:
-    """Return a layer for the context features whose weights are still to be drawn, or None without context.
+def place_of(generator: torch.Generator | None) -> torch.device:
+    """Return where a constructor makes its parameters: without a generator, none that take any memory."""
+    return torch.device("meta") if generator is None else generator.device
 
-    Made as usual, it would draw weights from the global random state.
-    """
-    return nn.utils.skip_init(ScoringLinear, n_context, n_out, bias=False) if n_context else None
+
+def undrawn_layer(n_in: int, n_out: int, place: torch.device, *, bias: bool = True) -> nn.Linear:
+    """Return a layer whose weights are still to be drawn: by default, from the global random state."""
+    layer: nn.Linear = nn.utils.skip_init(ScoringLinear, n_in, n_out, bias=bias, device=place)
+    return layer
+
+
+def context_layer(n_context: int, n_out: int, place: torch.device) -> nn.Linear | None:
+    """Return an undrawn layer for the context features, or None without context."""
+    return undrawn_layer(n_context, n_out, place, bias=False) if n_context else None
 
 
 def weights_of(*layers: nn.Linear | None) -> list[Tensor]:
@@ -90,6 +100,10 @@ class Conditioner(nn.Module, ABC):
     starts : sequence of int, length D + 1
         The outputs of variable d are columns ``starts[d]:starts[d + 1]``.
     orders : Tensor, int64 (n_orders, D)
+    activation : str
+
+    Every conditioner takes a `generator`, too, to draw its first weights from. With None in its place the
+    parameters have shapes and no memory (torch's "meta" device) until weights are loaded into it.
     """
 
     is_any_order: ClassVar[bool] = False
@@ -208,6 +222,10 @@ class Conditioner(nn.Module, ABC):
     @abstractmethod
     def set_output_bias(self, bias: Tensor) -> None:
         """Let the outputs start from the given values, (n_outputs,)."""
+
+    def clear_forbidden(self) -> None:
+        """Set to zero what must be zero in loaded weights for each conditional to see only what it may."""
+        return
 
     def n_free_parameters(self) -> int:
         """Return how many weights can differ from zero."""

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from chainrule.conditioners.any_order import AnyOrderConditioner, AnyOrderPass, observed_first
-from chainrule.conditioners.base import activation_gain, context_layer
+from chainrule.conditioners.base import activation_gain, context_layer, place_of
 from chainrule.conditioners.dropout import dropout
 from chainrule.conditioners.encoding import InputEncoding
 from chainrule.kernels.column_products import ColumnProducts, runs_of
@@ -57,7 +57,7 @@ class ColumnNetworks(AnyOrderConditioner):
         activation: str = "relu",
         dropout: float = 0.0,
         n_context: int = 0,
-        generator: torch.Generator,
+        generator: torch.Generator | None,
     ) -> None:
         super().__init__(encoding, starts, orders, activation)
         if len(set(hidden_sizes)) != 1:
@@ -71,16 +71,18 @@ class ColumnNetworks(AnyOrderConditioner):
             ~onehot, encoding.n_features + torch.arange(n_flags)
         )
         self.register_buffer("_flag", flags, persistent=False)
-        self.first = nn.Parameter(torch.empty(n_targets, encoding.n_features + n_flags, width))
-        self.first_bias = nn.Parameter(torch.zeros(n_targets, 1, width))
-        self.deep = nn.Parameter(torch.empty(n_deep, n_targets, width, width))
-        self.deep_bias = nn.Parameter(torch.zeros(n_deep, n_targets, 1, width))
-        self.output = nn.Parameter(torch.empty(self.n_outputs, width))
-        self.output_bias = nn.Parameter(torch.zeros(self.n_outputs))
-        self.first_context = context_layer(n_context, n_targets * width)
-        self.output_context = context_layer(n_context, self.n_outputs)
+        place = place_of(generator)
+        self.first = nn.Parameter(torch.empty(n_targets, encoding.n_features + n_flags, width, device=place))
+        self.first_bias = nn.Parameter(torch.zeros(n_targets, 1, width, device=place))
+        self.deep = nn.Parameter(torch.empty(n_deep, n_targets, width, width, device=place))
+        self.deep_bias = nn.Parameter(torch.zeros(n_deep, n_targets, 1, width, device=place))
+        self.output = nn.Parameter(torch.empty(self.n_outputs, width, device=place))
+        self.output_bias = nn.Parameter(torch.zeros(self.n_outputs, device=place))
+        self.first_context = context_layer(n_context, n_targets * width, place)
+        self.output_context = context_layer(n_context, self.n_outputs, place)
         self._runs = runs_of(self.starts)
-        self._reset(generator)
+        if generator is not None:
+            self._reset(generator)
 
     @torch.no_grad()
     def _reset(self, generator: torch.Generator) -> None:
@@ -91,13 +93,13 @@ class ColumnNetworks(AnyOrderConditioner):
         self.deep.normal_(generator=generator).mul_(gain * (n_layers * width) ** -0.5)
         # Nearly constant outputs: training starts from the marginals that the output bias holds.
         self.output.normal_(generator=generator).mul_(0.1 * width**-0.5)
-        self.forget_own()
+        self.clear_forbidden()
         for context in (self.first_context, self.output_context):
             if context is not None:
                 context.weight.normal_(generator=generator).mul_(0.1)
 
     @torch.no_grad()
-    def forget_own(self) -> None:
+    def clear_forbidden(self) -> None:
         """Let no network add anything for its own variable; no gradient ever changes that."""
         self.first.mul_(~self._own[:, :, None])
 

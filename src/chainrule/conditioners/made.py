@@ -24,7 +24,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from chainrule.conditioners.base import activation_gain, context_layer, weights_of
+from chainrule.conditioners.base import activation_gain, context_layer, place_of, weights_of
 from chainrule.conditioners.compiled import CompiledConditioner
 from chainrule.conditioners.dropout import dropout
 from chainrule.conditioners.encoding import InputEncoding
@@ -74,7 +74,7 @@ class MADEConditioner(CompiledConditioner):
         direct: bool = True,
         dropout: float = 0.0,
         n_context: int = 0,
-        generator: torch.Generator,
+        generator: torch.Generator | None,
     ) -> None:
         super().__init__(encoding, starts, orders, activation)
         widths = [degree.shape[1] for degree in degrees]
@@ -93,21 +93,33 @@ class MADEConditioner(CompiledConditioner):
             # Units are exchangeable: those of a fixed network stand in the order of their degrees.
             self.register_buffer(f"degrees_{layer}", degree.sort().values if self.is_fixed else degree)
         self._sort_variables()
-        masks = self._first_masks()
-        self.hidden = nn.ModuleList(self._new_layer(mask, bias=True) for mask in masks[: self.n_layers])
-        self.output = self._new_layer(masks[self.n_layers], bias=True)
-        self.direct = self._new_layer(masks[-1], bias=False) if direct else None
-        self.first_context = context_layer(n_context, widths[0])
-        self.output_context = context_layer(n_context, self.n_outputs)
-        self._reset(generator)
+        place = place_of(generator)
+        layers = self._new_layers(widths, place)
+        self.hidden = nn.ModuleList(layers[: self.n_layers])
+        self.output = layers[self.n_layers]
+        self.direct = layers[-1] if direct else None
+        self.first_context = context_layer(n_context, widths[0], place)
+        self.output_context = context_layer(n_context, self.n_outputs, place)
+        if generator is not None:
+            self._reset(generator)
         # Which weights there are follows from orders and degrees, which may change with them.
         self.register_load_state_dict_pre_hook(_take_orders_and_degrees)
 
-    def _new_layer(self, mask: Tensor, *, bias: bool) -> MaskedLinear | StaircaseLinear:
-        if self.is_fixed:
-            return StaircaseLinear(mask, bias=bias)
-        n_out, n_in = mask.shape
-        return MaskedLinear(n_in, n_out, bias=bias)
+    def _new_layers(self, widths: Sequence[int], place: torch.device) -> list[MaskedLinear | StaircaseLinear]:
+        """Return the layers in the order of `layers`; direct connections have no bias of their own."""
+        sizes = [self.encoding.n_features, *widths, self.n_outputs]
+        pairs = [*zip(sizes[:-1], sizes[1:], strict=True)]
+        pairs += [(sizes[0], sizes[-1])] if self.is_direct else []
+        biases = [number <= self.n_layers for number in range(len(pairs))]
+        if not self.is_fixed:
+            return [
+                MaskedLinear(n_in, n_out, bias=bias, place=place)
+                for (n_in, n_out), bias in zip(pairs, biases, strict=True)
+            ]
+        return [
+            StaircaseLinear(prefix, n_in, bias=bias, place=place)
+            for prefix, (n_in, _), bias in zip(self._prefixes(), pairs, biases, strict=True)
+        ]
 
     def _sort_variables(self) -> None:
         """Note where features and outputs stand in a network of one member: in its order."""
@@ -153,22 +165,35 @@ class MADEConditioner(CompiledConditioner):
             masks.append(direct_mask(rank_of_feature, rank_of_output))
         return masks
 
-    def _first_masks(self) -> list[Tensor]:
-        """Return the first member's masks, features and outputs standing where the layers have them."""
-        masks = self.masks(0)
-        masks[0] = masks[0][:, self.feature_by_position]
-        masks[self.n_layers] = masks[self.n_layers][self.output_by_position]
-        if self.is_direct:
-            masks[-1] = masks[-1][self.output_by_position][:, self.feature_by_position]
-        return masks
+    def _prefixes(self) -> list[Tensor]:
+        """Return how many inputs each unit of a single member has, (n_out,), in its layers and directly.
+
+        They are the row sums of its masks, which need not be made: features, units and outputs stand in the
+        order of ranks and degrees, so that each has the first so many of those below.
+        """
+        rank = rank_of(self.order(0))
+        of_features = rank[self.encoding.feature_variable][self.feature_by_position]
+        of_outputs = rank[self.output_variable][self.output_by_position]
+        degrees = self.degrees_of(0)
+        below, above = degrees[:-1], degrees[1:]
+        prefixes = [
+            torch.searchsorted(of_features, degrees[0]),
+            *(torch.searchsorted(d, e, right=True) for d, e in zip(below, above, strict=True)),
+            torch.searchsorted(degrees[-1], of_outputs, right=True),
+        ]
+        return prefixes + ([torch.searchsorted(of_features, of_outputs)] if self.is_direct else [])
 
     def fix_masks(self) -> None:
         """Give the layers of a single member the masks of its order and degrees."""
         if self.is_fixed:
             self._sort_variables()
-            for layer, mask in zip(self.layers, self._first_masks(), strict=True):
+            for layer, prefix in zip(self.layers, self._prefixes(), strict=True):
                 if isinstance(layer, StaircaseLinear):
-                    layer.fix_mask(mask)
+                    layer.fix_mask(prefix)
+
+    def clear_forbidden(self) -> None:
+        """Set to zero the weights that masks forbid; those that change are applied, not written in."""
+        self.fix_masks()
 
     def lost_dependencies(self) -> int:
         """Return how many dependencies the worst member of the ensemble cannot represent."""
@@ -179,13 +204,18 @@ class MADEConditioner(CompiledConditioner):
 
     def _reset(self, generator: torch.Generator) -> None:
         gain = activation_gain(self.activation)
-        *hidden, output = zip(self.layers, self._first_masks()[: self.n_layers + 1], strict=False)
-        for number, (layer, mask) in enumerate(hidden):
+        masks = None if self.is_fixed else self.masks(0)
+        for number, layer in enumerate(self.layers[: self.n_layers + 1]):
             # Residual branches start small, so that depth does not inflate the sum of layers.
             branch = self.n_layers**-0.5 if self.residual and number else 1.0
-            layer.reset(mask, (gain if number else 1.0) * branch, generator)
-        # Nearly constant outputs: training starts from the marginals that the output bias holds.
-        output[0].reset(output[1], 0.1, generator)
+            scale = (gain if number else 1.0) * branch
+            if number == self.n_layers:
+                # Nearly constant outputs: training starts from the marginals that the output bias holds.
+                scale = 0.1
+            if isinstance(layer, StaircaseLinear):
+                layer.reset(scale, generator)
+            elif masks is not None:
+                layer.reset(masks[number], scale, generator)
         for context in (self.first_context, self.output_context):
             if context is not None:
                 with torch.no_grad():

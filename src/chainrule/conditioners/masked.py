@@ -12,12 +12,13 @@ from chainrule.kernels.staircase import StaircaseProduct, blocks_of
 
 __all__ = ["MaskedLinear", "Permuted", "StaircaseLinear"]
 
+_CPU = torch.device("cpu")
 
-def _drawn(mask: Tensor, gain: float, generator: torch.Generator, like: Tensor) -> Tensor:
-    """Return weights with variance gain^2 / (number of connected inputs), forbidden ones among them."""
-    fan_in = mask.sum(1, keepdim=True).clamp(min=1)
-    weight = torch.empty(mask.shape, dtype=like.dtype, device=like.device).normal_(generator=generator)
-    return weight.mul_(gain / fan_in.sqrt())
+
+def _drawn(fan_in: Tensor, n_in: int, gain: float, generator: torch.Generator, like: Tensor) -> Tensor:
+    """Return weights (n_out, n_in) with variance gain^2 / fan_in, of the connected inputs, (n_out,)."""
+    weight = torch.empty(len(fan_in), n_in, dtype=like.dtype, device=like.device)
+    return weight.normal_(generator=generator).mul_(gain / fan_in.clamp(min=1).sqrt()[:, None])
 
 
 class Permuted(torch.autograd.Function):
@@ -40,35 +41,38 @@ class StaircaseLinear(nn.Module):
 
     Parameters
     ----------
-    mask : Tensor, bool (n_out, n_in)
-        Row i allows the first so many inputs, later rows no fewer.
+    prefix : Tensor, int64 (n_out,)
+        How many of the first inputs each row allows, later rows no fewer.
+    n_in : int
     bias : bool
+    place : device
+        Where the parameters are to be.
     """
 
     prefix: Tensor
 
-    def __init__(self, mask: Tensor, *, bias: bool) -> None:
+    def __init__(self, prefix: Tensor, n_in: int, *, bias: bool, place: torch.device = _CPU) -> None:
         super().__init__()
-        self.packed = nn.Parameter(torch.zeros(0))
-        self.bias = nn.Parameter(torch.zeros(len(mask))) if bias else None
-        self.fix_mask(mask)
+        self.packed = nn.Parameter(torch.zeros(0, device=place))
+        self.bias = nn.Parameter(torch.zeros(len(prefix), device=place)) if bias else None
+        self.n_in = n_in
+        self.fix_mask(prefix)
 
-    def fix_mask(self, mask: Tensor) -> None:
+    def fix_mask(self, prefix: Tensor) -> None:
         """Use a mask for good and clear the weights it forbids; all of them, if its blocks are new."""
-        prefix = mask.sum(1)
-        self.n_in = mask.shape[1]
-        if not torch.equal(mask, torch.arange(self.n_in, device=mask.device) < prefix[:, None]):
-            raise ValueError("the mask is no staircase: each row must allow the first inputs")
         if (prefix.diff() < 0).any():
             raise ValueError("the mask is no staircase: no row may allow fewer inputs than the one before it")
         self.register_buffer("prefix", prefix, persistent=False)
         self.blocks = blocks_of(prefix.tolist())
-        for number, block in enumerate(self.blocks):
-            stair = mask[block.rows][block.stairs].to(self.packed.dtype)
-            self.register_buffer(f"_stair_{number}", stair, persistent=False)
         size = self.blocks[-1].start + self.blocks[-1].size
         if self.packed.numel() != size:
             self.packed = nn.Parameter(self.packed.new_zeros(size))
+        if self.packed.is_meta:
+            return  # There is nothing to clear, and no room is taken, before weights are loaded.
+        for number, block in enumerate(self.blocks):
+            column = torch.arange(block.full, block.width, device=self.packed.device)
+            stair = column < prefix[block.rows, None].to(self.packed.device)
+            self.register_buffer(f"_stair_{number}", stair.to(self.packed.dtype), persistent=False)
         with torch.no_grad():
             for block, stair in zip(self.blocks, self._stairs(), strict=True):
                 block.of(self.packed)[block.stairs].mul_(stair)
@@ -98,9 +102,9 @@ class StaircaseLinear(nn.Module):
         """Return the bias, zeros where there is none, (n_out,)."""
         return self.packed.new_zeros(len(self.prefix)) if self.bias is None else self.bias
 
-    def reset(self, mask: Tensor, gain: float, generator: torch.Generator) -> None:
-        """Draw the weights with variance gain^2 / (number of inputs under a mask)."""
-        self.set_dense(_drawn(mask, gain, generator, self.packed))
+    def reset(self, gain: float, generator: torch.Generator) -> None:
+        """Draw the weights with variance gain^2 / (number of inputs under the mask)."""
+        self.set_dense(_drawn(self.prefix, self.n_in, gain, generator, self.packed))
 
     def weights(self) -> list[Tensor]:
         """Return all parameters but the bias."""
@@ -123,11 +127,11 @@ class MaskedLinear(nn.Module):
     `mask_weight` tells each unit which inputs it has (Germain et al. 2015, sec. 4.4: connectivity weights).
     """
 
-    def __init__(self, n_in: int, n_out: int, *, bias: bool) -> None:
+    def __init__(self, n_in: int, n_out: int, *, bias: bool, place: torch.device = _CPU) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.zeros(n_out, n_in))
-        self.bias = nn.Parameter(torch.zeros(n_out)) if bias else None
-        self.mask_weight = nn.Parameter(torch.zeros(n_out, n_in))
+        self.weight = nn.Parameter(torch.zeros(n_out, n_in, device=place))
+        self.bias = nn.Parameter(torch.zeros(n_out, device=place)) if bias else None
+        self.mask_weight = nn.Parameter(torch.zeros(n_out, n_in, device=place))
 
     def weights(self) -> list[Tensor]:
         """Return all parameters but the bias."""
@@ -139,7 +143,8 @@ class MaskedLinear(nn.Module):
         None is left at zero: one that this mask forbids may belong to another.
         """
         with torch.no_grad():
-            self.weight.copy_(_drawn(typical_mask, gain, generator, self.weight))
+            n_in = typical_mask.shape[1]
+            self.weight.copy_(_drawn(typical_mask.sum(1), n_in, gain, generator, self.weight))
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """Return x (W * mask)^T + b, (n, n_out), for a mask (n_out, n_in), or one for each row."""

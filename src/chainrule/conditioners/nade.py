@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from chainrule.conditioners.base import FixedOrderPass, context_layer, weights_of
+from chainrule.conditioners.base import FixedOrderPass, context_layer, place_of, weights_of
 from chainrule.conditioners.compiled import CompiledConditioner
 from chainrule.conditioners.encoding import InputEncoding
 from chainrule.kernels.nade import is_compiled, nade_outputs
@@ -62,17 +62,19 @@ class NADEConditioner(CompiledConditioner):
         *,
         activation: str = "sigmoid",
         n_context: int = 0,
-        generator: torch.Generator,
+        generator: torch.Generator | None,
     ) -> None:
         super().__init__(encoding, starts, orders, activation)
-        self.weight = nn.Parameter(torch.zeros(encoding.n_features, hidden_size))
-        self.bias = nn.Parameter(torch.zeros(hidden_size))
-        self.output_weight = nn.Parameter(torch.zeros(self.n_outputs, hidden_size))
-        self.output_bias = nn.Parameter(torch.zeros(self.n_outputs))
-        self.first_context = context_layer(n_context, hidden_size)
-        self.output_context = context_layer(n_context, self.n_outputs)
+        place = place_of(generator)
+        self.weight = nn.Parameter(torch.zeros(encoding.n_features, hidden_size, device=place))
+        self.bias = nn.Parameter(torch.zeros(hidden_size, device=place))
+        self.output_weight = nn.Parameter(torch.zeros(self.n_outputs, hidden_size, device=place))
+        self.output_bias = nn.Parameter(torch.zeros(self.n_outputs, device=place))
+        self.first_context = context_layer(n_context, hidden_size, place)
+        self.output_context = context_layer(n_context, self.n_outputs, place)
         self._pad_outputs()
-        self._reset(generator)
+        if generator is not None:
+            self._reset(generator)
 
     def _pad_outputs(self) -> None:
         """Lay the outputs out as (D, P) for the kernel, P being the widest variable's number of params."""

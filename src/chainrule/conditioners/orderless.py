@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from chainrule.conditioners.any_order import AnyOrderConditioner, AnyOrderPass
-from chainrule.conditioners.base import activation_gain, context_layer, weights_of
+from chainrule.conditioners.base import activation_gain, context_layer, place_of, undrawn_layer, weights_of
 from chainrule.conditioners.dropout import dropout
 from chainrule.conditioners.encoding import InputEncoding
-from chainrule.kernels.row_blocks import ScoringLinear, linear
+from chainrule.kernels.row_blocks import linear
 
 __all__ = ["OrderlessConditioner", "draw_observed_masks", "unobserved_weights"]
 
@@ -91,7 +91,7 @@ class OrderlessConditioner(AnyOrderConditioner):
         residual: bool = False,
         dropout: float = 0.0,
         n_context: int = 0,
-        generator: torch.Generator,
+        generator: torch.Generator | None,
     ) -> None:
         super().__init__(encoding, starts, orders, activation)
         if residual and len(set(hidden_sizes)) > 1:
@@ -99,14 +99,15 @@ class OrderlessConditioner(AnyOrderConditioner):
         self.residual = residual
         self.dropout = dropout
         widths = [encoding.n_features + self.n_variables, *hidden_sizes]
+        place = place_of(generator)
         self.hidden = nn.ModuleList(
-            nn.utils.skip_init(ScoringLinear, n_in, n_out)
-            for n_in, n_out in zip(widths[:-1], widths[1:], strict=True)
+            undrawn_layer(n_in, n_out, place) for n_in, n_out in zip(widths[:-1], widths[1:], strict=True)
         )
-        self.output = nn.utils.skip_init(ScoringLinear, widths[-1], self.n_outputs)
-        self.first_context = context_layer(n_context, widths[1])
-        self.output_context = context_layer(n_context, self.n_outputs)
-        self._reset(generator)
+        self.output = undrawn_layer(widths[-1], self.n_outputs, place)
+        self.first_context = context_layer(n_context, widths[1], place)
+        self.output_context = context_layer(n_context, self.n_outputs, place)
+        if generator is not None:
+            self._reset(generator)
 
     @property
     def layers(self) -> list[nn.Linear]:

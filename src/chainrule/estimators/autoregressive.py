@@ -16,19 +16,27 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from chainrule.conditionals import ENCODINGS, Conditionals, families_of, make_family
+from chainrule.conditionals import ENCODINGS, Conditional, Conditionals, families_of, make_family
 from chainrule.conditioners import ACTIVATIONS, Conditioner, InputEncoding
-from chainrule.errors import DataError, ParameterError
+from chainrule.errors import DataError, ParameterError, StorageError
 from chainrule.estimators.base import DensityEstimator
 from chainrule.estimators.chain_surprisal import ChainSurprisal
 from chainrule.estimators.parameters import check_checkpoint, parameters_of_the_fit
 from chainrule.estimators.partial_fit import go_on
 from chainrule.estimators.query_engines import ChainQueryEngine
+from chainrule.estimators.restoring import (
+    Members,
+    NetworkState,
+    check_sizes,
+    is_available,
+    load_weights,
+)
 from chainrule.estimators.rows import CodedRows, make_generator, with_missing_filled
 from chainrule.estimators.training_arguments import TRAINING_CONSTRAINTS
 from chainrule.kernels.row_blocks import batches_of_whole_blocks
 from chainrule.model import AutoregressiveModel
 from chainrule.orders import given_order, natural_order, random_orders
+from chainrule.storage import ArraySpec, StoredArrays, as_described
 from chainrule.supports import Reals
 from chainrule.training import (
     Callback,
@@ -257,11 +265,11 @@ class AutoregressiveEstimator(DensityEstimator):
         self,
         encoding: InputEncoding,
         conditionals: Conditionals,
-        orders: Tensor,
+        members: Members,
         n_context: int,
-        generator: torch.Generator,
+        generator: torch.Generator | None,
     ) -> Conditioner:
-        """Return the untrained network."""
+        """Return the untrained network; without a generator, one whose weights are still to be loaded."""
 
     def _set_training_options(self, options: TrainingArguments) -> None:
         """Store the options given to a constructor, and the defaults of the others."""
@@ -275,29 +283,42 @@ class AutoregressiveEstimator(DensityEstimator):
         """Return the training options of a fit."""
         return TrainingOptions(**{name: getattr(self, name) for name in TRAINING_OPTIONS})
 
-    def _build(self, generator: torch.Generator) -> AutoregressiveModel:
-        """Return an untrained model for the columns of `schema_` and `context_schema_`."""
-        supports = zip(self.families_, self.schema_.supports, strict=True)
-        families = [make_family(name, support, self.n_components) for name, support in supports]
+    def _build(
+        self, families: Sequence[Conditional], members: Members, generator: torch.Generator | None
+    ) -> AutoregressiveModel:
+        """Return an untrained model; without a generator, one whose weights are still to be loaded."""
         conditionals = Conditionals(families)
         encoding = InputEncoding([family.input_features(self.encoding) for family in families])
-        orders = self._orders(self.schema_.n_variables, generator)
         context = self._context_encoding()
         n_context = 0 if context is None else context.n_features
         return AutoregressiveModel(
-            self._conditioner(encoding, conditionals, orders, n_context, generator), conditionals
+            self._conditioner(encoding, conditionals, members, n_context, generator), conditionals
         )
 
-    def _orders(self, n_variables: int, generator: torch.Generator) -> Tensor:
-        """Return the orders of the ensemble, (n_orderings, D)."""
+    def _families(self) -> list[Conditional]:
+        """Return the family of each variable."""
+        supports = zip(self.families_, self.schema_.supports, strict=True)
+        return [make_family(name, support, self.n_components) for name, support in supports]
+
+    def _draw_members(self, generator: torch.Generator) -> Members:
+        """Return the orders of an untrained model's members."""
+        n_variables = self.schema_.n_variables
         orders = random_orders(n_variables, self.n_orderings, generator)  # also where any order is served
         if self.is_any_order:
-            return orders
+            return Members(orders)
         if not isinstance(self.ordering, str):
             orders[0] = given_order(self.ordering, n_variables)
         elif self.ordering == "natural":
             orders[0] = natural_order(n_variables)
-        return orders
+        return Members(orders)
+
+    def _read_members(self, arrays: StoredArrays) -> Members:
+        """Return the orders of a saved model's members."""
+        shape = (self.n_orderings, self.schema_.n_variables)
+        orders = arrays.read("conditioner.orders", ArraySpec(shape, "int64"))
+        if (np.sort(orders, axis=1) != np.arange(shape[1])).any():
+            raise StorageError("the orders of the model are no permutations of its columns")
+        return Members(torch.from_numpy(orders))
 
     def _context_encoding(self) -> InputEncoding | None:
         if self.context_schema_ is None:
@@ -310,7 +331,7 @@ class AutoregressiveEstimator(DensityEstimator):
         """Return the device to compute on: the one asked for, else a CUDA device if there is one."""
         if self.device is None:
             return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        if not _is_available(self.device):
+        if not is_available(self.device):
             raise ParameterError(f'device {self.device!r} cannot be used here; "cpu" can')
         return torch.device(self.device)
 
@@ -329,7 +350,7 @@ class AutoregressiveEstimator(DensityEstimator):
     def _fit_codes(self, train: CodedRows, valid: CodedRows | None, generator: np.random.Generator) -> None:
         torch_generator = _torch_generator(generator)
         self.families_ = self._choose_families(train.codes)
-        model = self._build(torch_generator)
+        model = self._build(self._families(), self._draw_members(torch_generator), torch_generator)
         sample = with_missing_filled(train.codes[: _margin_rows(train.codes.shape[1])])
         model.conditioner.set_output_bias(model.conditionals.marginal_params(torch.from_numpy(sample)))
         self.model_ = model.to(self._device())
@@ -415,25 +436,17 @@ class AutoregressiveEstimator(DensityEstimator):
         }
         return metadata, arrays
 
-    def _set_state(self, metadata: Mapping[str, Any], arrays: dict[str, np.ndarray]) -> None:
-        if self.device is not None and not _is_available(self.device):
+    def _set_state(self, metadata: Mapping[str, Any], arrays: StoredArrays) -> None:
+        state = as_described(metadata, NetworkState, "the state")
+        if self.device is not None and not is_available(self.device):
             self.device = None  # Saved on a machine with another device: go on with what is here.
-        # The random draws of building are all overwritten by what was saved.
-        self.families_ = tuple(metadata["families"])
-        model = self._build(torch.Generator())
-        model.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
+        self.families_, self.history_ = state.families, state.history
+        families = self._families()
+        check_sizes(families, self.encoding, arrays.n_numbers)
+        model = self._build(families, self._read_members(arrays), None)
+        load_weights(model, arrays)
         self.model_ = model.to(self._device()).eval()
-        self.n_parameters_ = int(metadata["n_parameters"])
-        self.history_ = History(**metadata["history"])
-
-
-def _is_available(device: str) -> bool:
-    """Return whether tensors can live there; only an allocation shows what build and machine can do."""
-    try:
-        torch.empty(0, device=device)
-    except (AssertionError, RuntimeError):
-        return False
-    return True
+        self.n_parameters_ = model.conditioner.n_free_parameters()
 
 
 def _margin_rows(n_variables: int) -> int:

@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
+from msgspec import structs
 from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.utils._param_validation import InvalidParameterError
 from sklearn.utils.validation import check_is_fitted
 
 from chainrule.errors import DataError, KindError, ParameterError
 from chainrule.estimators.anomalies import CONTAMINATION, AnomalyMixin, offset_of, rows_for_offset
-from chainrule.estimators.parameters import argument_from_json, argument_to_json
+from chainrule.estimators.description import MAX_CONSTANT_COLUMNS, Description, SavedModel
+from chainrule.estimators.parameters import argument_to_json, arguments_from_json
 from chainrule.estimators.query_methods import Columns, QueryMethods
 from chainrule.estimators.rows import (
     CodedRows,
@@ -28,7 +30,7 @@ from chainrule.estimators.rows import (
 from chainrule.estimators.surprisal import MarginalSurprisal, Surprisal, SurprisalMethods
 from chainrule.estimators.unseen import Scorer, score_summed_over_unseen, warn_of_unseen
 from chainrule.schema import COLUMN_TYPES, UNSEEN, Schema
-from chainrule.storage import write_folder
+from chainrule.storage import StoredArrays, as_described, write_folder
 from chainrule.supports import Support
 
 __all__ = ["DensityEstimator"]
@@ -278,18 +280,18 @@ class DensityEstimator(DensityMixin, AnomalyMixin, SurprisalMethods, QueryMethod
         write_folder(path, metadata | schemas | found, arrays)
 
     @classmethod
-    def restore(cls, metadata: Mapping[str, Any], arrays: dict[str, np.ndarray]) -> Self:
+    def restore(cls, metadata: Mapping[str, Any], arrays: StoredArrays) -> Self:
         """Return the fitted estimator that `save` described."""
-        context_schema = metadata["context_schema"]
-        estimator = cls._from_description(
-            metadata,
-            arrays,
-            Schema.from_dict(metadata["schema"]),
-            None if context_schema is None else Schema.from_dict(context_schema),
+        saved = as_described(metadata, SavedModel, "the model")
+        most = max(arrays.n_numbers, MAX_CONSTANT_COLUMNS)
+        context_schema = (
+            None if saved.context_schema is None else Schema.from_dict(saved.context_schema, most)
         )
-        if metadata.get("offset") is not None:
-            estimator.offset_ = float(metadata["offset"])
-        estimator.split_ = metadata.get("split")
+        estimator = cls._from_description(saved, arrays, Schema.from_dict(saved.schema, most), context_schema)
+        if saved.offset is not None:
+            estimator.offset_ = saved.offset
+        if saved.split is not None:
+            estimator.split_ = structs.asdict(saved.split)
         return estimator
 
     def _describe(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -301,15 +303,16 @@ class DensityEstimator(DensityMixin, AnomalyMixin, SurprisalMethods, QueryMethod
     @classmethod
     def _from_description(
         cls,
-        metadata: Mapping[str, Any],
-        arrays: dict[str, np.ndarray],
+        description: Description,
+        arrays: StoredArrays,
         schema: Schema,
         context_schema: Schema | None,
     ) -> Self:
         """Return the fitted estimator that `_describe` described."""
-        estimator = cls._from_json_parameters(metadata["parameters"])
+        estimator = cls._from_json_parameters(description.parameters)
+        estimator.check(schema)
         estimator._set_schema(schema, context_schema)
-        estimator._set_state(metadata["state"], arrays)
+        estimator._set_state(description.state, arrays)
         return estimator
 
     def _parameters_to_json(self) -> dict[str, Any]:
@@ -319,7 +322,7 @@ class DensityEstimator(DensityMixin, AnomalyMixin, SurprisalMethods, QueryMethod
     @classmethod
     def _from_json_parameters(cls, metadata: Mapping[str, Any]) -> Self:
         """Return the unfitted estimator whose arguments `_parameters_to_json` returned."""
-        return cls(**{name: argument_from_json(value) for name, value in metadata.items()})
+        return cls(**arguments_from_json(metadata, cls))
 
     def _set_schema(self, schema: Schema, context_schema: Schema | None) -> None:
         self.__dict__.pop("offset_", None)  # that of an earlier fit, which this one may not live to replace
@@ -449,5 +452,5 @@ class DensityEstimator(DensityMixin, AnomalyMixin, SurprisalMethods, QueryMethod
         """Return the learned state: JSON-safe metadata and arrays."""
 
     @abstractmethod
-    def _set_state(self, metadata: Mapping[str, Any], arrays: dict[str, np.ndarray]) -> None:
-        """Take back what `_get_state` returned."""
+    def _set_state(self, metadata: Mapping[str, Any], arrays: StoredArrays) -> None:
+        """Take back what `_get_state` returned; StorageError if it could not have."""

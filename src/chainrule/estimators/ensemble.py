@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
+from msgspec import Meta, Struct
 from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
@@ -15,16 +16,24 @@ from chainrule.estimators.autoregressive import COUNT, AutoregressiveEstimator
 from chainrule.estimators.base import DensityEstimator
 from chainrule.estimators.chain_surprisal import EnsembleSurprisal
 from chainrule.estimators.conditional_query import ADVICE
+from chainrule.estimators.description import Description, Template
 from chainrule.estimators.loading import find_class
 from chainrule.estimators.made import MADE
 from chainrule.estimators.parameters import check_checkpoint
 from chainrule.estimators.query_engines import EnsembleQueryEngine
 from chainrule.estimators.rows import CodedRows, make_generator
 from chainrule.schema import Schema
+from chainrule.storage import StoredArrays, as_described
 
 __all__ = ["Ensemble"]
 
 _SEEDS = 2**31 - 1
+
+
+class _EnsembleState(Struct, forbid_unknown_fields=True):
+    """What a saved ensemble says of its members."""
+
+    members: Annotated[list[Description], Meta(min_length=1)]
 
 
 class Ensemble(DensityEstimator):
@@ -236,15 +245,14 @@ class Ensemble(DensityEstimator):
             arrays.update({f"{number}.{name}": array for name, array in member_arrays.items()})
         return {"members": metadata}, arrays
 
-    def _set_state(self, metadata: Mapping[str, Any], arrays: dict[str, np.ndarray]) -> None:
-        arrays_of: list[dict[str, np.ndarray]] = [{} for _ in metadata["members"]]
-        for name, array in arrays.items():
-            number, _, rest = name.partition(".")
-            arrays_of[int(number)][rest] = array
+    def _set_state(self, metadata: Mapping[str, Any], arrays: StoredArrays) -> None:
+        members = as_described(metadata, _EnsembleState, "the state").members
+        arrays_of = [arrays.under(f"{number}.") for number in range(len(members))]
+        arrays.without(f"{n}.{name}" for n, own in enumerate(arrays_of) for name in own).read_all({})
         self._keep(
             [
-                find_class(member["class"])._from_description(member, own, self.schema_, self.context_schema_)
-                for member, own in zip(metadata["members"], arrays_of, strict=True)
+                find_class(member.class_)._from_description(member, own, self.schema_, self.context_schema_)
+                for member, own in zip(members, arrays_of, strict=True)
             ]
         )
 
@@ -260,7 +268,7 @@ class Ensemble(DensityEstimator):
     @classmethod
     def _from_json_parameters(cls, metadata: Mapping[str, Any]) -> Self:
         ensemble = super()._from_json_parameters({**metadata, "estimator": None})
-        inner = metadata["estimator"]
-        if inner is not None:
-            ensemble.estimator = find_class(inner["class"])._from_json_parameters(inner["parameters"])
+        if metadata["estimator"] is not None:
+            inner = as_described(metadata["estimator"], Template, "the estimator of an ensemble")
+            ensemble.estimator = find_class(inner.class_)._from_json_parameters(inner.parameters)
         return ensemble

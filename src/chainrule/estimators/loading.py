@@ -13,6 +13,9 @@ from chainrule.storage import read_folder
 
 __all__ = ["find_class", "load"]
 
+# Letters of what is wrong with a folder; a file may have names of any length.
+_MAX_REASON = 500
+
 
 def load(path: str | Path) -> DensityEstimator:
     """Return the estimator that was saved into the folder `path`.
@@ -29,8 +32,10 @@ def load(path: str | Path) -> DensityEstimator:
         raise StorageError(f"{path} holds {error}") from None
     try:
         return estimator_class.restore(metadata, arrays)
-    except (AttributeError, KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
-        raise StorageError(f"{path} was altered and cannot be restored: {error}") from error
+    except (AttributeError, LookupError, TypeError, ValueError, ArithmeticError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        reason = reason if len(reason) <= _MAX_REASON else f"{reason[:_MAX_REASON]}..."
+        raise StorageError(f"{path} was altered and cannot be restored: {reason}") from error
 
 
 def find_class(name: Any) -> type[DensityEstimator]:

@@ -16,8 +16,10 @@ from chainrule.conditionals import Conditionals
 from chainrule.conditioners import Conditioner, InputEncoding, MADEConditioner
 from chainrule.errors import ParameterError, StorageError
 from chainrule.estimators.autoregressive import COUNT, AutoregressiveEstimator
+from chainrule.estimators.restoring import Members
 from chainrule.estimators.training_arguments import with_training_options
 from chainrule.masks import even_degrees, layer_degrees, uniform_degrees
+from chainrule.storage import ArraySpec, StoredArrays
 from chainrule.training.options import TrainingArguments
 
 __all__ = ["MADE"]
@@ -153,9 +155,9 @@ class MADE(AutoregressiveEstimator):
         self,
         encoding: InputEncoding,
         conditionals: Conditionals,
-        orders: Tensor,
+        members: Members,
         n_context: int,
-        generator: torch.Generator,
+        generator: torch.Generator | None,
     ) -> Conditioner:
         direct = self.direct_connections
         if direct is None:
@@ -164,8 +166,8 @@ class MADE(AutoregressiveEstimator):
         conditioner = MADEConditioner(
             encoding,
             conditionals.starts,
-            orders,
-            self._degrees(conditionals.n_variables, n_context, generator),
+            members.orders,
+            members.degrees,
             activation=self.activation,
             residual=self._is_residual(),
             direct=direct,
@@ -173,8 +175,23 @@ class MADE(AutoregressiveEstimator):
             n_context=n_context,
             generator=generator,
         )
-        _warn_of_lost_dependencies(conditioner)
+        if generator is not None:
+            _warn_of_lost_dependencies(conditioner)
         return conditioner
+
+    def _draw_members(self, generator: torch.Generator) -> Members:
+        orders = super()._draw_members(generator).orders
+        has_context = self.context_schema_ is not None
+        return Members(orders, tuple(self._degrees(orders.shape[1], has_context, generator)))
+
+    def _read_members(self, arrays: StoredArrays) -> Members:
+        orders, degrees = super()._read_members(arrays).orders, []
+        for layer, size in enumerate(self._widths()):
+            name = f"conditioner.degrees_{layer}"
+            degrees.append(torch.from_numpy(arrays.read(name, ArraySpec((self.n_masks, size), "int64"))))
+            if (degrees[-1] < 0).any() or (degrees[-1] >= orders.shape[1]).any():
+                raise StorageError(f"the array {name!r} holds a degree beyond 0..{orders.shape[1] - 1}")
+        return Members(orders, tuple(degrees))
 
     def _is_residual(self) -> bool:
         if self.residual is not None:
@@ -182,15 +199,20 @@ class MADE(AutoregressiveEstimator):
         # Layers of one mask may differ in their degrees, which is what sampling of masks lives on.
         return len(set(self.hidden_sizes)) == 1 and self.n_masks == 1
 
-    def _degrees(self, n_variables: int, n_context: int, generator: torch.Generator) -> list[Tensor]:
-        """Return the degrees of each hidden layer under each mask, (n_masks, H_l) per layer."""
+    def _widths(self) -> list[int]:
+        """Return the sizes of the hidden layers."""
         sizes = list(self.hidden_sizes)
         if not sizes or not all(isinstance(size, Integral) and size >= 1 for size in sizes):
             raise ParameterError(
                 f"hidden_sizes must name whole numbers of units, one per layer, got {self.hidden_sizes!r}"
             )
+        return sizes
+
+    def _degrees(self, n_variables: int, has_context: bool, generator: torch.Generator) -> list[Tensor]:
+        """Return the degrees of each hidden layer under each mask, (n_masks, H_l) per layer."""
+        sizes = self._widths()
         # Units of degree 0 see the context alone; without one they would be constants.
-        lowest = 0 if n_context else 1
+        lowest = 0 if has_context else 1
         masks = []
         for _ in range(self.n_masks):
             if self.degrees == "even" and self.n_masks == 1:

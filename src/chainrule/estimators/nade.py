@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any, ClassVar, Unpack
 
 import torch
-from torch import Tensor
 
 from chainrule.conditionals import Conditionals
 from chainrule.conditioners import Conditioner, InputEncoding, NADEConditioner
 from chainrule.estimators.autoregressive import COUNT, AutoregressiveEstimator
+from chainrule.estimators.restoring import Members
 from chainrule.estimators.training_arguments import with_training_options
 from chainrule.training.options import TrainingArguments
 
@@ -111,14 +111,14 @@ class NADE(AutoregressiveEstimator):
         self,
         encoding: InputEncoding,
         conditionals: Conditionals,
-        orders: Tensor,
+        members: Members,
         n_context: int,
-        generator: torch.Generator,
+        generator: torch.Generator | None,
     ) -> Conditioner:
         return NADEConditioner(
             encoding,
             conditionals.starts,
-            orders,
+            members.orders,
             self.hidden_size,
             activation=self.activation,
             n_context=n_context,

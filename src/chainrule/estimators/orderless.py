@@ -10,16 +10,17 @@ from typing import Any, ClassVar, Self, Unpack
 import numpy as np
 import torch
 from sklearn.utils._param_validation import Interval, StrOptions
-from torch import Tensor
 
-from chainrule.conditionals import Conditionals, make_family
+from chainrule.conditionals import Conditional, Conditionals, make_family
 from chainrule.conditioners import ColumnNetworks, Conditioner, InputEncoding, OrderlessConditioner
 from chainrule.errors import ParameterError
 from chainrule.estimators.autoregressive import AutoregressiveEstimator
+from chainrule.estimators.restoring import Members
 from chainrule.estimators.training_arguments import with_training_options
 from chainrule.model import AutoregressiveModel
-from chainrule.rules.restriction import RuleSet, columns_of, observed_tables
+from chainrule.rules.restriction import RuleSet, check_tables, columns_of, observed_tables
 from chainrule.schema import Schema
+from chainrule.storage import StoredArrays, as_described
 from chainrule.training.options import TrainingArguments
 
 __all__ = ["OrderlessNADE"]
@@ -169,8 +170,10 @@ class OrderlessNADE(AutoregressiveEstimator):
             rules.check(torch.from_numpy(codes), "the training rows")
         return columns_of(texts, schema)
 
-    def _build(self, generator: torch.Generator) -> AutoregressiveModel:
-        model, texts = super()._build(generator), self._rule_texts()
+    def _build(
+        self, families: Sequence[Conditional], members: Members, generator: torch.Generator | None
+    ) -> AutoregressiveModel:
+        model, texts = super()._build(families, members, generator), self._rule_texts()
         if texts and self._tables is None:
             raise ParameterError("members of an Ensemble take no rules; fit an OrderlessNADE by itself")
         if texts:
@@ -183,10 +186,15 @@ class OrderlessNADE(AutoregressiveEstimator):
         arrays |= {f"{_TABLE}{number}": table for number, table in enumerate(tables.values())}
         return metadata | ({"combinations": list(tables)} if tables else {}), arrays
 
-    def _set_state(self, metadata: Mapping[str, Any], arrays: dict[str, np.ndarray]) -> None:
-        texts = metadata.get("combinations", [])
-        self._tables = {text: arrays[f"{_TABLE}{number}"] for number, text in enumerate(texts)}
-        super()._set_state(metadata, {k: v for k, v in arrays.items() if not k.startswith(_TABLE)})
+    def _set_state(self, metadata: Mapping[str, Any], arrays: StoredArrays) -> None:
+        texts = as_described(metadata.get("combinations", []), list[str], "the combinations of rules")
+        tables = arrays.under(_TABLE)
+        self._tables = {text: tables[str(number)] for number, text in enumerate(texts)}
+        check_tables(self._tables, self._rule_texts(), self.schema_)
+        super()._set_state(
+            {k: v for k, v in metadata.items() if k != "combinations"},
+            arrays.without(_TABLE + each for each in tables),
+        )
 
     @classmethod
     def _from_json_parameters(cls, metadata: Mapping[str, Any]) -> Self:
@@ -197,9 +205,9 @@ class OrderlessNADE(AutoregressiveEstimator):
         self,
         encoding: InputEncoding,
         conditionals: Conditionals,
-        orders: Tensor,
+        members: Members,
         n_context: int,
-        generator: torch.Generator,
+        generator: torch.Generator | None,
     ) -> Conditioner:
         by_columns = self._has_column_networks(len(conditionals.starts) - 1)
         common: dict[str, Any] = {
@@ -212,10 +220,12 @@ class OrderlessNADE(AutoregressiveEstimator):
             sizes = self._sizes((64, 64))
             if len(set(sizes)) > 1:
                 raise ParameterError(f"layers of network='columns' have one size, got {self.hidden_sizes!r}")
-            return ColumnNetworks(encoding, conditionals.starts, orders, sizes, **common)
+            return ColumnNetworks(encoding, conditionals.starts, members.orders, sizes, **common)
         sizes = self._sizes((256, 256))
         residual = len(set(sizes)) == 1 if self.residual is None else bool(self.residual)
-        return OrderlessConditioner(encoding, conditionals.starts, orders, sizes, residual=residual, **common)
+        return OrderlessConditioner(
+            encoding, conditionals.starts, members.orders, sizes, residual=residual, **common
+        )
 
     def _has_column_networks(self, n_variables: int) -> bool:
         """Return whether each column has a network of its own."""

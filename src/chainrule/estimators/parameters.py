@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 
-from chainrule.errors import ParameterError
+from chainrule.errors import ParameterError, StorageError
+from chainrule.storage import as_described
 from chainrule.training.options import TRAINING_OPTIONS
 
-__all__ = ["argument_from_json", "argument_to_json", "check_checkpoint", "parameters_of_the_fit"]
+__all__ = ["argument_to_json", "arguments_from_json", "check_checkpoint", "parameters_of_the_fit"]
 
 # What may be another value when a fit goes on, beside training options, which know it themselves.
 _MAY_CHANGE = {"checkpoint", "contamination", "device", "verbose"}
@@ -33,11 +35,32 @@ def argument_to_json(value: Any) -> Any:
     return None
 
 
-def argument_from_json(value: Any) -> Any:
+def arguments_from_json(arguments: Mapping[str, Any], estimator: Any) -> dict[str, Any]:
+    """Return the constructor arguments that `argument_to_json` wrote, of an estimator's class.
+
+    Raises
+    ------
+    StorageError
+        If the class has no such parameter, or a value is nothing that was written.
+    """
+    unknown = set(arguments) - set(estimator._get_param_names())
+    if unknown:
+        raise StorageError(f"{estimator.__name__} has no parameter {min(unknown)!r}")
+    return {name: _from_json(value) for name, value in arguments.items()}
+
+
+def _from_json(value: Any) -> Any:
     """Undo `argument_to_json`; lists become tuples."""
     if isinstance(value, Mapping):
-        return {key: argument_from_json(item) for key, item in value["mapping"]}
-    return tuple(argument_from_json(item) for item in value) if isinstance(value, list) else value
+        pairs = as_described(value, _Pairs, "a parameter").mapping
+        return {key: _from_json(item) for key, item in pairs}
+    return tuple(_from_json(item) for item in value) if isinstance(value, list) else value
+
+
+class _Pairs(Struct, forbid_unknown_fields=True):
+    """A mapping; keys of JSON objects would be text."""
+
+    mapping: list[tuple[str | int, Any]]
 
 
 def parameters_of_the_fit(given: Mapping[str, Any]) -> str:

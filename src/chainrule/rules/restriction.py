@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from chainrule.conditionals import Conditionals
-from chainrule.errors import DataError
+from chainrule.errors import DataError, StorageError
 from chainrule.rules.axes import Axis, Domain, LevelAxis, LineAxis, axis_of, level_axis_of
 from chainrule.rules.parsing import Combination, Equation
 from chainrule.rules.propagation import CombinationOf, Constraint, EquationOf, InequalityOf, narrowed
 from chainrule.rules.resolved import Placed, groups_of, placed
 from chainrule.schema import Schema
 
-__all__ = ["RuleSet", "columns_of", "observed_tables"]
+__all__ = ["RuleSet", "check_tables", "columns_of", "observed_tables"]
 
 Tables = Mapping[str, NDArray[np.int64]]
 
@@ -46,6 +46,28 @@ def observed_tables(
                 raise DataError(f"the rule {each.rule.text!r} is about columns that no row has together")
             tables[each.rule.text] = np.unique(whole.astype(np.int64), axis=0)
     return tables
+
+
+def check_tables(tables: Tables, texts: Sequence[str], schema: Schema) -> None:
+    """Refuse saved tables that are not those of the rules, and columns of rules that are modelled in bins.
+
+    Raises
+    ------
+    StorageError
+        Naming the rule or the column.
+    """
+    rules = placed(texts, schema)
+    named = {each.rule.text: each for each in rules if isinstance(each.rule, Combination)}
+    if named.keys() != tables.keys():
+        raise StorageError("the combinations of rules are not those of the rules")
+    for text, table in tables.items():
+        n_codes = [schema.n_codes[d] for d in named[text].columns]
+        fits = table.dtype == np.int64 and table.ndim == 2 and table.shape[1] == len(n_codes) and len(table)
+        if not fits or (table < 0).any() or (table >= n_codes).any():
+            raise StorageError(f"the combinations of the rule {text!r} are none of its columns")
+    for d in {d for each in rules for d in each.columns}:
+        if schema.variables[d].bins is not None:
+            raise StorageError(f"column {schema.names[d]!r}: rules are about single levels, not about bins")
 
 
 class RuleSet:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
+from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
 from chainrule.errors import DataError, StorageError
@@ -16,16 +18,29 @@ from chainrule.schema.building import build_frame, build_object_array
 from chainrule.schema.coding import check_codes, decode_matrix, encode_table
 from chainrule.schema.inference import infer_columns, names_rows
 from chainrule.schema.lookup import column_numbers, encode_value
-from chainrule.schema.packing import pack_columns, unpack_columns
+from chainrule.schema.packing import MAX_COLUMNS, pack_columns, unpack_columns
 from chainrule.schema.tables import Container, Table, read_table
 from chainrule.schema.types import ColumnType
 from chainrule.schema.types.base import is_integer_dtype
 from chainrule.schema.values import quoted
+from chainrule.storage import as_described
 
 if TYPE_CHECKING:
     from chainrule.supports import Support
 
 __all__ = ["Schema", "columns_that_name_rows"]
+
+# Bytes of one value in an array of text.
+MAX_ITEM = 2**20
+
+
+class _StoredSchema(Struct, forbid_unknown_fields=True):
+    """What `Schema.to_dict` returns; what a run of columns holds, their type describes."""
+
+    container: Container
+    dtype: str | None
+    integer_names: bool
+    variables: Annotated[list[dict[str, Any]], Meta(min_length=1)]
 
 
 def columns_that_name_rows(X: Any) -> list[str]:
@@ -428,22 +443,31 @@ class Schema:
         }
 
     @classmethod
-    def from_dict(cls, metadata: Mapping[str, Any]) -> Schema:
+    def from_dict(cls, metadata: Mapping[str, Any], max_columns: int = MAX_COLUMNS) -> Schema:
         """Undo `to_dict`.
 
         Raises
         ------
         StorageError
-            If the metadata is not that of a schema.
+            If the metadata is not that of a schema, or is that of one of more columns than there may be.
         """
+        stored = as_described(metadata, _StoredSchema, "the schema")
+        variables = unpack_columns(stored.variables, max_columns)
+        schema = cls(variables, stored.container, stored.dtype, stored.integer_names)
+        schema._check_container()
+        return schema
+
+    def _check_container(self) -> None:
+        """Refuse a container that rows cannot be given back in."""
+        if len(set(self.names)) < self.n_variables:
+            raise StorageError("the schema: two columns have the same name")
+        if self.integer_names and not all(re.fullmatch(r"-?\d{1,19}", name) for name in self.names):
+            raise StorageError("the schema: columns that integers name have other names")
+        if (self.container == "numpy") != (self.dtype is not None):
+            raise StorageError(f"the schema: {self.container} and dtype {self.dtype!r} do not go together")
         try:
-            variables = unpack_columns(metadata["variables"])
-            container, dtype = metadata["container"], metadata["dtype"]
-            integer_names = metadata["integer_names"]
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise StorageError(f"the stored schema is damaged ({type(error).__name__}: {error})") from error
-        if container not in get_args(Container) or not variables:
-            raise StorageError(
-                f"the stored schema is damaged (container {container!r}, {len(variables)} columns)"
-            )
-        return cls(variables, container, dtype, bool(integer_names))
+            dtype = np.dtype(self.dtype or "float64")
+        except (TypeError, ValueError, SyntaxError):
+            dtype = np.dtype("V")
+        if dtype.kind not in "biufOU" or dtype.itemsize > MAX_ITEM:
+            raise StorageError(f"the schema: {self.dtype!r} is no dtype of rows")

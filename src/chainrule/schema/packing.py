@@ -5,12 +5,26 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from itertools import groupby
-from typing import Any
+from typing import Annotated, Any
 
-from chainrule.errors import DataError
+from msgspec import Meta, Struct
+
+from chainrule.errors import StorageError
 from chainrule.schema.types import ColumnType, column_from_dict
+from chainrule.storage import as_described
 
-__all__ = ["pack_columns", "unpack_columns"]
+__all__ = ["MAX_COLUMNS", "pack_columns", "unpack_columns"]
+
+MAX_COLUMNS = 2**20
+"""More columns than this no table has."""
+
+
+class _Run(Struct):
+    """Neighbours that are alike; its other keys are what they have in common."""
+
+    repeat: Annotated[int, Meta(ge=1)]
+    names: list[str] | None = None
+    each: dict[str, list[float | None]] = {}
 
 
 def pack_columns(columns: Iterable[ColumnType], with_names: bool) -> list[dict[str, Any]]:
@@ -40,23 +54,35 @@ def _pack_run(run: list[dict[str, Any]], with_names: bool) -> dict[str, Any]:
     return entry | shared
 
 
-def unpack_columns(packed: Iterable[Mapping[str, Any]]) -> tuple[ColumnType, ...]:
-    """Undo `pack_columns`; columns without a name become ``x1``, ``x2``, ..."""
+def unpack_columns(
+    packed: Iterable[Mapping[str, Any]], max_columns: int = MAX_COLUMNS
+) -> tuple[ColumnType, ...]:
+    """Undo `pack_columns`; columns without a name become ``x1``, ``x2``, ...
+
+    Raises
+    ------
+    StorageError
+        If the entries describe no columns, or more than there may be.
+    """
     columns: list[ColumnType] = []
     for entry in packed:
-        columns += _unpack_run(entry, first_number=len(columns) + 1)
+        run = as_described(entry, _Run, "a run of columns")
+        if len(columns) + run.repeat > max_columns:
+            raise StorageError(
+                f"the schema has {len(columns) + run.repeat:,} columns or more, which is more than fit the "
+                f"model ({max_columns:,})"
+            )
+        shared = {k: v for k, v in entry.items() if k not in ("repeat", "names", "each")}
+        columns += _unpack_run(run, shared, first_number=len(columns) + 1)
     return tuple(columns)
 
 
-def _unpack_run(entry: Mapping[str, Any], first_number: int) -> list[ColumnType]:
-    count = entry["repeat"]
-    names = entry.get("names") or [f"x{first_number + i}" for i in range(count)]
-    each = entry.get("each", {})
-    if len(names) != count or any(len(values) != count for values in each.values()):
-        raise DataError(f"a run of {count} columns has {len(names)} names")
-    shared = {k: v for k, v in entry.items() if k not in ("repeat", "names", "each")}
+def _unpack_run(run: _Run, shared: Mapping[str, Any], first_number: int) -> list[ColumnType]:
+    names = run.names or [f"x{first_number + i}" for i in range(run.repeat)]
+    if len(names) != run.repeat or any(len(values) != run.repeat for values in run.each.values()):
+        raise StorageError(f"a run of {run.repeat} columns has {len(names)} names")
     columns = []
     for number, name in enumerate(names):
-        own = {k: values[number] for k, values in each.items() if values[number] is not None}
+        own = {k: values[number] for k, values in run.each.items() if values[number] is not None}
         columns.append(column_from_dict({**shared, **own, "name": name}))
     return columns

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from chainrule.errors import DataError
+from chainrule.errors import StorageError
 from chainrule.schema.types.base import UNSEEN, ColumnType
 from chainrule.schema.types.binary import Binary
 from chainrule.schema.types.bins import LevelBins
@@ -53,12 +53,12 @@ def column_from_dict(metadata: Mapping[str, Any]) -> ColumnType:
 
     Raises
     ------
-    DataError
+    StorageError
         If there is no such kind, or it cannot be made of this.
     """
-    kind = metadata["kind"]
-    if kind not in COLUMN_TYPES:
-        raise DataError(
-            f"column {metadata['name']!r}: {kind!r} is not a kind; kinds are {', '.join(COLUMN_TYPES)}"
+    kind = metadata.get("kind")
+    if not isinstance(kind, str) or kind not in COLUMN_TYPES:
+        raise StorageError(
+            f"column {metadata.get('name')!r}: {kind!r} is not a kind; kinds are {', '.join(COLUMN_TYPES)}"
         )
     return COLUMN_TYPES[kind].from_dict(metadata)

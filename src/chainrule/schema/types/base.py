@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from chainrule.errors import DataError
+from chainrule.errors import DataError, StorageError
 from chainrule.schema.dates import in_unit_of, number_of_date
 from chainrule.schema.values import Unit
+from chainrule.storage import as_described
 
 if TYPE_CHECKING:
     from chainrule.schema.tables import Column
@@ -243,10 +244,12 @@ class ColumnType(ABC):
 
     @classmethod
     def from_dict(cls, metadata: Mapping[str, Any]) -> Self:
-        """Undo `to_dict`."""
-        arguments: dict[str, Any] = {name: value for name, value in metadata.items() if name != "kind"}
-        arguments = {k: tuple(v) if isinstance(v, list) else v for k, v in arguments.items()}
-        return cls(**arguments)
+        """Undo `to_dict`; StorageError where a value is none that the annotation of its field allows."""
+        what = f"column {metadata.get('name')!r}"
+        unknown = set(metadata) - {"kind", *(each.name for each in fields(cls))}
+        if unknown:
+            raise StorageError(f"{what}: a {cls.kind} column has no {min(unknown)!r}")
+        return as_described({k: v for k, v in metadata.items() if k != "kind"}, cls, what)
 
     # ------------------------------------------------------------ refusals
 

@@ -13,9 +13,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from msgspec import Meta, Struct
+
+from chainrule.errors import StorageError
+from chainrule.storage import as_described
 
 __all__ = ["LevelBins"]
 
@@ -139,16 +143,28 @@ class LevelBins:
 
     @classmethod
     def from_dict(cls, metadata: Mapping[str, Any]) -> LevelBins:
-        """Undo `to_dict`; ValueError where the numbers are no bins."""
+        """Undo `to_dict`; StorageError where the numbers are no bins."""
+        stored = as_described(metadata, _StoredBins, "the bins of a column")
         starts, levels, counts = (
-            np.asarray(metadata[name], dtype=np.int64) for name in ("starts", "levels", "counts")
+            np.array(numbers, dtype=np.int64) for numbers in (stored.starts, stored.levels, stored.counts)
         )
-        rises = (
-            starts.ndim == levels.ndim == 1 and (np.diff(starts) > 0).all() and (np.diff(levels) > 0).all()
-        )
-        if not rises or len(starts) < 2 or starts[0] != 0 or levels.shape != counts.shape:
-            raise ValueError("the stored bins of a column are damaged")
-        return cls(starts, levels, counts, float(metadata["discount"]))
+        rises = (np.diff(starts) > 0).all() and (np.diff(levels) > 0).all()
+        is_inside = starts[0] == 0 and (levels < starts[-1]).all()
+        if not (rises and is_inside and levels.shape == counts.shape):
+            raise StorageError("the bins of a column: their levels do not rise, or lie outside")
+        return cls(starts, levels, counts, stored.discount)
+
+
+Number = Annotated[int, Meta(ge=0, le=2**53)]
+
+
+class _StoredBins(Struct, forbid_unknown_fields=True):
+    """What `LevelBins.to_dict` returns."""
+
+    starts: Annotated[list[Number], Meta(min_length=2)]
+    levels: list[Number]
+    counts: list[Annotated[int, Meta(ge=1, le=2**40)]]
+    discount: Annotated[float, Meta(ge=0, le=1)]
 
 
 def _starts(levels: np.ndarray, counts: np.ndarray, n_levels: int) -> np.ndarray:

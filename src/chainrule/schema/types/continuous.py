@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
+from msgspec import Meta
 from numpy.typing import NDArray
 
 from chainrule import supports
-from chainrule.errors import DataError
+from chainrule.errors import DataError, StorageError
 from chainrule.schema.tables import Column
 from chainrule.schema.types.base import LARGEST_CODE, BlockCodedType, Floats, integer_limits
 from chainrule.schema.types.summary import ColumnSummary, require_numbers
 
 __all__ = ["Continuous"]
+
+LARGEST = float(np.finfo(np.float64).max)
 
 
 @dataclass(frozen=True)
@@ -41,13 +44,18 @@ class Continuous(BlockCodedType):
     is_discrete: ClassVar[bool] = False
     levels: ClassVar[None] = None
 
-    location: float = 0.0
-    scale: float = 1.0
-    point_masses: tuple[float, ...] = ()
+    location: Annotated[float, Meta(ge=-LARGEST, le=LARGEST)] = 0.0
+    scale: Annotated[float, Meta(gt=0, le=LARGEST)] = 1.0
+    point_masses: Annotated[tuple[float, ...], Meta(max_length=1000)] = ()
 
-    def __post_init__(self) -> None:
-        if not (self.scale > 0 and np.isfinite([self.scale, self.location]).all()):
-            raise DataError(f"column {self.name!r}: location and scale must be finite and the scale positive")
+    @classmethod
+    def from_dict(cls, metadata: Mapping[str, Any]) -> Self:
+        """Undo `to_dict`; StorageError also where single precision cannot tell point masses apart."""
+        column = super().from_dict(metadata)
+        codes = column.point_mass_codes
+        if len(set(codes)) < len(codes) or any(abs(code) > LARGEST_CODE for code in codes):
+            raise StorageError(f"column {column.name!r}: its point masses are no different numbers")
+        return column
 
     # ------------------------------------------------------------ learning
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from abc import ABC
 from dataclasses import dataclass
-from typing import Any, ClassVar, NoReturn, Self
+from typing import Annotated, Any, ClassVar, NoReturn, Self
 
 import numpy as np
+from msgspec import Meta
 from numpy.typing import NDArray
 
 from chainrule.errors import DataError
@@ -17,6 +18,7 @@ from chainrule.schema.values import did_you_mean, quoted
 
 __all__ = ["LeveledType"]
 
+Level = str | bool | int | float
 MAX_LISTED = 10
 # A constant has probability 1, but for this.
 RESERVED_BY_CONSTANT = 1e-6
@@ -36,14 +38,12 @@ class LeveledType(ColumnType, ABC):
 
     is_numeric: ClassVar[bool] = False
 
-    levels: tuple[Any, ...] = ()
-    reserved: float = 0.0
+    levels: tuple[Level, ...] = ()
+    reserved: Annotated[float, Meta(ge=0, lt=1)] = 0.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.reserved < 1:
-            raise DataError(
-                f"column {self.name!r}: the reserved share must be in [0, 1), got {self.reserved}"
-            )
+        if len(set(self.levels)) < len(self.levels):
+            raise DataError(f"column {self.name!r}: a level comes twice")
 
     @classmethod
     def of_column(cls, column: Column, levels: tuple[Any, ...]) -> Self:

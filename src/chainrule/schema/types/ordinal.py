@@ -5,22 +5,32 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
+from msgspec import Meta
 from numpy.typing import NDArray
 
 from chainrule import supports
-from chainrule.errors import DataError
+from chainrule.errors import DataError, StorageError
 from chainrule.schema.tables import Column
-from chainrule.schema.types.base import BlockCodedType, Floats, is_broken
+from chainrule.schema.types.base import MAX_EXACT_CODE, BlockCodedType, Floats, is_broken
 from chainrule.schema.types.bins import LevelBins
-from chainrule.schema.types.summary import ColumnSummary, fits_ordinal, in_days, is_integral, require_numbers
+from chainrule.schema.types.summary import (
+    MAX_INTEGER,
+    ColumnSummary,
+    fits_ordinal,
+    in_days,
+    is_integral,
+    require_numbers,
+)
 
 __all__ = ["MAX_SHARED_RANGE", "Ordinal"]
 
 MAX_SHARED_RANGE = 1000
 """A numeric array whose integers span more than this has no range that all of its columns share."""
+
+Whole = Annotated[int, Meta(ge=-MAX_INTEGER, le=MAX_INTEGER)]
 
 # An ordinal of more levels than this is modelled in bins.
 MAX_LEVELS = 256
@@ -54,13 +64,15 @@ class Ordinal(BlockCodedType):
     kind: ClassVar[str] = "ordinal"
     support_type: ClassVar[type[supports.Support]] = supports.Grid
 
-    low: int = 0
-    high: int = 0
+    low: Whole = 0
+    high: Whole = 0
     bins: LevelBins | None = None
 
     def __post_init__(self) -> None:
         if self.low > self.high:
             raise DataError(f"column {self.name!r}: the range {self.low}..{self.high} is empty")
+        if self.high - self.low >= MAX_EXACT_CODE:
+            raise DataError(f"column {self.name!r}: the range {self.low}..{self.high} is too wide")
 
     # ------------------------------------------------------------ learning
 
@@ -235,8 +247,14 @@ class Ordinal(BlockCodedType):
     @classmethod
     def from_dict(cls, metadata: Mapping[str, Any]) -> Self:
         """Undo `to_dict`."""
-        bins = metadata.get("bins")
-        return super().from_dict({**metadata, "bins": None if bins is None else LevelBins.from_dict(bins)})
+        stored = metadata.get("bins")
+        column = super().from_dict({**metadata, "bins": None})
+        if stored is None:
+            return column
+        bins = LevelBins.from_dict(stored)
+        if bins.starts[-1] != column.high - column.low + 1:
+            raise StorageError(f"column {column.name!r}: its bins are not those of its range")
+        return replace(column, bins=bins)
 
 
 def _shared(numbers: Iterable[int]) -> Any:
