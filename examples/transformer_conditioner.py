@@ -19,8 +19,9 @@ from torch import Tensor, nn
 
 from chainrule.conditionals import Conditionals
 from chainrule.conditioners import Conditioner, InputEncoding
-from chainrule.conditioners.base import FixedOrderPass, context_layer
+from chainrule.conditioners.base import FixedOrderPass, context_layer, place_of
 from chainrule.estimators.autoregressive import AutoregressiveEstimator
+from chainrule.estimators.restoring import Members
 from chainrule.estimators.training_arguments import with_training_options
 from chainrule.registry import ModelEntry, register_model
 
@@ -30,12 +31,12 @@ __all__ = ["Transformer", "TransformerConditioner"]
 class Block(nn.Module):
     """Attention to earlier positions, then a layer for each position alone; both are added to their input."""
 
-    def __init__(self, width: int, n_heads: int) -> None:
+    def __init__(self, width: int, n_heads: int, place: torch.device) -> None:
         super().__init__()
         self.n_heads = n_heads
         self.norms = nn.ModuleList([nn.LayerNorm(width), nn.LayerNorm(width)])
         sizes = ((width, 3 * width), (width, width), (width, 2 * width), (2 * width, width))
-        self.layers = nn.ModuleList(nn.utils.skip_init(nn.Linear, a, b) for a, b in sizes)
+        self.layers = nn.ModuleList(nn.utils.skip_init(nn.Linear, a, b, device=place) for a, b in sizes)
 
     def forward(self, h: Tensor, past: list[Tensor] | None = None) -> Tensor:
         """Return the states (n, L, E) after the block.
@@ -65,7 +66,8 @@ class TransformerConditioner(Conditioner):
     n_layers, n_heads : int
     n_context : int
         C, the number of context features.
-    generator : torch.Generator
+    generator : torch.Generator or None
+        Draws the first weights; None leaves them to be loaded.
     """
 
     def __init__(
@@ -78,17 +80,23 @@ class TransformerConditioner(Conditioner):
         n_layers: int = 2,
         n_heads: int = 2,
         n_context: int = 0,
-        generator: torch.Generator,
+        generator: torch.Generator | None,
     ) -> None:
         super().__init__(encoding, starts, orders, "gelu")
         self.width, self.n_heads = width, n_heads
-        self.features = nn.Parameter(torch.empty(encoding.n_features, width))
-        self.came = nn.Parameter(torch.empty(self.n_variables, width))  # which variable came
-        self.comes = nn.Parameter(torch.empty(self.n_variables, width))  # which one is to be predicted
-        self.from_context = context_layer(n_context, width)
-        self.blocks = nn.ModuleList(Block(width, n_heads) for _ in range(n_layers))
-        self.output_weight = nn.Parameter(torch.empty(self.n_outputs, width))
-        self.output_bias = nn.Parameter(torch.zeros(self.n_outputs))
+        place = place_of(generator)
+        with place:
+            self.features = nn.Parameter(torch.empty(encoding.n_features, width))
+            self.came = nn.Parameter(torch.empty(self.n_variables, width))  # which variable came
+            self.comes = nn.Parameter(torch.empty(self.n_variables, width))  # which one is to be predicted
+            self.from_context = context_layer(n_context, width, place)
+            self.blocks = nn.ModuleList(Block(width, n_heads, place) for _ in range(n_layers))
+            self.output_weight = nn.Parameter(torch.empty(self.n_outputs, width))
+            self.output_bias = nn.Parameter(torch.zeros(self.n_outputs))
+        if generator is not None:
+            self._reset(generator)
+
+    def _reset(self, generator: torch.Generator) -> None:
         with torch.no_grad():
             for name, weight in self.named_parameters():
                 if weight.ndim == 2:
@@ -219,13 +227,13 @@ class Transformer(AutoregressiveEstimator):
         self,
         encoding: InputEncoding,
         conditionals: Conditionals,
-        orders: Tensor,
+        members: Members,
         n_context: int,
-        generator: torch.Generator,
+        generator: torch.Generator | None,
     ) -> Conditioner:
         return TransformerConditioner(
-            encoding, conditionals.starts, orders, self.width, n_layers=self.n_layers, n_heads=self.n_heads,
-            n_context=n_context, generator=generator,
+            encoding, conditionals.starts, members.orders, self.width, n_layers=self.n_layers,
+            n_heads=self.n_heads, n_context=n_context, generator=generator,
         )  # fmt: skip
 
 
