@@ -454,7 +454,7 @@ def test_a_constant_column_gives_finite_marginal_params(kind):
 
 
 def test_wrong_choices_are_named():
-    with pytest.raises(ValueError, match="there is no family 'cauchy'; there are bernoulli, "):
+    with pytest.raises(ValueError, match="there is no family 'cauchy' of Reals; there are gaussian, "):
         make_family("cauchy", supports.Reals(), 2)
     with pytest.raises(ValueError, match="n_components must be at least 1, got 0"):
         make_family("gaussian", supports.Reals(), 0)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from numbers import Real
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 from scipy.special import logsumexp
 from scipy.stats import qmc
 from sklearn.decomposition import PCA
+from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from chainrule.baselines.base import MixtureState
@@ -16,6 +18,7 @@ from chainrule.baselines.gaussian_mixture import PrincipalMixture, fit_axes, fit
 from chainrule.baselines.selection import best_of, candidates
 from chainrule.errors import KindError, StorageError
 from chainrule.estimators.base import DensityEstimator
+from chainrule.estimators.parameters import COUNT, SHARED_CONSTRAINTS
 from chainrule.estimators.rows import CodedRows
 from chainrule.estimators.surprisal import MarginalSurprisal, Surprisal, split_without_unseen
 from chainrule.schema import UNSEEN, Schema
@@ -95,6 +98,16 @@ class GMM(DensityEstimator):
 
     supported: ClassVar[tuple[type[Support], ...]] = (Binary, Grid, Reals)
     sees_bins = False
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        **DensityEstimator._parameter_constraints,
+        **SHARED_CONSTRAINTS,
+        "n_components": [COUNT, "array-like", None],
+        "pca": [StrOptions({"auto"}), COUNT, Interval(RealNotInt, 0, 1, closed="neither"), None],
+        "regularisation": [Interval(Real, 0, None, closed="left"), None],
+        "n_draws": [COUNT],
+        "max_rows": [COUNT, None],
+    }
 
     mixture_: PrincipalMixture
     _discrete: np.ndarray
@@ -187,22 +200,6 @@ class GMM(DensityEstimator):
         self.n_components_ = model.n_components
         self.n_parameters_ = model.n_parameters
         self.likelihood_ = "lower bound" if len(self._discrete) else "exact"
-
-    def _check_parameters(self) -> None:
-        super()._check_parameters()
-        if self.n_draws < 1:
-            raise ValueError(f"n_draws must be at least 1, got {self.n_draws!r}")
-        if self.max_rows is not None and self.max_rows < 1:
-            raise ValueError(f"max_rows must be at least 1, got {self.max_rows!r}")
-        if self.regularisation is not None and not self.regularisation >= 0:
-            raise ValueError(f"regularisation must not be negative, got {self.regularisation!r}")
-        pca = self.pca
-        share = isinstance(pca, float) and 0 < pca < 1
-        count = isinstance(pca, int | np.integer) and not isinstance(pca, bool) and pca >= 1
-        if not (pca is None or pca == "auto" or share or count):
-            raise ValueError(
-                f'pca must be "auto", None, a number of axes or a share between 0 and 1, got {pca!r}'
-            )
 
     def _check_kinds(self, schema: Schema) -> None:
         super()._check_kinds(schema)

@@ -9,6 +9,7 @@ import numpy as np
 
 from chainrule.baselines.base import ProductEstimator
 from chainrule.baselines.product_mixture import independent_product
+from chainrule.estimators.parameters import SHARED_CONSTRAINTS
 from chainrule.estimators.rows import CodedRows
 
 __all__ = ["Independent"]
@@ -46,6 +47,11 @@ class Independent(ProductEstimator):
     >>> Independent().fit(X).score_samples([[0, 1]]).round(4)
     array([-1.3863])
     """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        **ProductEstimator._parameter_constraints,
+        **{name: SHARED_CONSTRAINTS[name] for name in ("kinds", "random_state")},
+    }
 
     validation_fraction: ClassVar[float] = 0.0  # nothing to choose: all rows are for training
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
+from sklearn.utils._param_validation import Interval
 
 from chainrule.baselines.base import ProductEstimator
 from chainrule.baselines.product_mixture import ProductMixture, fit_by_em, independent_product
 from chainrule.baselines.selection import best_of, candidates
+from chainrule.estimators.parameters import COUNT, SHARED_CONSTRAINTS
 from chainrule.estimators.rows import CodedRows
 from chainrule.supports import Binary, Support
 
@@ -75,6 +78,15 @@ class Mixture(ProductEstimator):
     True
     """
 
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        **ProductEstimator._parameter_constraints,
+        **SHARED_CONSTRAINTS,
+        "n_components": [COUNT, "array-like", None],
+        "smoothing": [Interval(Real, 0, None, closed="neither"), None],
+        "max_iter": [COUNT],
+        "tol": [Interval(Real, 0, None, closed="left")],
+    }
+
     def __init__(
         self,
         n_components: int | Sequence[int] | None = None,
@@ -99,10 +111,6 @@ class Mixture(ProductEstimator):
         self.random_state = random_state
 
     def _fit_codes(self, train: CodedRows, valid: CodedRows | None, generator: np.random.Generator) -> None:
-        if self.smoothing is not None and not self.smoothing > 0:
-            raise ValueError(f"smoothing must be above 0, got {self.smoothing!r}")
-        if self.max_iter < 1:
-            raise ValueError(f"max_iter must be at least 1, got {self.max_iter!r}")
         self._set_parts()
         codes = self.parts_.split(train.codes)
         codes_val = None if valid is None else self.parts_.split(valid.codes)

@@ -87,10 +87,13 @@ def make_family(name: str, support: Support, n_components: int) -> Conditional:
     Raises
     ------
     ValueError
-        If there is no such family, or a mixture is to have no component.
+        If there is no such family of the support, or a mixture is to have no component.
     """
-    if name not in FAMILIES:
-        raise ValueError(f"there is no family {name!r}; there are {', '.join(FAMILIES)}")
+    names = families_of(support)
+    if name not in names:
+        raise ValueError(
+            f"there is no family {name!r} of {type(support).__name__}; there are {', '.join(names)}"
+        )
     family = FAMILIES[name].from_support(support, n_components)
     if isinstance(support, Reals) and support.point_masses:
         return PointMasses.beside(family, support.point_masses)

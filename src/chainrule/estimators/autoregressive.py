@@ -6,13 +6,13 @@ import time
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from numbers import Integral, Real
+from numbers import Integral
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
@@ -21,7 +21,13 @@ from chainrule.conditioners import ACTIVATIONS, Conditioner, InputEncoding
 from chainrule.errors import DataError, ParameterError, StorageError
 from chainrule.estimators.base import DensityEstimator
 from chainrule.estimators.chain_surprisal import ChainSurprisal
-from chainrule.estimators.parameters import check_checkpoint, parameters_of_the_fit
+from chainrule.estimators.parameters import (
+    COUNT,
+    MEMBERS,
+    SHARED_CONSTRAINTS,
+    check_checkpoint,
+    parameters_of_the_fit,
+)
 from chainrule.estimators.partial_fit import go_on
 from chainrule.estimators.query_engines import ChainQueryEngine
 from chainrule.estimators.restoring import (
@@ -50,10 +56,8 @@ from chainrule.training import (
 )
 from chainrule.training.options import TRAINING_OPTIONS, TrainingArguments
 
-__all__ = ["COUNT", "AutoregressiveEstimator"]
+__all__ = ["AutoregressiveEstimator"]
 
-# What constructor arguments that count something may be.
-COUNT = Interval(Integral, 1, None, closed="left")
 # Numbers from which the margins are estimated, at which training starts.
 _MARGIN_NUMBERS = 2**23
 
@@ -89,18 +93,15 @@ class AutoregressiveEstimator(DensityEstimator):
         **DensityEstimator._parameter_constraints,
         "activation": [StrOptions(set(ACTIVATIONS))],
         "ordering": [StrOptions({"natural", "random"}), "array-like"],
-        "n_orderings": [COUNT],
+        "n_orderings": [MEMBERS],
         "resample_every": [COUNT],
         "n_components": [COUNT],
         "mixture": [str],
         "encoding": [StrOptions(set(ENCODINGS))],
-        "kinds": [None, str, Mapping],
         **TRAINING_CONSTRAINTS,
-        "validation_fraction": [Interval(Real, 0, 1, closed="left")],
+        **SHARED_CONSTRAINTS,
         "device": [None, str],
         "checkpoint": [None, str, Path],
-        "verbose": ["verbose"],
-        "random_state": ["random_state", np.random.Generator],
     }
 
     def fit(
@@ -440,6 +441,7 @@ class AutoregressiveEstimator(DensityEstimator):
         state = as_described(metadata, NetworkState, "the state")
         if self.device is not None and not is_available(self.device):
             self.device = None  # Saved on a machine with another device: go on with what is here.
+        self.checkpoint = None  # Of a fit that is over, and perhaps on another's machine.
         self.families_, self.history_ = state.families, state.history
         families = self._families()
         check_sizes(families, self.encoding, arrays.n_numbers)

@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 from chainrule.errors import DataError, KindError, ParameterError
 from chainrule.estimators.anomalies import CONTAMINATION, AnomalyMixin, offset_of, rows_for_offset
 from chainrule.estimators.description import MAX_CONSTANT_COLUMNS, Description, SavedModel
+from chainrule.estimators.finite import require_finite, require_finite_codes
 from chainrule.estimators.parameters import argument_to_json, arguments_from_json
 from chainrule.estimators.query_methods import Columns, QueryMethods
 from chainrule.estimators.rows import (
@@ -297,8 +298,8 @@ class DensityEstimator(DensityMixin, AnomalyMixin, SurprisalMethods, QueryMethod
     def _describe(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """Return class, parameters and what was learned, but not the schemas: members share theirs."""
         state, arrays = self._get_state()
-        metadata = {"class": type(self).__name__, "parameters": self._parameters_to_json(), "state": state}
-        return metadata, arrays
+        parameters = self._parameters_to_json()
+        return {"class": type(self).__name__, "parameters": parameters, "state": state}, arrays
 
     @classmethod
     def _from_description(
@@ -341,9 +342,10 @@ class DensityEstimator(DensityMixin, AnomalyMixin, SurprisalMethods, QueryMethod
         return codes, self._encode_fitted_context(context, len(codes))
 
     def log_likelihoods(self, codes: np.ndarray, context: np.ndarray | None) -> np.ndarray:
-        """Return nats per row of codes in the user's units, float64 (n,); levels may be `UNSEEN`."""
+        """Return nats per row of codes in the user's units, (n,), or refuse; levels may be `UNSEEN`."""
         scores = self._score_seen(self._score_codes, self.schema_.coarse(codes), context)
-        return scores + self.schema_.log_abs_det_jacobian(codes)
+        scores = scores + self.schema_.log_abs_det_jacobian(codes)
+        return require_finite(scores, codes, self.schema_, bool(getattr(self, "rules", None)))
 
     def _encode_to_score(self, X: Any) -> np.ndarray:
         """Return the codes of rows; levels that the training rows lack are `UNSEEN` and warned about."""
@@ -384,14 +386,7 @@ class DensityEstimator(DensityMixin, AnomalyMixin, SurprisalMethods, QueryMethod
 
     def _decode_whole(self, codes: np.ndarray, known: Any = None) -> Any:
         """Return rows from codes that a model made, none of which may pass for a missing value."""
-        broken = ~np.isfinite(codes)
-        if broken.any():
-            d = int(broken.any(axis=0).argmax())
-            raise FloatingPointError(
-                f"the model has made {codes[broken[:, d], d][0]:g} of column {self.schema_.names[d]!r}: its "
-                "outputs are out of range; fit it again with a smaller learning_rate"
-            )
-        return self.schema_.decode(codes, known)
+        return self.schema_.decode(require_finite_codes(codes, self.schema_), known)
 
     def _check_context_use(self, context: Any, context_val: Any, X_val: Any) -> None:
         if context is not None and not self.supports_context:

@@ -12,14 +12,13 @@ from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
 from chainrule.errors import QueryError
-from chainrule.estimators.autoregressive import COUNT, AutoregressiveEstimator
 from chainrule.estimators.base import DensityEstimator
 from chainrule.estimators.chain_surprisal import EnsembleSurprisal
 from chainrule.estimators.conditional_query import ADVICE
 from chainrule.estimators.description import Description, Template
 from chainrule.estimators.loading import find_class
 from chainrule.estimators.made import MADE
-from chainrule.estimators.parameters import check_checkpoint
+from chainrule.estimators.parameters import COUNT, SHARED_CONSTRAINTS, check_checkpoint
 from chainrule.estimators.query_engines import EnsembleQueryEngine
 from chainrule.estimators.rows import CodedRows, make_generator
 from chainrule.schema import Schema
@@ -95,10 +94,7 @@ class Ensemble(DensityEstimator):
         **DensityEstimator._parameter_constraints,
         "estimator": [DensityEstimator, None],
         "n_members": [COUNT],
-        **{
-            name: AutoregressiveEstimator._parameter_constraints[name]
-            for name in ("kinds", "validation_fraction", "verbose", "random_state")
-        },
+        **SHARED_CONSTRAINTS,
     }
 
     members_: list[DensityEstimator]

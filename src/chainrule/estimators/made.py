@@ -15,7 +15,8 @@ from torch import Tensor
 from chainrule.conditionals import Conditionals
 from chainrule.conditioners import Conditioner, InputEncoding, MADEConditioner
 from chainrule.errors import ParameterError, StorageError
-from chainrule.estimators.autoregressive import COUNT, AutoregressiveEstimator
+from chainrule.estimators.autoregressive import AutoregressiveEstimator
+from chainrule.estimators.parameters import MEMBERS
 from chainrule.estimators.restoring import Members
 from chainrule.estimators.training_arguments import with_training_options
 from chainrule.masks import even_degrees, layer_degrees, uniform_degrees
@@ -88,7 +89,7 @@ class MADE(AutoregressiveEstimator):
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **AutoregressiveEstimator._parameter_constraints,
         "hidden_sizes": ["array-like"],
-        "n_masks": [COUNT],
+        "n_masks": [MEMBERS],
         "degrees": [StrOptions({"even", "uniform"})],
         "residual": ["boolean", None],
         "direct_connections": ["boolean", None],

@@ -10,7 +10,8 @@ import torch
 
 from chainrule.conditionals import Conditionals
 from chainrule.conditioners import Conditioner, InputEncoding, NADEConditioner
-from chainrule.estimators.autoregressive import COUNT, AutoregressiveEstimator
+from chainrule.estimators.autoregressive import AutoregressiveEstimator
+from chainrule.estimators.parameters import COUNT
 from chainrule.estimators.restoring import Members
 from chainrule.estimators.training_arguments import with_training_options
 from chainrule.training.options import TrainingArguments

@@ -1,22 +1,44 @@
-"""Constructor arguments as JSON can hold them."""
+"""Constructor arguments: what they may be, and as JSON can hold them."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 from msgspec import Struct
+from sklearn.utils._param_validation import Interval
 
 from chainrule.errors import ParameterError, StorageError
 from chainrule.storage import as_described
 from chainrule.training.options import TRAINING_OPTIONS
 
-__all__ = ["argument_to_json", "arguments_from_json", "check_checkpoint", "parameters_of_the_fit"]
+__all__ = [
+    "COUNT",
+    "MEMBERS",
+    "SHARED_CONSTRAINTS",
+    "argument_to_json",
+    "arguments_from_json",
+    "check_checkpoint",
+    "parameters_of_the_fit",
+]
 
 # What may be another value when a fit goes on, beside training options, which know it themselves.
 _MAY_CHANGE = {"checkpoint", "contamination", "device", "verbose"}
+
+COUNT = Interval(Integral, 1, None, closed="left")
+"""What arguments that count something may be, in scikit-learn's form."""
+MEMBERS = Interval(Integral, 1, 10_000, closed="both")
+"""How many orders or masks may share weights: a row is scored under each."""
+SHARED_CONSTRAINTS: Mapping[str, list[Any]] = {
+    "kinds": [None, str, Mapping],
+    "validation_fraction": [Interval(Real, 0, 1, closed="left")],
+    "verbose": ["verbose"],
+    "random_state": ["random_state", np.random.Generator],
+}
+"""What arguments that all fitted estimators share may be."""
 
 
 def argument_to_json(value: Any) -> Any:
