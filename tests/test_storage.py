@@ -134,7 +134,7 @@ DAMAGES = {
     "json foreign": (lambda f: change(f, format="another"), "does not describe a chainrule model"),
     "newer": (lambda f: change(f, format_version=FORMAT_VERSION + 1), "upgrade chainrule"),
     "before the first release": (lambda f: change(f, format_version=1), "fit the model again"),
-    "version of no meaning": (lambda f: change(f, format_version="new"), "format version new"),
+    "version of no meaning": (lambda f: change(f, format_version="new"), "format version 'new'"),
     "no checksum": (lambda f: remove_fact(f, "sha256"), "checksum of the arrays is missing"),
     "unknown class": (lambda f: change(f, **{"class": "os.system"}), "unknown class 'os.system'"),
     "class of no meaning": (lambda f: change(f, **{"class": ["NADE"]}), "unknown class"),

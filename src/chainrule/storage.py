@@ -369,7 +369,7 @@ def _parse_metadata(path: Path) -> dict[str, Any]:
     version = metadata.get("format_version")
     if not isinstance(version, int) or version > FORMAT_VERSION:
         raise StorageError(
-            f"{path} has format version {version}, this chainrule reads up to {FORMAT_VERSION}; "
+            f"{path} has format version {version!r:.20}, this chainrule reads up to {FORMAT_VERSION}; "
             "upgrade chainrule"
         )
     if version < OLDEST_VERSION:

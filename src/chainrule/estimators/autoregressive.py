@@ -443,9 +443,14 @@ class AutoregressiveEstimator(DensityEstimator):
             self.device = None  # Saved on a machine with another device: go on with what is here.
         self.checkpoint = None  # Of a fit that is over, and perhaps on another's machine.
         self.families_, self.history_ = state.families, state.history
+        if len(state.families) != self.schema_.n_variables:
+            raise StorageError(f"{len(state.families)} families are not those of the columns")
         families = self._families()
         check_sizes(families, self.encoding, arrays.n_numbers)
-        model = self._build(families, self._read_members(arrays), None)
+        try:
+            model = self._build(families, self._read_members(arrays), None)
+        except RuntimeError as error:
+            raise StorageError(f"no network has the sizes that the parameters name: {error}") from error
         load_weights(model, arrays)
         self.model_ = model.to(self._device()).eval()
         self.n_parameters_ = model.conditioner.n_free_parameters()

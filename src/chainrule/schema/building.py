@@ -27,13 +27,22 @@ def build_object_array(variables: Sequence[ColumnType], values: Values, dtype: s
 
 
 def build_frame(container: str, variables: Sequence[ColumnType], values: Values, integer_names: bool) -> Any:
-    """Return a DataFrame of the container's library with the variables' names and dtypes."""
+    """Return a DataFrame of the container's library with the variables' names and dtypes.
+
+    Raises
+    ------
+    StorageError
+        If the library is not installed, or has no such dtypes: a model was altered, or is of another version.
+    """
     try:
         return _BUILDERS[container](variables, values, integer_names)
     except ImportError as error:
         raise StorageError(
             f"the columns belong in a {container} table, but {container} is not installed"
         ) from error
+    except (AttributeError, LookupError, OverflowError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise StorageError(f"the columns cannot be made into a {container} table: {reason}") from error
 
 
 def _build_pandas(variables: Sequence[ColumnType], values: Values, integer_names: bool) -> Any:
@@ -96,10 +105,21 @@ def _build_polars(variables: Sequence[ColumnType], values: Values, integer_names
             columns.append(pl.Series(variable.name, column.tolist(), dtype=pl.Object))
             continue
         dtype = (
-            pl.Enum(list(variable.levels or ())) if variable.dtype == "Enum" else getattr(pl, variable.dtype)
+            pl.Enum(list(variable.levels or ()))
+            if variable.dtype == "Enum"
+            else _polars_dtype(variable.dtype)
         )
         columns.append(pl.Series(variable.name, column.tolist()).cast(dtype))
     return pl.DataFrame(columns)
+
+
+def _polars_dtype(name: str) -> Any:
+    import polars as pl
+
+    dtype = getattr(pl, name, None)
+    if not (isinstance(dtype, type) and issubclass(dtype, pl.DataType)):
+        raise TypeError(f"there is no dtype {name!r}")
+    return dtype
 
 
 def _polars_dates(variable: ColumnType, dates: NDArray[np.datetime64]) -> Any:

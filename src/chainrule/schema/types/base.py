@@ -248,7 +248,7 @@ class ColumnType(ABC):
         what = f"column {metadata.get('name')!r}"
         unknown = set(metadata) - {"kind", *(each.name for each in fields(cls))}
         if unknown:
-            raise StorageError(f"{what}: a {cls.kind} column has no {min(unknown)!r}")
+            raise StorageError(f"{what}: columns of the kind {cls.kind!r} have no {min(unknown)!r}")
         return as_described({k: v for k, v in metadata.items() if k != "kind"}, cls, what)
 
     # ------------------------------------------------------------ refusals

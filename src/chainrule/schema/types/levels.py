@@ -44,6 +44,8 @@ class LeveledType(ColumnType, ABC):
     def __post_init__(self) -> None:
         if len(set(self.levels)) < len(self.levels):
             raise DataError(f"column {self.name!r}: a level comes twice")
+        if any(isinstance(level, int) and not -(2**63) <= level < 2**64 for level in self.levels):
+            raise DataError(f"column {self.name!r}: a level is an integer of more than 64 bits")
 
     @classmethod
     def of_column(cls, column: Column, levels: tuple[Any, ...]) -> Self:
