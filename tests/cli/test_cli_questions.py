@@ -226,10 +226,10 @@ def test_a_word_that_is_a_level_stays_one(table, full, tmp_path, answer):
     assert answer("impute", tmp_path / "model", path)["n_missing"] == 0
 
 
-def test_a_column_without_any_value(table, tmp_path, complaint):
-    path = written(tmp_path / "empty.csv", table, hole=lambda row, column: "" if column == 1 else None)
+def test_rows_without_any_value(table, tmp_path, complaint):
+    path = written(tmp_path / "empty.csv", table, hole=lambda row, column: "")
     line = complaint("fit", path, "--model", "orderless-nade", "--out", tmp_path / "model")
-    assert "empty.csv: column 'age' holds no value" in line
+    assert "empty.csv: all cells of the" in line
 
 
 # ---------------------------------------------------------------- sample

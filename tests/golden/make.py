@@ -52,9 +52,11 @@ def models() -> dict[str, tuple[object, object, object]]:
     numbers = mixed.select("age", "height").to_pandas()
     bits = (np.random.default_rng(1).random((200, 5)) < 0.3).astype(np.uint8)
     plain = mixed.drop("visits")
+    written = mixed.select("sex", price=pl.format("${}", pl.col("gain")), notes=pl.lit(None, pl.String))
     context = mixed.select("sex", "height")
     return {
         "nade": (NADE(4, n_components=2, kinds=kinds, **SMALL), mixed, None),
+        "nade-written": (NADE(4, n_components=2, **SMALL), written, None),
         "nade-context": (NADE(4, **SMALL), bits, context.head(200)),
         "made": (MADE((4, 4), n_components=2, n_orderings=2, n_masks=2, kinds=kinds, **SMALL), mixed, None),
         "made-laplace": (MADE((4,), mixture="laplace", encoding="scaled", **SMALL), numbers, None),

@@ -27,6 +27,7 @@ COLUMNS = {
     "wide integers": pl.Series(RNG.integers(0, 9000, 200)),
     "real numbers": pl.Series(RNG.normal(50, 7, 200)),
     "positive numbers": pl.Series(RNG.gamma(2.0, 3.0, 200)),
+    "nothing": pl.Series([None] * 200, dtype=pl.String),
 }
 each_kind = pytest.mark.parametrize("kind", list(COLUMN_TYPES))
 
@@ -37,10 +38,11 @@ def columns_of(kind: str) -> dict[str, pl.DataFrame]:
     for name, column in COLUMNS.items():
         frame = pl.DataFrame({"it": column, "other": np.arange(200) % 2})
         try:
-            Schema.infer(frame, {"it": kind})
+            schema = Schema.infer(frame, {"it": kind})
         except DataError:
             continue
-        found[name] = frame
+        if schema.kinds[0] == kind:  # what is empty stays so, whatever was declared
+            found[name] = frame
     return found
 
 
@@ -79,7 +81,7 @@ def test_codes_are_in_the_support_and_come_back(kind):
             np.testing.assert_allclose(decoded.to_numpy(), frame["it"].to_numpy(), rtol=1e-5)
         else:
             assert decoded.to_list() == frame["it"].to_list()
-        for value, code in zip(frame["it"].head(5).to_list(), codes[:5, 0], strict=True):
+        for value, code in zip(frame["it"].drop_nulls().head(5).to_list(), codes[:5, 0], strict=False):
             assert column.encode_scalar(value) == pytest.approx(float(code), rel=1e-6)
 
 

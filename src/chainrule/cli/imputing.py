@@ -72,12 +72,16 @@ def impute(
             for path in (paths or (None,))
         ]
         n_done = min(sink.n_done for sink in sinks)
+        earlier = sinks[0].earlier()
         words = missing_words(estimator.schema_)
         for number, rows in enumerate(stream_rows(data, random_state=seed or 0, missing=words)):
-            n_rows, n_missing = n_rows + len(rows), n_missing + count_missing(rows)
+            tables = [next(earlier)] if number < n_done else work(rows, number)
+            n_rows += len(rows)
+            # What is missing in columns that the model does not have, or knows as empty, stays so.
+            n_missing += sum(count_missing(rows)) - sum(count_missing(tables[0]))
             if number < n_done:
                 continue
-            for sink, table in zip(sinks, work(rows, number), strict=True):
+            for sink, table in zip(sinks, tables, strict=True):
                 if number >= sink.n_done:
                     sink.write(table)
                 if is_shown:

@@ -83,8 +83,10 @@ class Dataset:
 
     @cached_property
     def has_missing(self) -> bool:
-        """Whether any value is missing: NaN or null."""
-        return any(count_missing(rows) > 0 for rows in (self.train, self.valid, self.test))
+        """Whether any value is missing (NaN or null) of columns that are not empty in the training rows."""
+        empty = [count == len(self.train) for count in count_missing(self.train)]
+        parts = (count_missing(rows) for rows in (self.train, self.valid, self.test))
+        return any(count > 0 for part in parts for count, none in zip(part, empty, strict=True) if not none)
 
     @property
     def n_variables(self) -> int:
@@ -104,12 +106,13 @@ class DatasetInfo:
     licence: str
 
 
-def count_missing(rows: Any) -> int:
-    """Return the number of missing values of an array or a polars DataFrame.
+def count_missing(rows: Any) -> list[int]:
+    """Return the number of missing values of each column of an array or a polars DataFrame.
 
-    >>> count_missing(np.array([[1.0, np.nan], [np.nan, 2.0]]))
-    2
+    >>> count_missing(np.array([[1.0, np.nan], [np.nan, np.nan]]))
+    [1, 2]
     """
     if isinstance(rows, np.ndarray):
-        return int(np.isnan(rows).sum()) if np.issubdtype(rows.dtype, np.floating) else 0
-    return int(rows.fill_nan(None).null_count().sum_horizontal().item())
+        is_float = np.issubdtype(rows.dtype, np.floating)
+        return np.isnan(rows).sum(axis=0).tolist() if is_float else [0] * rows.shape[1]
+    return list(rows.fill_nan(None).null_count().row(0))

@@ -94,8 +94,10 @@ def _expectations(
         except QueryError:
             found[d] = [(None, None)] * len(codes)
         else:
-            unit = estimator.schema_.variables[d].unit
-            values = dates_of(values, unit) if unit else values
+            variable = estimator.schema_.variables[d]
+            values = dates_of(values, variable.unit) if variable.unit else values
+            if variable.number_format is not None:
+                values = variable.number_format.write_all(values)
             plain = (value.item() if isinstance(value, np.generic) else value for value in values)
             found[d] = list(zip(plain, map(_unless_nan, probabilities.tolist()), strict=True))
     return found

@@ -23,6 +23,8 @@ def build_object_array(variables: Sequence[ColumnType], values: Values, dtype: s
     array = np.empty((len(values[0]), len(values)), dtype=object)
     for d, (variable, column) in enumerate(zip(variables, values, strict=True)):
         array[:, d] = objects_of(dates_of(column, variable.unit)) if variable.unit else column.tolist()
+    if np.dtype(dtype).kind == "U":  # drawn numbers in a format may be longer than those seen
+        return array.astype(str)
     return array.astype(np.dtype(dtype))
 
 
@@ -66,12 +68,16 @@ def _pandas_column(variable: ColumnType, values: NDArray[Any]) -> Any:
     if not variable.dtype.startswith("category"):
         listed = values.tolist() if values.dtype == object else values
         return pd.Series(listed, dtype=_pandas_dtype(variable.dtype, values))
-    position = {level: code for code, level in enumerate(variable.levels or ())} | {None: -1}
+    names = _names(variable)
+    position = {level: code for code, level in enumerate(names)} | {None: -1}
     codes = [position[value] for value in values.tolist()]
     ordered = variable.dtype.endswith("[ordered]")
-    return pd.Series(
-        pd.Categorical.from_codes(codes, categories=list(variable.levels or ()), ordered=ordered)
-    )
+    return pd.Series(pd.Categorical.from_codes(codes, categories=names, ordered=ordered))
+
+
+def _names(variable: ColumnType) -> list[Any]:
+    """Return the levels of a categorical dtype; that of an empty column, a missing value, is none."""
+    return [level for level in variable.levels or () if level is not None]
 
 
 def _pandas_dates(variable: ColumnType, dates: NDArray[np.datetime64]) -> Any:
@@ -104,11 +110,7 @@ def _build_polars(variables: Sequence[ColumnType], values: Values, integer_names
         if variable.dtype == "Object":  # nothing can be cast to it
             columns.append(pl.Series(variable.name, column.tolist(), dtype=pl.Object))
             continue
-        dtype = (
-            pl.Enum(list(variable.levels or ()))
-            if variable.dtype == "Enum"
-            else _polars_dtype(variable.dtype)
-        )
+        dtype = pl.Enum(_names(variable)) if variable.dtype == "Enum" else _polars_dtype(variable.dtype)
         columns.append(pl.Series(variable.name, column.tolist()).cast(dtype))
     return pl.DataFrame(columns)
 

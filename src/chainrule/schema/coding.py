@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from chainrule.errors import DataError
 from chainrule.schema.tables import Table
 from chainrule.schema.types import ColumnType
-from chainrule.schema.types.base import BlockCodedType, is_broken
+from chainrule.schema.types.base import BlockCodedType, is_broken, is_integer_dtype
 from chainrule.schema.types.summary import BLOCK
 
-__all__ = ["check_codes", "decode_matrix", "encode_table"]
+__all__ = ["check_codes", "decode_matrix", "encode_table", "restore_rows", "restore_values"]
 
 Positions = slice | NDArray[np.intp]
 
@@ -95,3 +95,24 @@ def decode_matrix(codes: NDArray[Any], columns: Sequence[ColumnType], dtype: np.
     for d in set(range(len(columns))) - done:
         values[:, d] = columns[d].decode_column(codes[:, d])
     return values
+
+
+def restore_values(
+    values: Sequence[NDArray[Any]], columns: Sequence[ColumnType], known: Mapping[int, Any]
+) -> None:
+    """Write real numbers that all rows share, by the numbers of their columns, into decoded columns."""
+    for d in known.keys() & _real(columns):
+        values[d][:] = columns[d].number_of(known[d])
+
+
+def restore_rows(values: Sequence[NDArray[Any]], columns: Sequence[ColumnType], known: Table) -> None:
+    """Write the real numbers of rows into decoded columns, which hold so many completions of each."""
+    for d in _real(columns):
+        column = columns[d].as_numbers(known.column(d))
+        rows = slice(None) if column.present is None else column.present
+        values[d].reshape(known.n_rows, -1)[rows] = column.values[:, None]
+
+
+def _real(columns: Sequence[ColumnType]) -> set[int]:
+    """Return the numbers of the columns whose codes have less precision than their values."""
+    return {d for d, each in enumerate(columns) if not (each.is_discrete or is_integer_dtype(each.dtype))}

@@ -15,13 +15,12 @@ from numpy.typing import NDArray
 
 from chainrule.errors import DataError, StorageError
 from chainrule.schema.building import build_frame, build_object_array
-from chainrule.schema.coding import check_codes, decode_matrix, encode_table
+from chainrule.schema.coding import check_codes, decode_matrix, encode_table, restore_rows, restore_values
 from chainrule.schema.inference import infer_columns, names_rows
 from chainrule.schema.lookup import column_numbers, encode_value
 from chainrule.schema.packing import MAX_COLUMNS, pack_columns, unpack_columns
-from chainrule.schema.tables import Container, Table, read_table
-from chainrule.schema.types import ColumnType
-from chainrule.schema.types.base import is_integer_dtype
+from chainrule.schema.tables import Container, Table, read_table, refuse_missing
+from chainrule.schema.types import ColumnType, Empty
 from chainrule.schema.values import quoted
 from chainrule.storage import as_described
 
@@ -53,7 +52,7 @@ def columns_that_name_rows(X: Any) -> list[str]:
     >>> columns_that_name_rows(frame)
     ['name']
     """
-    table = read_table(X, missing=True)
+    table = read_table(X)
     columns = (table.column(d) for d in range(table.n_columns) if table.matrix is None)
     return [column.name for column in columns if names_rows(column)]
 
@@ -117,7 +116,8 @@ class Schema:
             wins over what the values suggest.
         missing : bool, default=False
             Whether cells may be missing (NaN, None, null). They are left out: the cells that are there
-            tell the kinds, levels, ranges and scales, and every column must have some.
+            tell the kinds, levels, ranges and scales. A column without any is warned about and kept as
+            missing; it needs no permission.
 
         Raises
         ------
@@ -125,8 +125,9 @@ class Schema:
             If the rows cannot be used as they are: naming the column, the row (counted from 1), and
             what to do.
         """
-        table = read_table(X, missing)
-        return cls(infer_columns(table, kinds), table.container, table.dtype, table.integer_names)
+        table = read_table(X)
+        variables = infer_columns(table, kinds, missing)
+        return cls(variables, table.container, table.dtype, table.integer_names)
 
     def with_rows(self, codes: NDArray[Any], fine: Collection[int] = ()) -> Schema:
         """Return the schema with what column types learn of training rows alone, from their codes (n, D).
@@ -152,6 +153,11 @@ class Schema:
     def kinds(self) -> tuple[str, ...]:
         """The variables' kinds."""
         return tuple(variable.kind for variable in self.variables)
+
+    @cached_property
+    def empty(self) -> frozenset[int]:
+        """Numbers of the columns that are empty."""
+        return frozenset(d for d, variable in enumerate(self.variables) if isinstance(variable, Empty))
 
     @property
     def n_parameters(self) -> int:
@@ -200,7 +206,8 @@ class Schema:
         estimator : str
             Who asks, for the error message about a wrong number of columns.
         missing : bool, default=False
-            Whether cells may be missing (NaN, None, null); their code is NaN.
+            Whether cells may be missing (NaN, None, null); their code is NaN. Those of columns that were
+            empty in the training rows always may.
         unseen : float, optional
             The code of a level that the training rows lack, such as `UNSEEN`, or NaN to take it for missing.
             Without it, such a level is refused. So are those that no share of probability is reserved for:
@@ -215,8 +222,10 @@ class Schema:
         DataError
             If columns are missing, or a value is missing, infinite, unseen or of the wrong type.
         """
-        table = read_table(X, missing)
-        return encode_table(self._aligned(table, estimator), self.variables, unseen)
+        table = self._aligned(read_table(X), estimator)
+        if not missing:
+            refuse_missing(table, self.empty)
+        return encode_table(table, self.variables, unseen)
 
     def coarse(self, codes: NDArray[Any]) -> NDArray[Any]:
         """Return codes (n, D) as models see them: of integers of a very wide range, the numbers of bins."""
@@ -348,27 +357,21 @@ class Schema:
                 return matrix
         values = [variable.decode_column(codes[:, d]) for d, variable in enumerate(self.variables)]
         self._restore(values, known)
+        values = [
+            column if variable.number_format is None else variable.number_format.write_all(column)
+            for variable, column in zip(self.variables, values, strict=True)
+        ]
         if self.container == "numpy":
             return build_object_array(self.variables, values, str(self.dtype))
         return build_frame(self.container, self.variables, values, self.integer_names)
 
     def _restore(self, values: Sequence[NDArray[Any]], known: Any) -> None:
         """Write the real numbers that are known into decoded columns."""
-        real = [
-            d
-            for d, variable in enumerate(self.variables)
-            if not variable.is_discrete and not is_integer_dtype(variable.dtype)
-        ]
         if isinstance(known, Mapping):
             numbers = dict(zip(self.column_numbers(list(known)), known.values(), strict=True))
-            for d in set(real) & set(numbers):
-                values[d][:] = float(numbers[d])
+            restore_values(values, self.variables, numbers)
         elif known is not None:
-            table = self._aligned(read_table(known, missing=True), "Schema")
-            for d in real:
-                column = table.column(d)
-                rows = slice(None) if column.present is None else column.present
-                values[d].reshape(table.n_rows, -1)[rows] = column.values[:, None]
+            restore_rows(values, self.variables, self._aligned(read_table(known), "Schema"))
 
     def _refuse_missing(self, codes: NDArray[Any]) -> None:
         missing = np.isnan(codes)

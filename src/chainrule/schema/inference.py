@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NoReturn, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from chainrule.errors import DataError
-from chainrule.schema.tables import Column, Table
-from chainrule.schema.types import COLUMN_TYPES, Binary, Categorical, ColumnType, Continuous
+from chainrule.schema.number_formats import NumberFormat, in_number_format
+from chainrule.schema.tables import Column, Table, refuse_missing
+from chainrule.schema.types import COLUMN_TYPES, Binary, Categorical, ColumnType, Continuous, Empty
 from chainrule.schema.types.summary import BLOCK, ColumnSummary, in_days, parses_as_number
-from chainrule.schema.values import did_you_mean
+from chainrule.schema.values import did_you_mean, quoted
 
 __all__ = ["infer_columns", "names_rows"]
 
@@ -25,28 +27,42 @@ MIN_IDENTIFIED = 20
 Kinds = str | Mapping[Any, str] | None
 
 
-def infer_columns(table: Table, kinds: Kinds) -> tuple[ColumnType, ...]:
-    """Return the type of each column of `table`; `kinds` overrides what the values suggest."""
+def infer_columns(table: Table, kinds: Kinds, missing: bool) -> tuple[ColumnType, ...]:
+    """Return the type of each column of `table`; `kinds` overrides what the values suggest.
+
+    `missing` says whether cells may be missing in columns that have some values.
+    """
     if table.n_rows < 2:
         raise DataError("X has 1 row (n_samples = 1); at least 2 rows are needed to fit a distribution")
     declared = _declared_kinds(kinds, table.names)
-    _refuse_empty(table)
+    empty = _empty_columns(table)
+    if not missing:
+        refuse_missing(table, empty.keys())
     if table.matrix is not None:
-        return _infer_matrix(table, declared, whole=isinstance(kinds, str))
-    return tuple(_infer_column(table.column(d), declared.get(d)) for d in range(table.n_columns))
+        return _infer_matrix(table, declared, isinstance(kinds, str), empty)
+    columns = range(table.n_columns)
+    return tuple(empty.get(d) or _infer_column(table.column(d), declared.get(d)) for d in columns)
 
 
-def _refuse_empty(table: Table) -> None:
-    """Refuse a column whose cells are all missing."""
+def _empty_columns(table: Table) -> dict[int, ColumnType]:
+    """Return the types of the columns whose cells are all missing, and warn of them."""
     if not table.has_missing:
-        return
+        return {}
     if table.matrix is not None:
         empty = np.isnan(np.fmin.reduce(table.matrix, axis=0))
     else:
         empty = np.array([len(column.values) == 0 for column in table.columns])
-    if empty.any():
-        name = table.names[int(np.argmax(empty))]
-        raise DataError(f"column {name!r} holds no value in any of the {table.n_rows} rows; drop it")
+    numbers = np.flatnonzero(empty).tolist()
+    if len(numbers) == table.n_columns:
+        raise DataError(f"all cells of the {table.n_rows} rows are missing: there is nothing to learn from")
+    if numbers:
+        names = quoted([table.names[d] for d in numbers])
+        warnings.warn(
+            f"without any value: column {names}; kept as missing, which adds nothing to log-likelihoods",
+            stacklevel=2,
+        )
+    columns = {d: table.column(d) for d in numbers}
+    return {d: Empty(column.name, column.dtype, column.unit) for d, column in columns.items()}
 
 
 # ---------------------------------------------------------------- declared kinds
@@ -86,11 +102,14 @@ def _position(key: Any, positions: Mapping[str, int]) -> int:
 
 
 def _infer_matrix(
-    table: Table, declared: Mapping[int, type[ColumnType]], whole: bool
+    table: Table,
+    declared: Mapping[int, type[ColumnType]],
+    whole: bool,
+    empty: Mapping[int, ColumnType],
 ) -> tuple[ColumnType, ...]:
     """Infer the columns of one numeric array: whole-array rules first, then column by column."""
     matrix = cast("NDArray[Any]", table.matrix)
-    free = [d for d in range(table.n_columns) if whole or d not in declared]
+    free = [d for d in range(table.n_columns) if d not in empty and (whole or d not in declared)]
     shared = _shared_type(matrix, free, declared[0] if whole else None)
     if shared is not None:
         column_type, metadata = shared
@@ -98,6 +117,7 @@ def _infer_matrix(
         found = {d: column_type(table.names[d], dtype=dtype, **metadata) for d in free}
     else:
         found = {} if whole else _infer_free(table, free)
+    found |= empty
     for d in range(table.n_columns):
         if d not in found:
             found[d] = _infer_column(table.column(d), declared[d])
@@ -158,12 +178,33 @@ def _infer_float_block(block: NDArray[np.float64], names: Sequence[str], dtype: 
 
 
 def _infer_column(column: Column, declared: type[ColumnType] | None) -> ColumnType:
+    number_format = None
+    if declared is None or declared.is_numeric:
+        number_format = _number_format(column)
+        column = in_number_format(number_format, column)
     if declared is not None:
-        return declared.declared(column)
+        return _with_format(declared.declared(column), number_format)
     _refuse_text(column)
     found = _first_taker(ColumnSummary(in_days(column)))
     _warn_of_identifier(column, found)
-    return found
+    return _with_format(found, number_format)
+
+
+def _with_format(found: ColumnType, number_format: NumberFormat | None) -> ColumnType:
+    """Return the type of a column whose text, if it has a format, spells numbers; say so."""
+    if number_format is None:
+        return found
+    example = number_format.example
+    warnings.warn(
+        f"column {found.name!r} is text that spells numbers: it is read as these ({example!r} as "
+        f"{number_format.read(example):g}), and written as text again",
+        stacklevel=2,
+    )
+    return replace(found, number_format=number_format)
+
+
+def _number_format(column: Column) -> NumberFormat | None:
+    return NumberFormat.of_texts(column.values) if column.storage == "text" else None
 
 
 def _first_taker(summary: ColumnSummary) -> ColumnType:
@@ -187,7 +228,7 @@ def _refuse_text(column: Column) -> None:
 
 def names_rows(column: Column) -> bool:
     """Whether a text column has so many levels that they name rows instead of describing them."""
-    if column.storage != "text":
+    if column.storage != "text" or _number_format(column) is not None:
         return False
     return len(set(column.values)) > max(MAX_TEXT_LEVELS, len(column.values) / 2)
 

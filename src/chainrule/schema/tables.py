@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, NoReturn, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from chainrule.errors import DataError, ValueTypeError
 from chainrule.schema.dates import days_or_seconds, days_or_seconds_of_objects, is_date_type
 from chainrule.schema.values import Unit, plain_level
 
-__all__ = ["Column", "Container", "Storage", "Table", "is_missing", "read_table"]
+__all__ = ["Column", "Container", "Storage", "Table", "is_missing", "read_table", "refuse_missing"]
 
 Container = Literal["numpy", "pandas", "polars", "pyarrow"]
 Storage = Literal["boolean", "integer", "float", "text", "category", "mixed"]
@@ -99,14 +99,12 @@ class Table:
         return replace(self, names=names, columns=columns)
 
 
-def read_table(data: Any, missing: bool = False) -> Table:
-    """Read rows; refuse what is empty, missing, infinite or of an unsupported type.
+def read_table(data: Any) -> Table:
+    """Read rows; refuse what is infinite or of an unsupported type, and tables without rows or columns.
 
     Parameters
     ----------
     data : array-like or DataFrame of shape (n, D)
-    missing : bool, default=False
-        Whether cells may be missing.
 
     Raises
     ------
@@ -116,15 +114,15 @@ def read_table(data: Any, missing: bool = False) -> Table:
     if hasattr(type(data), "collect"):
         raise DataError(f"X is a {type(data).__name__}; expected {_SUPPORTED}: call .collect() first")
     is_frame = hasattr(data, "columns") or hasattr(type(data), "column_names")
-    table = _read_frame(data) if is_frame else _read_array(_as_array(data))
-    if table.has_missing and not missing:
-        _refuse_missing(table)
-    return table
+    return _read_frame(data) if is_frame else _read_array(_as_array(data))
 
 
-def _refuse_missing(table: Table) -> NoReturn:
-    found = (table.column(d) for d in range(table.n_columns))
-    column = next(column for column in found if column.present is not None)
+def refuse_missing(table: Table, empty: Collection[int]) -> None:
+    """Refuse missing cells in all columns but those numbers, which are known to be empty."""
+    found = (table.column(d) for d in range(table.n_columns) if table.has_missing and d not in empty)
+    column = next((column for column in found if column.present is not None), None)
+    if column is None:
+        return
     absent = ~cast("NDArray[np.bool_]", column.present)
     word = "NaN" if table.matrix is not None else "a missing value (NaN, null)"
     raise DataError(
@@ -349,7 +347,9 @@ def _frame_column(series: Any) -> Column:
         return _complete_column(series, token)
     present = ~series.is_null().to_numpy().astype(bool)
     if not present.any():
-        return Column(name, np.empty(0, dtype=object), "mixed", token, (), present)
+        units: dict[type, Unit] = {nw.Date: "days", nw.Datetime: "seconds"}
+        unit = units.get(type(series.dtype), "")
+        return Column(name, np.empty(0, dtype=object), "mixed", token, (), present, unit)
     return replace(_complete_column(series.drop_nulls(), token), present=present)
 
 

@@ -16,6 +16,7 @@ from chainrule.schema.types.bins import LevelBins
 from chainrule.schema.types.categorical import Categorical
 from chainrule.schema.types.continuous import Continuous
 from chainrule.schema.types.count import Count
+from chainrule.schema.types.empty import Empty
 from chainrule.schema.types.ordinal import Ordinal
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "ColumnType",
     "Continuous",
     "Count",
+    "Empty",
     "LevelBins",
     "Ordinal",
     "column_from_dict",
@@ -33,7 +35,7 @@ __all__ = [
 ]
 
 COLUMN_TYPES: dict[str, type[ColumnType]] = {
-    column_type.kind: column_type for column_type in (Binary, Categorical, Ordinal, Count, Continuous)
+    column_type.kind: column_type for column_type in (Binary, Categorical, Ordinal, Count, Continuous, Empty)
 }
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from chainrule.errors import DataError, StorageError
 from chainrule.schema.dates import in_unit_of, number_of_date
+from chainrule.schema.number_formats import NumberFormat, in_number_format
 from chainrule.schema.values import Unit
 from chainrule.storage import as_described
 
@@ -62,6 +63,8 @@ class ColumnType(ABC):
         The column's dtype in the user's container, to decode into.
     unit : {"", "days", "seconds"}, default=""
         Dates: what their numbers count, from the start of 1970.
+    number_format : NumberFormat, optional
+        Text that spells numbers: how it is written.
     """
 
     kind: ClassVar[str]
@@ -76,6 +79,7 @@ class ColumnType(ABC):
     name: str
     dtype: str = "float64"
     unit: Unit = ""
+    number_format: NumberFormat | None = None
 
     # ------------------------------------------------------------ learning
 
@@ -135,7 +139,11 @@ class ColumnType(ABC):
         """
         if len(column.values) == 0:  # of no type that could be checked
             return column.over_rows(np.empty(0))
-        return self.encode(in_unit_of(self.unit, column), unseen)
+        return self.encode(in_unit_of(self.unit, self.as_numbers(column)), unseen)
+
+    def as_numbers(self, column: Column) -> Column:
+        """Return a column whose text, where that spells this column's numbers, has become numbers."""
+        return in_number_format(self.number_format, column)
 
     def decode_column(self, codes: NDArray[Any]) -> NDArray[Any]:
         """Return the values of codes: numbers, or Python objects for levels that are text.
@@ -240,6 +248,8 @@ class ColumnType(ABC):
             value = getattr(self, each.name)
             if value != each.default or each.name in ("name", "dtype"):
                 metadata[each.name] = list(value) if isinstance(value, tuple) else value
+        if self.number_format is not None:
+            metadata["number_format"] = self.number_format.to_dict()
         return metadata
 
     @classmethod
@@ -255,8 +265,16 @@ class ColumnType(ABC):
 
     def number_of(self, value: Any) -> float | None:
         """Return the number that a value or its text spells, a date as what the column counts; else None."""
-        date = number_of_date(value, self.unit) if self.unit else None
-        return number_or_none(value) if date is None else date
+        number = self.number_as_written(value)
+        return number_or_none(value) if number is None else number
+
+    def number_as_written(self, value: Any) -> float | None:
+        """Return the number of a date, or of a text in the column's number format; else None."""
+        if self.unit:
+            return number_of_date(value, self.unit)
+        if self.number_format is not None and isinstance(value, str):
+            return self.number_format.read(value)
+        return None
 
     def numbers_of_rows(self, column: Column) -> Floats:
         """Return one number per row, (n, 1), NaN where it is missing; refuse what holds no numbers."""

@@ -11,7 +11,6 @@ from msgspec import Meta
 from numpy.typing import NDArray
 
 from chainrule.errors import DataError
-from chainrule.schema.dates import number_of_date
 from chainrule.schema.tables import Column
 from chainrule.schema.types.base import UNSEEN, ColumnType, Floats, number_or_none, spelt
 from chainrule.schema.values import did_you_mean, quoted
@@ -96,8 +95,8 @@ class LeveledType(ColumnType, ABC):
 
     def encode_scalar(self, value: Any) -> float:
         """Return the position of a level, or of the one that a text spells."""
-        date = number_of_date(value, self.unit) if self.unit else None
-        value = value if date is None else date
+        number = self.number_as_written(value)
+        value = value if number is None else number
         # a level that is the text itself comes before one that the text spells
         for candidate in (value, spelt(value), self._in_single_precision(value)):
             if isinstance(candidate, (str, bool, int, float)) and candidate in self.levels:
