@@ -32,6 +32,8 @@ MemoryOption = Annotated[
     ),
 ]
 
+# A cell of a text file has two letters at least, with what separates it from the next.
+_BYTES_PER_LETTER = 24
 _UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 
 
@@ -57,8 +59,10 @@ def large_table(data: str, kinds: Any, missing: Any, memory: int | None) -> tupl
     path = Path(data).expanduser()
     if not path.exists():
         return None
-    table = scan_table(path, missing or ())
     bytes_free = memory or default_memory()
+    if path.suffix.lower() in (".csv", ".tsv") and path.stat().st_size * _BYTES_PER_LETTER < bytes_free:
+        return None
+    table = scan_table(path, missing or ())
     if table is None:
         return None
     large = LargeTable(table, path, kinds)

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from chainrule.datasets.arrays import read_bytes
 from chainrule.datasets.core import Parts
-from chainrule.datasets.headers import holds_data
+from chainrule.datasets.dialects import HEAD, Dialect, as_utf8, find_dialect, is_utf8
+from chainrule.datasets.text_types import types_of_text
 from chainrule.errors import DataError
 
 if TYPE_CHECKING:
@@ -34,98 +34,70 @@ __all__ = [
     "scan_text",
 ]
 
-MISSING_WORDS = ("NA", "?")
+MISSING_WORDS = ("NA", "?", "N/A", "#N/A", "n/a", "NULL", "null")
 """What stands for a missing value in text files unless the caller says otherwise, beside an empty cell."""
 
 ARROW_SUFFIXES = (".arrow", ".feather", ".ipc")
-_SEPARATORS = (",", ";", "\t")
-_HEAD = 2**18  # bytes that are read to learn how a file is written
-_HEAD_LINES = 1000
+_BLANK_LINE = re.compile(rb"\n[ \t]*\r?\n[ \t\r\n]*[^ \t\r\n]")
 _DATE = r"^\d{4}-\d{2}-\d{2}$"
 _DATETIME = r"^\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}:\d{2}(\.\d+)?$"
-
-
-@dataclass(frozen=True)
-class Dialect:
-    """How a text file is written.
-
-    ``names`` are the columns' names, ``x1``, ``x2``, ... where the file gives none. With `spaced`, blanks
-    around cells are no part of them.
-    """
-
-    separator: str
-    quote: str
-    spaced: bool
-    has_header: bool
-    names: tuple[str, ...]
-
-    @property
-    def is_plain(self) -> bool:
-        """Whether polars can read the file as it is."""
-        return self.quote == '"' and not self.spaced
-
-    def lines(self, text: str) -> Iterator[list[str]]:
-        """Yield the cells of each line that has some; a quoted cell may hold line ends."""
-        for fields in csv.reader(
-            io.StringIO(text, newline=""),
-            delimiter=self.separator,
-            quotechar=self.quote,
-            skipinitialspace=self.spaced,
-        ):
-            if fields:
-                yield [field.strip() for field in fields] if self.spaced else fields
 
 
 def read_text(path: Path, missing: Sequence[str] = MISSING_WORDS) -> Parts:
     """Read a csv or tsv file (gzipped or not).
 
     The first line names the columns, unless it is data (`holds_data`): then they are named ``x1``, ``x2``,
-    ... Empty cells and the words `missing` become null. Cells may be quoted with ``"`` or ``'``. Columns of
-    dates in the form 2026-11-21, or 2026-11-21 10:15:00, become dates.
+    ... Blank cells and the words `missing` become null, and blank lines are passed over. Cells may be quoted
+    with ``"`` or ``'``. Columns of dates in the form 2026-11-21, or 2026-11-21 10:15:00, become dates. What
+    ends in a separator too much has no column there.
     """
-    content = read_bytes(path).removeprefix(b"\xef\xbb\xbf")
-    dialect = find_dialect(content[:_HEAD], path, missing)
+    content, encoded = as_utf8(read_bytes(path), path)
+    dialect = find_dialect(content[:HEAD], path, missing)
     table = _parse(content, dialect, path, missing)
     if table.height == 0:
         raise DataError(f"{path} has a header but no rows")
     if table.null_count().sum_horizontal().item():
         _check_widths(content, dialect, path)
-    note = "" if dialect.has_header else f"the first line of {path.name} is data: {_named(dialect.names)}"
-    return Parts(refined(table), notes=(note,) if note else ())
-
-
-def _named(names: Sequence[str]) -> str:
-    if len(names) == 1:
-        return "its column is named x1"
-    return f"its columns are named {names[0]} to {names[-1]}"
+    table = refined(_without_unnamed(table, dialect.n_unnamed))
+    return Parts(table, notes=tuple(note for note in (encoded, dialect.note) if note))
 
 
 def _parse(content: bytes, dialect: Dialect, path: Path, missing: Sequence[str]) -> pl.DataFrame:
     import polars as pl
 
-    plain = content if dialect.is_plain else _rewritten(content, dialect)
+    # a blank line is a missing value where there is one column
+    is_plain = dialect.is_plain and not (len(dialect.names) > 1 and _BLANK_LINE.search(content))
     try:
         table = pl.read_csv(
-            plain,
+            content if is_plain else _rewritten(content, dialect),
             separator=dialect.separator,
             has_header=dialect.has_header,
             infer_schema_length=None,
             null_values=list(missing),
         )
-    except pl.exceptions.PolarsError as error:
+    except (pl.exceptions.PolarsError, csv.Error) as error:
         _check_widths(content, dialect, path)
         raise DataError(f"{path} cannot be read as a table: {str(error).splitlines()[0]}") from error
-    if not dialect.has_header:
-        table.columns = [f"x{number}" for number in range(1, table.width + 1)]
+    if table.width != len(dialect.names):
+        _check_widths(content, dialect, path)
+        raise DataError(f"{path} cannot be read as a table: its lines end in different ways")
+    table.columns = list(dialect.names)
     return table
 
 
 def _rewritten(content: bytes, dialect: Dialect) -> bytes:
-    """Return a file with cells quoted by ``"`` and no blanks around them."""
+    """Return a file with cells quoted by ``"``, and no blanks around them, and no blank lines."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, delimiter=dialect.separator, lineterminator="\n")
     writer.writerows(dialect.lines(content.decode("utf-8", errors="replace")))
     return text.getvalue().encode()
+
+
+def _without_unnamed(table: pl.DataFrame, n_unnamed: int) -> pl.DataFrame:
+    """Return the table without those of its last columns, which have no name, that have no value either."""
+    last = table.columns[len(table.columns) - n_unnamed :]
+    empty = [name for name in last if table[name].null_count() == table.height]
+    return table.drop(empty) if len(empty) < table.width else table
 
 
 def cells_to_frame(
@@ -160,59 +132,28 @@ def scan_text(path: Path, missing: Sequence[str] = MISSING_WORDS) -> pl.LazyFram
     import polars as pl
 
     with path.open("rb") as file:
-        dialect = find_dialect(file.read(_HEAD).removeprefix(b"\xef\xbb\xbf"), path, missing)
+        head = file.read(HEAD).removeprefix(codecs.BOM_UTF8)
+    lines = head[: head.rfind(b"\n") + 1]
+    if not is_utf8(lines) or as_utf8(lines, path)[0] != lines:
+        return None
+    dialect = find_dialect(lines, path, missing)
     if not dialect.is_plain:
         return None
-    return pl.scan_csv(
-        path,
-        separator=dialect.separator,
-        has_header=dialect.has_header,
-        new_columns=None if dialect.has_header else list(dialect.names),
-        infer_schema_length=None,
-        null_values=list(missing),
-    )
 
+    def scan(**how: Any) -> pl.LazyFrame:
+        return pl.scan_csv(
+            path,
+            separator=dialect.separator,
+            has_header=dialect.has_header,
+            new_columns=list(dialect.names),
+            null_values=list(missing),
+            **how,
+        )
 
-# ---------------------------------------------------------------- how a file is written
-
-
-def find_dialect(head: bytes, path: Path, missing: Sequence[str]) -> Dialect:
-    """Return how a file is written, from its first bytes."""
-    first = _first_line(head, path)
-    separator = "\t" if ".tsv" in path.name.lower() else max(_SEPARATORS, key=first.count)
-    n_separators = first.count(separator)
-    spaced = separator != "\t" and n_separators > 0 and first.count(f"{separator} ") == n_separators
-    ends = re.escape(separator)
-    quote = "'" if re.search(rf"(^|{ends})\s*'[^']*'\s*({ends}|$)", first) else '"'
-    lines = Dialect(separator, quote, spaced, False, ()).lines(head.decode("utf-8", errors="ignore"))
     try:
-        fields, *following = islice(lines, _HEAD_LINES)
-    except csv.Error as error:
-        raise DataError(f"{path} cannot be read as a table: {error}") from error
-    if holds_data(fields, following, missing):
-        names = tuple(f"x{number}" for number in range(1, len(fields) + 1))
-        return Dialect(separator, quote, spaced, False, names)
-    _check_names(fields, path)
-    return Dialect(separator, quote, spaced, True, tuple(fields))
-
-
-def _first_line(content: bytes, path: Path) -> str:
-    try:
-        line = content.split(b"\n", 1)[0].decode("utf-8").rstrip("\r")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not text in UTF-8: save it again in that encoding") from error
-    if not line.strip():
-        raise DataError(f"{path}: the first line is empty; expected the names of the columns")
-    return line
-
-
-def _check_names(names: Sequence[str], path: Path) -> None:
-    """Refuse names given twice."""
-    seen: set[str] = set()
-    for name in names:
-        if name in seen:
-            raise DataError(f"{path}: the column name {name!r} appears more than once in the first line")
-        seen.add(name)
+        return scan(schema_overrides=types_of_text(scan(infer_schema=False)))
+    except pl.exceptions.PolarsError as error:
+        raise DataError(f"{path} cannot be read as a table: {str(error).splitlines()[0]}") from error
 
 
 def _check_widths(content: bytes, dialect: Dialect, path: Path) -> None:
@@ -223,20 +164,32 @@ def _check_widths(content: bytes, dialect: Dialect, path: Path) -> None:
         quotechar=dialect.quote,
         skipinitialspace=dialect.spaced,
     )
-    for fields in lines:
-        if fields and len(fields) != len(dialect.names):
-            raise DataError(
-                f"{path}: line {lines.line_num} has {len(fields)} fields where the first line has "
-                f"{len(dialect.names)}"
-            )
+    widths = (len(dialect.names), len(dialect.names) + dialect.trailing)
+    try:
+        for fields in lines:
+            if fields and len(fields) not in widths:
+                raise DataError(
+                    f"{path}: line {lines.line_num} has {len(fields)} fields where the first line has "
+                    f"{len(dialect.names)}"
+                )
+    except csv.Error as error:
+        raise DataError(f"{path} cannot be read as a table: line {lines.line_num}: {error}") from error
 
 
 # ---------------------------------------------------------------- types that text spells
 
 
 def refined(table: pl.DataFrame) -> pl.DataFrame:
-    """Return a table read from text with long numbers and dates as such."""
-    return _with_dates(_with_numbers(table))
+    """Return a table read from text with long numbers and dates as such, and blank cells as missing."""
+    return _with_dates(_with_numbers(_without_blanks(table)))
+
+
+def _without_blanks(table: pl.DataFrame) -> pl.DataFrame:
+    import polars as pl
+    import polars.selectors as cs
+
+    texts = cs.string()
+    return table.with_columns(pl.when(texts.str.strip_chars() != "").then(texts))
 
 
 def _with_numbers(table: pl.DataFrame) -> pl.DataFrame:
