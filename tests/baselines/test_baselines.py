@@ -16,7 +16,8 @@ from sklearn.mixture import GaussianMixture
 
 from chainrule import GMM, Independent, Mixture, MixtureOfBernoullis, load
 from chainrule.baselines.gaussian_mixture import PrincipalMixture, fit_axes
-from chainrule.baselines.product_mixture import Layout, fit_by_em, independent_product
+from chainrule.baselines.em import fit_by_em
+from chainrule.baselines.product_mixture import Layout, independent_product
 from chainrule.baselines.selection import best_of, candidates
 from chainrule.errors import DataError, KindError
 from chainrule.supports import Binary, Grid, Levels, Reals, Support

@@ -11,7 +11,8 @@ import numpy as np
 from sklearn.utils._param_validation import Interval
 
 from chainrule.baselines.base import ProductEstimator
-from chainrule.baselines.product_mixture import ProductMixture, fit_by_em, independent_product
+from chainrule.baselines.em import fit_by_em
+from chainrule.baselines.product_mixture import ProductMixture, independent_product
 from chainrule.baselines.selection import best_of, candidates
 from chainrule.estimators.parameters import COUNT, SHARED_CONSTRAINTS
 from chainrule.estimators.rows import CodedRows

@@ -1,4 +1,4 @@
-"""Mixtures of products of one-dimensional distributions: density, sampler and EM, on codes.
+"""Mixtures of products of one-dimensional distributions: density and sampler, on codes.
 
 A component is a product over the variables: Bernoulli for two levels, frequencies for more, a Gaussian for a
 continuous variable. All of them are exponential families, so that the log-probability of a row is linear in
@@ -12,9 +12,8 @@ value has no features, and a variable's parameters are averages over the rows in
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cached_property, reduce
-from operator import add
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -25,11 +24,9 @@ from chainrule.errors import StorageError
 from chainrule.storage import ArraySpec, StoredArrays
 from chainrule.supports import Binary, Grid, Levels, Support
 
-__all__ = ["Features", "Layout", "ProductMixture", "fit_by_em", "independent_product"]
+__all__ = ["Features", "Layout", "ProductMixture", "Sums", "independent_product"]
 
 BATCH_NUMBERS = 4_000_000  # numbers per batch of responsibilities: bounded memory, and kind to the cache
-SINGLE_PRECISION_SIZE = 1_000_000
-SUBSET_ROWS = 8_000  # EM starts on this many rows; all rows only refine what it found
 
 
 @dataclass(frozen=True, eq=False)
@@ -269,8 +266,31 @@ class ProductMixture:
         """Return nats per row of codes (n, D), float64 (n,), in batches of bounded memory."""
         size = max(256, BATCH_NUMBERS // (self.n_components + 2 * codes.shape[1]))
         batches = (codes[start : start + size] for start in range(0, len(codes), size))
-        parts = [logsumexp(self.log_joint(self.layout.features(batch)), axis=1) for batch in batches]
+        parts = [logsumexp(self._log_joint_of(batch), axis=1) for batch in batches]
         return np.concatenate(parts) if parts else np.zeros(0)
+
+    def _log_joint_of(self, codes: np.ndarray) -> np.ndarray:
+        """Return log p(component, observed values of the row) of codes (n, D), (n, K), in double precision.
+
+        `log_joint`, which EM takes because it is fast, has differences of squares, of which little is left
+        for narrow Gaussians far from zero; this has squares of differences.
+        """
+        discrete, columns = self._discrete
+        joint = discrete.log_joint(discrete.layout.features(codes[:, columns]))
+        for at, column in enumerate(self.layout.continuous):
+            x = codes[:, column, None].astype(np.float64)
+            mean, variance = self.mean[:, at], self.variance[:, at]
+            log_density = -0.5 * ((x - mean) ** 2 / variance + np.log(2 * np.pi * variance))
+            joint += np.where(np.isnan(x), 0.0, log_density)
+        return joint
+
+    @cached_property
+    def _discrete(self) -> tuple[ProductMixture, np.ndarray]:
+        """The mixture over the discrete variables alone, and their columns."""
+        columns = np.flatnonzero(np.isfinite(self.layout.n_levels))
+        layout = Layout(tuple(self.layout.supports[d] for d in columns))
+        none = np.zeros((self.n_components, 0))
+        return replace(self, layout=layout, mean=none, variance=none), columns
 
     def sample(self, n: int, generator: np.random.Generator) -> np.ndarray:
         """Return n drawn rows of codes, float32 (n, D)."""
@@ -336,116 +356,3 @@ def independent_product(layout: Layout, codes: np.ndarray) -> ProductMixture:
         one_hot=np.full_like(sums.one_hot, 0.5),
     )
     return ProductMixture.from_sums(layout, sums + smoothing)
-
-
-def fit_by_em(
-    codes: np.ndarray,
-    independent: ProductMixture,
-    n_components: int,
-    generator: np.random.Generator,
-    *,
-    smoothing: float = 0.5,
-    max_iter: int = 100,
-    tol: float = 1e-5,
-) -> tuple[ProductMixture, list[float]]:
-    """Fit a mixture of products by expectation maximisation.
-
-    Each component sees, beside its share of the rows, `smoothing` rows spread as the independent model
-    spreads them. That keeps every probability away from 0 and 1 and every variance away from 0, and lets a
-    component that loses all its rows fall back on the independent model.
-
-    Parameters
-    ----------
-    codes : ndarray of shape (n, D)
-        Training rows.
-    independent : ProductMixture
-        The one-component model of the same rows.
-    n_components : int
-        K.
-    generator : Generator
-        Draws the rows from which the components start.
-    smoothing : float
-        Number of rows of the independent model that each component sees.
-    max_iter : int
-        Upper limit of the EM steps over all rows.
-    tol : float
-        Stop when a step gains less than this many nats per row and variable.
-
-    Returns
-    -------
-    mixture : ProductMixture
-    trace : list of float
-        The objective in nats per row after each step over all rows: the log-likelihood of the rows plus that
-        of the smoothing rows. It never decreases.
-    """
-    layout = independent.layout
-    # Single precision is twice as fast; it is kept for data on which that matters.
-    features = layout.features(codes, np.float32 if codes.size > SINGLE_PRECISION_SIZE else np.float64)
-    prior = _expected_features(independent)
-    mixture = _initial_mixture(features, prior, layout, n_components, generator, smoothing)
-    min_gain = tol * codes.shape[1]
-    if len(codes) > 2 * SUBSET_ROWS:
-        subset = features[np.sort(generator.permutation(len(codes))[:SUBSET_ROWS])]
-        mixture, _ = _run_em(mixture, subset, prior, smoothing, max_iter, 10 * min_gain)
-    return _run_em(mixture, features, prior, smoothing, max_iter, min_gain)
-
-
-def _expected_features(independent: ProductMixture) -> Features:
-    """Return the expected features of a row of the independent model, one row."""
-    square = independent.variance + independent.mean**2
-    dense = np.hstack([independent.binary, independent.mean, square])
-    return Features(dense, independent.levels if independent.levels.shape[1] else None)
-
-
-def _initial_mixture(
-    features: Features,
-    prior: Features,
-    layout: Layout,
-    n_components: int,
-    generator: np.random.Generator,
-    smoothing: float,
-) -> ProductMixture:
-    """Return components that each start from one random row and as much of the independent model."""
-    rows = generator.choice(len(features), size=n_components, replace=n_components > len(features))
-    return _m_step(layout, features[rows].sums(np.eye(n_components)), prior, 1.0)
-
-
-def _run_em(
-    mixture: ProductMixture,
-    features: Features,
-    prior: Features,
-    smoothing: float,
-    max_iter: int,
-    min_gain: float,
-) -> tuple[ProductMixture, list[float]]:
-    """Repeat EM steps until one gains less than `min_gain` nats per row; return the mixture and its trace."""
-    trace: list[float] = []
-    for _ in range(max_iter):
-        sums, total = _e_step(mixture, features)
-        penalty = smoothing * float(mixture.log_joint(prior).sum())
-        trace.append((total + penalty) / len(features))
-        if len(trace) > 1 and trace[-1] - trace[-2] < min_gain:
-            break
-        mixture = _m_step(mixture.layout, sums, prior, smoothing)
-    return mixture, trace
-
-
-def _e_step(mixture: ProductMixture, features: Features) -> tuple[Sums, float]:
-    """Return the sums of features per component, and the log-likelihood of all rows (the E step)."""
-    parts, total = [], 0.0
-    for batch in features.batches(mixture.n_components):
-        joint = mixture.log_joint(batch)
-        highest = joint.max(axis=1, keepdims=True)
-        joint -= highest
-        np.exp(joint, out=joint)
-        norm = joint.sum(axis=1, keepdims=True)
-        joint /= norm
-        total += float((highest + np.log(norm)).sum(dtype=np.float64))
-        parts.append(batch.sums(joint))
-    return reduce(add, parts), total
-
-
-def _m_step(layout: Layout, sums: Sums, prior: Features, smoothing: float) -> ProductMixture:
-    """Return the best mixture for the sums, each component given rows of the prior (the M step)."""
-    of_prior = prior.sums(np.ones((1, len(sums.counts))))
-    return ProductMixture.from_sums(layout, sums + of_prior.times(smoothing))
