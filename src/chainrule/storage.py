@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import reprlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -369,7 +370,7 @@ def _parse_metadata(path: Path) -> dict[str, Any]:
     version = metadata.get("format_version")
     if not isinstance(version, int) or version > FORMAT_VERSION:
         raise StorageError(
-            f"{path} has format version {version!r:.20}, this chainrule reads up to {FORMAT_VERSION}; "
+            f"{path} has format version {reprlib.repr(version)}, this chainrule reads to {FORMAT_VERSION}; "
             "upgrade chainrule"
         )
     if version < OLDEST_VERSION:

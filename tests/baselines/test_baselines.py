@@ -15,8 +15,8 @@ from scipy.stats import qmc
 from sklearn.mixture import GaussianMixture
 
 from chainrule import GMM, Independent, Mixture, MixtureOfBernoullis, load
-from chainrule.baselines.gaussian_mixture import PrincipalMixture, fit_axes
 from chainrule.baselines.em import fit_by_em
+from chainrule.baselines.gaussian_mixture import PrincipalMixture, fit_axes
 from chainrule.baselines.product_mixture import Layout, independent_product
 from chainrule.baselines.selection import best_of, candidates
 from chainrule.errors import DataError, KindError
@@ -343,8 +343,8 @@ def test_em_finds_the_two_coins() -> None:
 
 
 def test_all_rows_are_used_after_the_start_on_some(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chainrule.baselines.product_mixture.SUBSET_ROWS", 50)
-    monkeypatch.setattr("chainrule.baselines.product_mixture.SINGLE_PRECISION_SIZE", 1000)
+    monkeypatch.setattr("chainrule.baselines.em.SUBSET_ROWS", 50)
+    monkeypatch.setattr("chainrule.baselines.em.SINGLE_PRECISION_SIZE", 1000)
     monkeypatch.setattr("chainrule.baselines.product_mixture.BATCH_NUMBERS", 1000)
     model = MixtureOfBernoullis(2, random_state=0).fit(bits(2000, 8))
     assert sorted(model.mixture_.binary.mean(axis=1)) == pytest.approx([0.2, 0.85], abs=0.05)

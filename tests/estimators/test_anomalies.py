@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -125,11 +127,10 @@ def test_the_offset_is_saved_and_lost_by_older_models(tmp_path, X):
     assert loaded.offset_ == model.offset_
     assert loaded.contamination == 0.2
     np.testing.assert_array_equal(loaded.predict(X), model.predict(X))
-    metadata = (tmp_path / "model" / "model.json").read_text()
-    assert '"offset"' in metadata
-    (tmp_path / "model" / "model.json").write_text(
-        metadata.replace('"offset"', '"of old"').replace('"contamination": 0.2', '"random_state": null')
-    )
+    path = tmp_path / "model" / "model.json"
+    metadata = json.loads(path.read_text())
+    del metadata["offset"], metadata["parameters"]["contamination"]
+    path.write_text(json.dumps(metadata))
     old = load(tmp_path / "model")
     assert old.contamination == "auto"
     with pytest.raises(NotFittedError, match="this Independent has no offset_"):

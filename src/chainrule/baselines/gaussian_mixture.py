@@ -173,7 +173,7 @@ def _check_numbers(arrays: Mapping[str, np.ndarray]) -> None:
         whitened = factors.transpose(0, 2, 1) @ arrays["covariances_"] @ factors
         fits = (
             (weights > 0).all()
-            and abs(weights.sum() - 1) < 1e-6
+            and abs(weights.sum() - 1) < 1e-9
             and np.abs(gram - np.eye(n_axes)).max() < 1e-6
             and np.abs(whitened - np.eye(len(factors[0]))).max() < 1e-3
             and (arrays["explained_variance_"] > 0).all()

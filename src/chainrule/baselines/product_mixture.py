@@ -331,7 +331,7 @@ class ProductMixture:
     def _check_numbers(self) -> None:
         """Refuse what is no probability, or no variance."""
         totals = np.concatenate([[self.weights.sum()], self.layout.totals(self.levels).ravel()])
-        are_shares = (self.weights > 0).all() and (self.levels >= 0).all() and np.abs(totals - 1).max() < 1e-6
+        are_shares = (self.weights > 0).all() and (self.levels >= 0).all() and np.abs(totals - 1).max() < 1e-9
         are_inside = (self.binary > 0).all() and (self.binary < 1).all()
         with np.errstate(all="ignore"):
             are_moments = (self.variance > 0).all() and np.isfinite(self.mean**2 / self.variance).all()

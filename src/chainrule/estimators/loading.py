@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,6 @@ def find_class(name: Any) -> type[DensityEstimator]:
     """
     if not isinstance(name, str) or name not in CLASSES:
         known = ", ".join(CLASSES)
-        raise StorageError(f"a model of the unknown class {name!r}; known: {known}")
+        raise StorageError(f"a model of the unknown class {reprlib.repr(name)}; known: {known}")
     estimator_class: type[DensityEstimator] = getattr(import_module(CLASSES[name]), name)
     return estimator_class

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
-from chainrule.errors import DataError, StorageError
+from chainrule.errors import DataError
 from chainrule.schema.building import build_frame, build_object_array
 from chainrule.schema.coding import check_codes, decode_matrix, encode_table, restore_rows, restore_values
 from chainrule.schema.inference import infer_columns, names_rows
 from chainrule.schema.lookup import column_numbers, encode_value
-from chainrule.schema.packing import MAX_COLUMNS, pack_columns, unpack_columns
+from chainrule.schema.packing import (
+    MAX_COLUMNS,
+    StoredSchema,
+    check_container,
+    pack_columns,
+    unpack_columns,
+)
 from chainrule.schema.tables import Container, Table, read_table, refuse_missing
 from chainrule.schema.types import ColumnType, Empty
 from chainrule.schema.values import quoted
@@ -28,18 +32,6 @@ if TYPE_CHECKING:
     from chainrule.supports import Support
 
 __all__ = ["Schema", "columns_that_name_rows"]
-
-# Bytes of one value in an array of text.
-MAX_ITEM = 2**20
-
-
-class _StoredSchema(Struct, forbid_unknown_fields=True):
-    """What `Schema.to_dict` returns; what a run of columns holds, their type describes."""
-
-    container: Container
-    dtype: str | None
-    integer_names: bool
-    variables: Annotated[list[dict[str, Any]], Meta(min_length=1)]
 
 
 def columns_that_name_rows(X: Any) -> list[str]:
@@ -454,23 +446,7 @@ class Schema:
         StorageError
             If the metadata is not that of a schema, or is that of one of more columns than there may be.
         """
-        stored = as_described(metadata, _StoredSchema, "the schema")
+        stored = as_described(metadata, StoredSchema, "the schema")
         variables = unpack_columns(stored.variables, max_columns)
-        schema = cls(variables, stored.container, stored.dtype, stored.integer_names)
-        schema._check_container()
-        return schema
-
-    def _check_container(self) -> None:
-        """Refuse a container that rows cannot be given back in."""
-        if len(set(self.names)) < self.n_variables:
-            raise StorageError("the schema: two columns have the same name")
-        if self.integer_names and not all(re.fullmatch(r"-?\d{1,19}", name) for name in self.names):
-            raise StorageError("the schema: columns that integers name have other names")
-        if (self.container == "numpy") != (self.dtype is not None):
-            raise StorageError(f"the schema: {self.container} and dtype {self.dtype!r} do not go together")
-        try:
-            dtype = np.dtype(self.dtype or "float64")
-        except (TypeError, ValueError, SyntaxError):
-            dtype = np.dtype("V")
-        if dtype.kind not in "biufOU" or dtype.itemsize > MAX_ITEM:
-            raise StorageError(f"the schema: {self.dtype!r} is no dtype of rows")
+        check_container(stored, variables)
+        return cls(variables, stored.container, stored.dtype, stored.integer_names)

@@ -3,20 +3,35 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Annotated, Any
 
+import numpy as np
 from msgspec import Meta, Struct
 
 from chainrule.errors import StorageError
+from chainrule.schema.tables import Container
 from chainrule.schema.types import ColumnType, column_from_dict
 from chainrule.storage import as_described
 
-__all__ = ["MAX_COLUMNS", "pack_columns", "unpack_columns"]
+__all__ = ["MAX_COLUMNS", "StoredSchema", "check_container", "pack_columns", "unpack_columns"]
+
+# Bytes of one value in an array of text.
+_MAX_ITEM = 2**20
 
 MAX_COLUMNS = 2**20
 """More columns than this no table has."""
+
+
+class StoredSchema(Struct, forbid_unknown_fields=True):
+    """What `Schema.to_dict` returns; what a run of columns holds, their type describes."""
+
+    container: Container
+    dtype: str | None
+    integer_names: bool
+    variables: Annotated[list[dict[str, Any]], Meta(min_length=1)]
 
 
 class _Run(Struct):
@@ -86,3 +101,29 @@ def _unpack_run(run: _Run, shared: Mapping[str, Any], first_number: int) -> list
         own = {k: values[number] for k, values in run.each.items() if values[number] is not None}
         columns.append(column_from_dict({**shared, **own, "name": name}))
     return columns
+
+
+def check_container(stored: StoredSchema, columns: Sequence[ColumnType]) -> None:
+    """Refuse a container that rows of these columns cannot be given back in.
+
+    Raises
+    ------
+    StorageError
+        Naming what does not go together.
+    """
+    names = [column.name for column in columns]
+    if len(set(names)) < len(names):
+        raise StorageError("the schema: two columns have the same name")
+    if stored.integer_names and not all(re.fullmatch(r"-?\d{1,19}", name) for name in names):
+        raise StorageError("the schema: columns that integers name have other names")
+    if (stored.container == "numpy") != (stored.dtype is not None):
+        raise StorageError(f"the schema: {stored.container} and dtype {stored.dtype!r} do not go together")
+    try:
+        dtype = np.dtype(stored.dtype or object)
+    except (TypeError, ValueError, SyntaxError):
+        dtype = np.dtype("V")
+    if dtype.kind not in "biufOU" or dtype.itemsize > _MAX_ITEM:
+        raise StorageError(f"the schema: {stored.dtype!r} is no dtype of rows")
+    named = [column.levels or () for column in columns if not column.is_numeric]
+    if dtype.kind in "biuf" and any(isinstance(level, str) for levels in named for level in levels):
+        raise StorageError(f"the schema: rows of dtype {stored.dtype} have no text")
