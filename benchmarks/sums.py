@@ -2,8 +2,8 @@
 
 Of each model with discrete columns the probabilities of all rows must sum to one, less the share that is
 kept for levels never seen. Networks have random weights, orders, masks, layers, kinds and context, and are
-held in double precision against themselves in single precision, and with two threads. A fifth of the models
-are fitted to a random table, baselines and ensembles among them.
+held in double precision against themselves in single precision, and some with two threads. A fifth of the
+models are fitted to a random table, baselines and ensembles among them.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ __all__ = ["Differences", "fitted", "of_fitted", "of_network", "random_table"]
 
 MOST_ROWS = 3000
 FITTED_SHARE = 5  # one of so many models
+BY_THREADS = 10  # one of so many networks is asked by two threads, too, which wait for each other
 
 
 @dataclass
@@ -75,11 +76,14 @@ def of_network(spec: Spec) -> dict[str, float]:
     single: AutoregressiveModel = build(spec).float()
     few, beside = rows.float(), None if context is None else context.float()
     one = single.log_prob(few, beside)
-    return {
+    differences = {
         "sums": abs(float(log_p.exp().sum()) - 1),
         "precision": float(((one - log_p).abs() / (1 + log_p.abs())).max()),
-        "threads": float((with_threads(2, lambda: single.log_prob(few, beside)) - one).abs().max()),
     }
+    if spec.seed % BY_THREADS == 0:
+        by_two = with_threads(2, lambda: single.log_prob(few, beside))
+        differences["threads"] = float((by_two - one).abs().max())
+    return differences
 
 
 def with_threads(n: int, compute: Any) -> Any:
@@ -149,9 +153,7 @@ def of_fitted(model: DensityEstimator) -> dict[str, float]:
         return {}
     codes = np.array(list(itertools.product(*map(range, n_codes))), dtype=np.float32)
     expected = np.exp(sum(np.log1p(-variable.reserved) for variable in model.schema_.variables))
-    log_p = model.log_likelihoods(codes, None)
-    again = with_threads(2, lambda: model.log_likelihoods(codes, None))
-    return {"fitted_sums": abs(np.exp(log_p).sum() - expected), "threads": float(np.abs(again - log_p).max())}
+    return {"fitted_sums": abs(np.exp(model.log_likelihoods(codes, None)).sum() - expected)}
 
 
 def campaign(n_models: int, first_seed: int) -> Differences:
