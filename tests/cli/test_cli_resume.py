@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 
 import numpy as np
 import polars as pl
@@ -211,3 +213,38 @@ def interrupt(*_, **__):
 
 def fail(*_, **__):
     raise AssertionError("a model that is done was fitted again")
+
+
+# ---------------------------------------------------------------- a full disk
+
+
+def test_a_disk_that_fills_up_at_any_moment_loses_nothing(bits, tmp_path, monkeypatch, capsys):
+    whole = tmp_path / "whole"
+    assert run(arguments(bits, whole)) == 0
+    fsync, codes = os.fsync, []
+    for number in range(20):
+        out, synced = tmp_path / str(number), []
+        assert run(arguments(bits, out, "--seed", "1", "--max-epochs", "1")) == 0
+        earlier = (out / "model.safetensors").read_bytes()
+
+        def fail_late(descriptor, number=number, synced=synced):
+            synced.append(descriptor)
+            if len(synced) > number:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            fsync(descriptor)
+
+        capsys.readouterr()
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", fail_late)
+            codes.append(run(arguments(bits, out)))
+        if codes[-1] == 2:
+            assert (out / "model.safetensors").read_bytes() == earlier
+            assert load(out).random_state == 1
+            errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+            assert len(errors) == 1 and "No space left on device" in errors[0]
+            assert run(arguments(bits, out, "--resume")) == 0
+        assert names(out) == ["model.json", "model.safetensors"]
+        assert (out / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+        if len(synced) <= number:
+            break
+    assert codes == sorted(codes, reverse=True) and set(codes) == {0, 2}

@@ -22,7 +22,7 @@ from chainrule.sweep.fitting import Fitter
 from chainrule.sweep.page import write_sweep_page
 from chainrule.sweep.records import SweepResult, Trial
 from chainrule.sweep.space import Space, default_space, grid_space
-from chainrule.sweep.storage import claim, embedded, need_optuna, open_study, quiet
+from chainrule.sweep.storage import claim, embedded, naming_the_storage, need_optuna, open_study, quiet
 from chainrule.sweep.trials import Job, finished, fit_of, reason_of, run_trials
 
 if TYPE_CHECKING:
@@ -102,6 +102,8 @@ def sweep(
         could be fitted.
     MissingPackageError
         If Optuna or the driver of the database is not installed.
+    OSError
+        If the storage fails, as on a full disk; the same call goes on once there is room.
     KeyboardInterrupt
         After Ctrl-C; the same call with the same `out` goes on.
 
@@ -132,7 +134,8 @@ def sweep(
             prune=(n_trials is not None) if prune is None else prune,
             random_state=random_state if storage is None else None,
         )
-        result = _conclude(job, _run(job, workers, progress))
+        with naming_the_storage(job.address):
+            result = _conclude(job, _run(job, workers, progress))
         if out is not None:
             write_json(folder / "results.json", result.to_dict())
             write_sweep_page(result, folder / "report.html", description=dataset.description)

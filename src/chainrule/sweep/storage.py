@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import platform
 import re
@@ -23,6 +24,7 @@ __all__ = [
     "claim",
     "embedded",
     "fail_dead_trials",
+    "naming_the_storage",
     "need_optuna",
     "open_study",
     "quiet",
@@ -104,9 +106,27 @@ def open_study(address: str, name: str) -> optuna.Study:
                     raise
                 time.sleep(1)
     except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
-        reason = str(getattr(error, "orig", None) or error.__cause__ or error).strip().splitlines()[0]
-        raise DataError(f"the storage {_shown(address)} cannot be opened: {reason}") from None
+        raise DataError(f"the storage {_shown(address)} cannot be opened: {_reason(error)}") from None
     return optuna.create_study(storage=storage, study_name=name, direction="minimize", load_if_exists=True)
+
+
+@contextmanager
+def naming_the_storage(address: str) -> Iterator[None]:
+    """Raise an OSError that says what is wrong where a storage fails in the middle: its disk is full, say."""
+    import optuna
+    import sqlalchemy
+
+    try:
+        yield
+    except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
+        reason = (
+            f"the trials cannot be kept: {_reason(error)}; those that are done are, and the same call goes on"
+        )
+        raise OSError(errno.EIO, reason, _shown(address)) from error
+
+
+def _reason(error: BaseException) -> str:
+    return str(getattr(error, "orig", None) or error.__cause__ or error).strip().splitlines()[0]
 
 
 def claim(study: optuna.Study, settings: Mapping[str, Any]) -> None:
