@@ -70,14 +70,14 @@ class KeptFits:
     def seconds(self) -> float:
         """Return how long the comparison took up to the last fit that is done."""
         done = [] if self._folder is None else [_read(path) for path in _marks(self._folder)]
-        return max((mark["seconds"] for mark in done), default=0.0)
+        return max((mark.get("seconds", 0.0) for mark in done), default=0.0)
 
     def model(self, name: str) -> tuple[DensityEstimator, float] | None:
         """Return a model that is done and how many seconds its fit took; None if it is still to be fitted."""
         if self._folder is None or not self._mark(name).exists():
             return None
         try:
-            return load(self._path(name)), _read(self._mark(name))["fit_seconds"]
+            return load(self._path(name)), _read(self._mark(name)).get("fit_seconds", 0.0)
         except StorageError:
             return None  # It was damaged since: the same fit gives the same model.
 
@@ -182,5 +182,9 @@ def _marks(folder: Path) -> list[Path]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(path.read_bytes())
-    return found
+    """Return what a file of the state says; one that somebody has altered says nothing."""
+    try:
+        found = json.loads(path.read_bytes())
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
