@@ -14,6 +14,7 @@ import numpy as np
 
 from chainrule.errors import DataError
 from chainrule.storage import file_written_whole, json_safe, write_bytes
+from chainrule.terminal import printable
 
 if TYPE_CHECKING:
     import polars as pl
@@ -77,7 +78,7 @@ class _StreamSink(RowSink):
         text = to_frame(rows).write_csv(separator=self._separator, include_header=self._n_written == 0)
         self._n_written += 1
         if self._file is None:
-            sys.stdout.write(text)
+            sys.stdout.write(printable(text) if sys.stdout.isatty() else text)
         else:
             self._file.write(text.encode())
 

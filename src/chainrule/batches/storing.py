@@ -8,7 +8,6 @@ a fit can visit all rows in random order with one file in memory at a time.
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from chainrule.datasets.limits import half_of_free_memory
 from chainrule.datasets.splits import hashed_parts
 from chainrule.datasets.streaming import table_batches
 from chainrule.errors import DataError
@@ -41,13 +41,8 @@ _FILE_SHARE = 1 / 16
 
 
 def default_memory() -> int:
-    """Return half of the memory that is free, in bytes."""
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
-    except (OSError, StopIteration):
-        free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return free // 2
+    """Return half of the memory that is free, in bytes; 4 GiB where that cannot be told."""
+    return half_of_free_memory() or 2**32
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from chainrule.cli.options import DataArgument, JsonOption, ModelArgument, ResumeOption
-from chainrule.cli.output import check_file, check_rows_out, console_for, rows_out, work_identity, write_json
+from chainrule.cli.options import DataArgument, JsonOption, ModelArgument, ResumeOption, SpreadsheetOption
+from chainrule.cli.output import (
+    check_file,
+    check_rows_out,
+    console_for,
+    for_spreadsheets,
+    rows_out,
+    work_identity,
+    write_json,
+)
 from chainrule.cli.questions import OrdersOption, answering, missing_words
 from chainrule.errors import DataError
 
@@ -45,6 +53,7 @@ def impute(
     ] = None,
     orders: OrdersOption = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed; without one every call draws anew.")] = None,
+    spreadsheet_safe: SpreadsheetOption = False,
     json_file: JsonOption = None,
 ) -> None:
     """Fill in the missing values of rows, given what is there."""
@@ -83,7 +92,7 @@ def impute(
                 continue
             for sink, table in zip(sinks, tables, strict=True):
                 if number >= sink.n_done:
-                    sink.write(table)
+                    sink.write(for_spreadsheets(table, out) if spreadsheet_safe else table)
                 if is_shown:
                     shown.append(to_frame(table))
     seconds = time.perf_counter() - start

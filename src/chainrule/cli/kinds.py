@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from chainrule.terminal import printable
+
 if TYPE_CHECKING:
     from chainrule.schema import Schema
 
@@ -23,9 +25,9 @@ def say_kinds(schema: Schema) -> None:
     names = [_shortened(name) for name in schema.names]
     width = max(map(len, names))
     for name, variable in zip(names, schema.variables, strict=True):
-        print(f"  {name:{width}}  {variable.describe()}", file=sys.stderr)
+        print(f"  {name:{width}}  {printable(variable.describe())}", file=sys.stderr)
 
 
 def _shortened(name: str) -> str:
-    line = " ".join(name.split())
+    line = printable(" ".join(name.split()))
     return line if len(line) <= _MAX_LETTERS else f"{line[: _MAX_LETTERS - 3]}..."

@@ -20,6 +20,7 @@ __all__ = [
     "ModelArgument",
     "ResumeOption",
     "SeedOption",
+    "SpreadsheetOption",
     "parse_image_size",
     "parse_kinds",
     "parse_sizes",
@@ -35,6 +36,14 @@ JsonOption = Annotated[
     typer.Option("--json", metavar="FILE", help="Write the result as JSON to FILE; - is standard output."),
 ]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Seed of splits, fits and samples.")]
+SpreadsheetOption = Annotated[
+    bool,
+    typer.Option(
+        "--spreadsheet-safe",
+        help="In csv and tsv, put ' before text and column names that begin with = + - @ and are no numbers: "
+        "a spreadsheet would run them as formulas.",
+    ),
+]
 KindOption = Annotated[
     list[str] | None,
     typer.Option(

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chainrule.errors import DataError
+from chainrule.terminal import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -25,6 +26,7 @@ __all__ = [
     "console_for",
     "new_folder",
     "on_terminal",
+    "for_spreadsheets",
     "rows_out",
     "say",
     "work_identity",
@@ -34,11 +36,16 @@ __all__ = [
 
 STANDARD_OUTPUT = Path("-")
 _SUFFIXES = (".csv", ".tsv", ".parquet", ".npy")
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+_MAX_SHOWN = 2000  # letters of a message
 
 
 def say(message: str) -> None:
-    """Print a message on standard error as one line."""
-    print(" ".join(message.split()), file=sys.stderr, flush=True)
+    """Print a message on standard error as one line, cut where a name in it is endless."""
+    line = printable(" ".join(message.split()))
+    if len(line) > _MAX_SHOWN:
+        line = f"{line[: _MAX_SHOWN // 2]} ... {line[-_MAX_SHOWN // 2 :]}"
+    print(line, file=sys.stderr, flush=True)
 
 
 def on_terminal() -> bool:
@@ -49,10 +56,18 @@ def on_terminal() -> bool:
 def console_for(json_file: Path | None) -> Console:
     """Return where tables and remarks go: standard output, unless the JSON goes there."""
     from rich.console import Console
+    from rich.segment import Segment
+
+    class PrintableConsole(Console):
+        def render(self, *arguments: Any, **options: Any) -> Iterator[Segment]:
+            for text, style, control in super().render(*arguments, **options):
+                yield Segment(text if control else printable(text), style, control)
 
     stream = sys.stderr if json_file == STANDARD_OUTPUT else sys.stdout
     # In a pipe or a file rich assumes 80 columns and would fold the numbers of a table.
-    return Console(file=stream, width=None if stream.isatty() else 120, highlight=False, markup=False)
+    return PrintableConsole(
+        file=stream, width=None if stream.isatty() else 120, highlight=False, markup=False
+    )
 
 
 def write_json(result: Mapping[str, Any], json_file: Path | None) -> None:
@@ -151,6 +166,27 @@ def rows_out(
         if error.filename is not None:
             raise
         raise OSError(error.errno, f"could not be written: {error.strerror}", str(path)) from error
+
+
+def for_spreadsheets(rows: Any, path: Path | None) -> Any:
+    """Return rows for csv or tsv with a quote before text that a spreadsheet would run as a formula."""
+    import polars as pl
+    import polars.selectors as cs
+
+    from chainrule.batches import to_frame
+
+    if path is not None and path.suffix.lower() not in (".csv", ".tsv"):
+        return rows
+    frame = to_frame(rows)
+    texts = [name for name in frame.columns if frame[name].dtype in (pl.String, pl.Categorical)]
+    frame = frame.with_columns(cs.by_name(texts).cast(pl.String).map_elements(_quoted, pl.String))
+    return frame.rename(_quoted)
+
+
+def _quoted(text: str) -> str:
+    from chainrule.schema.number_formats import is_written_number
+
+    return f"'{text}" if text.startswith(_FORMULA_STARTS) and not is_written_number(text) else text
 
 
 def write_rows(rows: Any, path: Path | None) -> None:

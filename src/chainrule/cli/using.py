@@ -17,9 +17,18 @@ from chainrule.cli.options import (
     JsonOption,
     ModelArgument,
     ResumeOption,
+    SpreadsheetOption,
     parse_image_size,
 )
-from chainrule.cli.output import check_file, check_rows_out, console_for, rows_out, work_identity, write_json
+from chainrule.cli.output import (
+    check_file,
+    check_rows_out,
+    console_for,
+    for_spreadsheets,
+    rows_out,
+    work_identity,
+    write_json,
+)
 from chainrule.cli.questions import (
     OrdersOption,
     answering,
@@ -153,6 +162,7 @@ def sample(
     ] = None,
     resume: ResumeOption = False,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed; without one every call draws anew.")] = None,
+    spreadsheet_safe: SpreadsheetOption = False,
     json_file: JsonOption = None,
 ) -> None:
     """Draw rows from a saved model, or from what it says given some values or a condition."""
@@ -187,7 +197,7 @@ def sample(
             rows = work(n_rows, number)
             if is_shown:
                 shown.append(to_frame(rows))
-            sink.write(rows)
+            sink.write(for_spreadsheets(rows, out) if spreadsheet_safe else rows)
     seconds = time.perf_counter() - start
     names = list(estimator.schema_.names)
     result: dict[str, Any] = {

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from chainrule.datasets.arrays import read_bytes
 from chainrule.datasets.core import Parts
+from chainrule.datasets.dialects import as_utf8
 from chainrule.datasets.tables import MISSING_WORDS, as_levels, cells_to_frame
 from chainrule.errors import DataError
 
@@ -27,6 +30,11 @@ class _Attribute:
     type: str
     levels: tuple[str, ...] = ()
 
+    @cached_property
+    def known(self) -> frozenset[str]:
+        """The levels, to look them up."""
+        return frozenset(self.levels)
+
 
 def read_arff(path: Path, missing: Sequence[str] = MISSING_WORDS) -> Parts:
     """Read an ARFF file: names, declared levels, numbers, text, and ``?`` for missing values.
@@ -36,17 +44,14 @@ def read_arff(path: Path, missing: Sequence[str] = MISSING_WORDS) -> Parts:
     DataError
         Naming the line where the file is not as it should be.
     """
-    try:
-        text = read_bytes(path).decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not text in UTF-8: save it again in that encoding") from error
-    lines = _lines(text)
+    content, note = as_utf8(read_bytes(path), path)
+    lines = _lines(content.decode())
     attributes = list(_read_header(lines, path))
     if not attributes:
         raise DataError(f"{path} declares no @attribute before its @data")
     names = [attribute.name for attribute in attributes]
-    twice = next((name for number, name in enumerate(names) if name in names[:number]), None)
-    if twice is not None:
+    if len(set(names)) < len(names):
+        twice = Counter(names).most_common(1)[0][0]
         raise DataError(f"{path}: the column name {twice!r} appears more than once")
     rows = [_read_row(number, line, attributes, path) for number, line in lines]
     if not rows:
@@ -54,7 +59,7 @@ def read_arff(path: Path, missing: Sequence[str] = MISSING_WORDS) -> Parts:
     levels = {attribute.name: attribute.levels for attribute in attributes if attribute.levels}
     known = {level for declared in levels.values() for level in declared}
     table = cells_to_frame(rows, names, ["?", *(word for word in missing if word not in known)])
-    return Parts(as_levels(table, levels))
+    return Parts(as_levels(table, levels), notes=(note,) if note else ())
 
 
 def _lines(text: str) -> Iterator[tuple[int, str]]:
@@ -104,7 +109,7 @@ def _read_row(number: int, line: str, attributes: Sequence[_Attribute], path: Pa
             f"{path}: line {number} has {len(cells)} values where {len(attributes)} attributes are declared"
         )
     for cell, attribute in zip(cells, attributes, strict=True):
-        if cell != "?" and attribute.levels and cell not in attribute.levels:
+        if cell != "?" and attribute.levels and cell not in attribute.known:
             raise DataError(
                 f"{path}: line {number} holds {cell!r}, which is no declared level of {attribute.name!r}"
             )

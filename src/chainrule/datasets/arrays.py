@@ -8,22 +8,27 @@ import math
 import re
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from chainrule.datasets.core import Parts
+from chainrule.datasets.limits import check_unpacked
 from chainrule.errors import DataError
+from chainrule.schema.values import quoted
 
 __all__ = [
+    "check_is_file",
     "flatten_images",
     "is_idx",
     "is_split_file",
     "parse_idx",
     "read_bytes",
+    "read_head",
     "read_idx",
     "read_matlab",
     "read_npy",
@@ -34,6 +39,8 @@ __all__ = [
 
 Array = NDArray[Any]
 
+_GZIP = b"\x1f\x8b"
+_CHUNK = 2**24
 _IDX_DTYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _SPLIT_NAME = re.compile(r"^(?P<stem>.+)\.(?P<part>ts|valid|test)\.data(?P<gz>\.gz)?$")
 _NPZ_PARTS = {
@@ -45,15 +52,42 @@ _NPZ_PARTS = {
 
 def read_bytes(path: Path) -> bytes:
     """Return a file's content, unpacked where it is gzipped."""
+    check_is_file(path)
     content = path.read_bytes()
-    if not content:
-        raise DataError(f"{path} is empty")
-    if not content.startswith(b"\x1f\x8b"):
+    if not content.startswith(_GZIP):
         return content
+    unpacked, n_bytes = io.BytesIO(), 0
     try:
-        return gzip.decompress(content)
+        with gzip.GzipFile(fileobj=io.BytesIO(content)) as packed:
+            while chunk := packed.read(_CHUNK):
+                n_bytes += len(chunk)
+                check_unpacked(n_bytes, path)
+                unpacked.write(chunk)
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path} is truncated or damaged: it cannot be unpacked ({error})") from error
+    return unpacked.getvalue()
+
+
+def read_head(path: Path, n_bytes: int) -> bytes:
+    """Return the first bytes of a file, unpacked where it is gzipped; nothing where it is damaged."""
+    check_is_file(path)
+    with path.open("rb") as file:
+        if file.read(2) != _GZIP:
+            file.seek(0)
+            return file.read(n_bytes)
+    try:
+        with gzip.open(path) as packed:
+            return packed.read(n_bytes)
+    except (OSError, EOFError, zlib.error):
+        return b""
+
+
+def check_is_file(path: Path) -> None:
+    """Refuse an empty file, and what has no end, such as ``/dev/zero``."""
+    if path.is_char_device() or path.is_block_device():
+        raise DataError(f"{path} is a device, expected a file")
+    if path.is_file() and path.stat().st_size == 0:
+        raise DataError(f"{path} is empty")
 
 
 def flatten_images(array: Array) -> tuple[Array, tuple[int, int] | None]:
@@ -72,27 +106,57 @@ def flatten_images(array: Array) -> tuple[Array, tuple[int, int] | None]:
 def read_npy(path: Path) -> Parts:
     """Read an array (n, D), or images (n, h, w)."""
     content = read_bytes(path)
-    try:
+    with _named_errors(path, "a numpy array"):
+        _check_header(io.BytesIO(content), len(content), path)
         array = np.load(io.BytesIO(content), allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise DataError(_unreadable(path, "a numpy array", error)) from error
     rows, image_shape = flatten_images(_checked(array, path))
     return Parts(rows, image_shape=image_shape)
 
 
 def read_npz(path: Path) -> Parts:
     """Read ``train``, perhaps ``valid`` and ``test`` (or ``train_data``, ...), or the only array of rows."""
-    read_bytes(path)  # an empty file gets a plain message
-    try:
+    check_is_file(path)
+    with _named_errors(path, "an npz archive"):
+        with zipfile.ZipFile(path) as packed:
+            entries = packed.infolist()
+            check_unpacked(sum(entry.file_size for entry in entries), path)
+            for entry in entries:
+                with packed.open(entry) as stream:
+                    _check_header(stream, entry.file_size, path)
         with np.load(path, allow_pickle=False) as archive:
             arrays = _choose_arrays(archive, path)
-    except (ValueError, EOFError, OSError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError(_unreadable(path, "an npz archive", error)) from error
     flat = {part: flatten_images(_checked(array, path, part)) for part, array in arrays.items()}
     rows = {part: pair[0] for part, pair in flat.items()}
     return Parts(rows["train"], rows.get("valid"), rows.get("test"), flat["train"][1])
+
+
+@contextmanager
+def _named_errors(path: Path, what: str) -> Iterator[None]:
+    """Turn whatever NumPy and zip raise of a file that is not as it should be into a line about it."""
+    try:
+        yield
+    except (DataError, MemoryError):
+        raise
+    except Exception as error:
+        raise DataError(_unreadable(path, what, error)) from error
+
+
+def _check_header(stream: IO[bytes], n_bytes: int, path: Path) -> None:
+    """Refuse a numpy array that holds another number of bytes than its header says, before it is made."""
+    version = np.lib.format.read_magic(stream)
+    read_header = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }
+    if version not in read_header:
+        raise ValueError(f"version {version}")
+    shape, _, dtype = read_header[version](stream)
+    expected = math.prod(shape) * dtype.itemsize
+    if not dtype.hasobject and not 0 < expected <= n_bytes - stream.tell() and 0 not in shape:
+        raise DataError(
+            f"{path} is truncated, damaged, or not a numpy array: its header tells of {dtype} of shape "
+            f"{shape}, and {n_bytes - stream.tell()} bytes follow"
+        )
 
 
 def _choose_arrays(archive: Mapping[str, Array], path: Path) -> dict[str, Array]:
@@ -106,7 +170,7 @@ def _choose_arrays(archive: Mapping[str, Array], path: Path) -> dict[str, Array]
     if len(tables) == 1:
         return {"train": tables[0]}
     raise DataError(
-        f"{path} holds the arrays {', '.join(map(repr, names)) or '(none)'}; expected 'train' (and perhaps "
+        f"{path} holds the arrays {quoted(names) or '(none)'}; expected 'train' (and perhaps "
         "'valid' and 'test'), or only one array that has rows and columns"
     )
 
@@ -119,7 +183,15 @@ def _checked(array: Any, path: Path, part: str = "") -> Array:
         raise DataError(f"{name} is empty: its array has shape {array.shape}")
     if array.dtype.kind not in "biufU":
         raise DataError(f"{name}: an array of dtype {array.dtype} cannot be used; expected numbers or text")
+    if array.dtype.kind == "U" and not _is_text(array):
+        raise DataError(f"{name} is damaged: an array of text holds what are no letters")
     return array
+
+
+def _is_text(array: Array) -> bool:
+    """Whether all letters of an array of text are such as Unicode has."""
+    letters = np.ascontiguousarray(array).view(np.dtype(np.uint32).newbyteorder(array.dtype.byteorder))
+    return bool(((letters <= 0x10FFFF) & ((letters < 0xD800) | (letters > 0xDFFF))).all())
 
 
 def _unreadable(path: Path, what: str, error: Exception) -> str:
@@ -202,7 +274,8 @@ def read_numbers(path: Path) -> Array:
         if column.null_count():
             row = int(column.is_null().arg_max() or 0) + 1
             raise DataError(f"{path}: row {row} has fewer values than the others")
-    return _narrow(frame.to_numpy())
+    wide = [name for name, dtype in frame.schema.items() if dtype == pl.Int128]
+    return _narrow(frame.with_columns(pl.col(wide).cast(pl.Float64)).to_numpy())
 
 
 def _single_digits(content: bytes) -> NDArray[np.uint8] | None:

@@ -72,7 +72,7 @@ def _read_file(path: Path, missing: Sequence[str]) -> Parts:
     for suffix, reader in _READERS.items():
         if path.name.lower().endswith(suffix):
             return reader(path)
-    if arrays.is_idx(arrays.read_bytes(path)):  # such as train-images-idx3-ubyte.gz
+    if arrays.is_idx(arrays.read_head(path, 4)):  # such as train-images-idx3-ubyte.gz
         return arrays.read_idx(path)
     raise DataError(f"{path} is of an unknown format; known are {FORMATS}")
 

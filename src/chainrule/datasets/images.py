@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import io
+import lzma
 import tarfile
+import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from chainrule.datasets.arrays import check_is_file
 from chainrule.datasets.core import Parts
+from chainrule.datasets.limits import check_unpacked
 from chainrule.errors import DataError
 
 __all__ = ["IMAGE_SUFFIXES", "is_tar", "read_images", "resize_rows"]
@@ -21,6 +27,8 @@ IMAGE_SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".pgm", ".ppm", ".webp"}
 )
 
+_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "PPM", "WEBP")
+_MOST_PIXELS = 2**27
 _TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 
 Pixels = NDArray[np.uint8]
@@ -49,6 +57,7 @@ def read_images(path: Path, image_size: tuple[int, int] | None) -> Parts:
     images: list[Pixels] = []
     for name, content in files:
         image = _grey(name, content, image_size)
+        check_unpacked(image.size * (len(images) + 1), path)
         if images and image.shape != images[0].shape:
             raise DataError(
                 f"{path}: {name} is {_size(image)} (height x width) where the first image is "
@@ -65,29 +74,82 @@ def read_images(path: Path, image_size: tuple[int, int] | None) -> Parts:
 def _folder_files(folder: Path) -> Iterator[tuple[str, bytes]]:
     for path in sorted(folder.rglob("*")):
         if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file():
+            check_unpacked(path.stat().st_size, path)
             yield str(path.relative_to(folder)), path.read_bytes()
 
 
 def _tar_files(path: Path) -> Iterator[tuple[str, bytes]]:
-    """Yield the images inside an archive; nothing is unpacked to disk."""
+    """Yield the images inside an archive; nothing is unpacked to disk, and links are passed over."""
+    check_is_file(path)
+    files: dict[str, bytes] = {}
     try:
-        with tarfile.open(path) as archive:
-            members = [member for member in archive.getmembers() if member.isfile()]
-            for member in sorted(members, key=lambda member: member.name):
-                stream = archive.extractfile(member)
+        with _Bounded(path) as unpacked, tarfile.open(fileobj=unpacked, mode="r|") as archive:  # type: ignore[call-overload]
+            for member in archive:
+                check_unpacked(member.size, path)
+                stream = archive.extractfile(member) if member.isreg() else None
                 if stream is not None and Path(member.name).suffix.lower() in IMAGE_SUFFIXES:
-                    yield member.name, stream.read()
-    except (tarfile.TarError, EOFError, zlib.error) as error:
+                    files[member.name] = stream.read()
+    except (
+        tarfile.TarError,
+        EOFError,
+        zlib.error,
+        lzma.LZMAError,
+        OSError,
+        ValueError,
+        OverflowError,
+    ) as error:
+        if isinstance(error, DataError):
+            raise
         raise DataError(f"{path} is truncated, damaged, or not a tar file") from error
+    yield from sorted(files.items())
+
+
+class _Bounded:
+    """The unpacked bytes of a file, packed or not, up to the limit on them."""
+
+    def __init__(self, path: Path) -> None:
+        with path.open("rb") as file:
+            start = file.read(6)
+        opener = next((found for magic, found in _OPENERS.items() if start.startswith(magic)), open)
+        self._path, self._stream, self._n_bytes = path, opener(path, "rb"), 0
+
+    def read(self, size: int) -> bytes:
+        """Return up to so many bytes; refuse to go beyond the limit, before they are read."""
+        self._n_bytes += size
+        check_unpacked(self._n_bytes, self._path)
+        return bytes(self._stream.read(size))
+
+    def __enter__(self) -> _Bounded:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stream.close()
+
+
+_OPENERS: dict[bytes, Callable[..., Any]] = {
+    b"\x1f\x8b": gzip.open,
+    b"BZh": bz2.open,
+    b"\xfd7zXZ\x00": lzma.open,
+}
 
 
 def _grey(name: str, content: bytes, image_size: tuple[int, int] | None) -> Pixels:
     from PIL import Image
 
     try:
-        with Image.open(io.BytesIO(content)) as image:
-            grey = image.convert("L")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        # formats are named: Pillow would hand others, such as PostScript, to programs
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what Pillow finds odd in metadata, and large sizes, see below
+            with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
+                n_pixels = image.width * image.height
+                if n_pixels > _MOST_PIXELS:
+                    raise DataError(
+                        f"the image {name} has {n_pixels:,} pixels; images of up to {_MOST_PIXELS:,} are read"
+                    )
+                grey = image.convert("L")
+    except (DataError, MemoryError):
+        raise
+    except Exception as error:  # whatever Pillow raises of damaged content
         raise DataError(f"the image {name} is truncated, damaged, or not an image") from error
     return np.asarray(_resized(grey, image_size), dtype=np.uint8)
 

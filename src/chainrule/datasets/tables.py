@@ -10,9 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chainrule.datasets.arrays import read_bytes
+from chainrule.datasets.arrays import check_is_file, read_bytes
 from chainrule.datasets.core import Parts
 from chainrule.datasets.dialects import HEAD, Dialect, as_utf8, find_dialect, is_utf8
+from chainrule.datasets.limits import check_unpacked
+from chainrule.datasets.panics import damage_named
 from chainrule.datasets.text_types import types_of_text
 from chainrule.errors import DataError
 
@@ -39,6 +41,7 @@ MISSING_WORDS = ("NA", "?", "N/A", "#N/A", "n/a", "NULL", "null")
 
 ARROW_SUFFIXES = (".arrow", ".feather", ".ipc")
 _BLANK_LINE = re.compile(rb"\n[ \t]*\r?\n[ \t\r\n]*[^ \t\r\n]")
+_CELL_BYTES = 8
 _DATE = r"^\d{4}-\d{2}-\d{2}$"
 _DATETIME = r"^\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}:\d{2}(\.\d+)?$"
 
@@ -75,7 +78,7 @@ def _parse(content: bytes, dialect: Dialect, path: Path, missing: Sequence[str])
             infer_schema_length=None,
             null_values=list(missing),
         )
-    except (pl.exceptions.PolarsError, csv.Error) as error:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, csv.Error) as error:
         _check_widths(content, dialect, path)
         raise DataError(f"{path} cannot be read as a table: {str(error).splitlines()[0]}") from error
     if table.width != len(dialect.names):
@@ -120,7 +123,7 @@ def as_levels(table: pl.DataFrame, levels: Mapping[str, Sequence[str]]) -> pl.Da
     import polars as pl
 
     declared = [
-        pl.col(name).cast(pl.Enum(known))
+        pl.col(name).cast(pl.Enum(list(dict.fromkeys(known))))
         for name, known in levels.items()
         if table[name].dtype == pl.String and set(table[name].drop_nulls().unique()) <= set(known)
     ]
@@ -254,12 +257,13 @@ def read_arrow(path: Path) -> Parts:
 def _collected(path: Path, scan: Callable[[Path], pl.LazyFrame], form: str) -> Parts:
     import polars as pl
 
-    if path.is_file() and path.stat().st_size == 0:
-        raise DataError(f"{path} is empty")
-    try:
-        table = scan(path).collect()
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise DataError(f"{path} is truncated, damaged, or not {form}") from error
-    if table.height == 0 or table.width == 0:
+    if not path.is_dir():
+        check_is_file(path)
+    with damage_named(path, form):
+        scanned = scan(path)
+        n_rows, width = scanned.select(pl.len()).collect().item(), len(scanned.collect_schema())
+    if n_rows == 0 or width == 0:
         raise DataError(f"{path} has no rows")
-    return Parts(table)
+    check_unpacked(n_rows * width * _CELL_BYTES, path)  # runs of equal values take no room in the file
+    with damage_named(path, form):
+        return Parts(scanned.collect())
