@@ -25,6 +25,7 @@ from benchmarks.memory import memory
 from benchmarks.mnist import mnist
 from benchmarks.peers import peers
 from benchmarks.questions import questions
+from benchmarks.scale import scale
 from benchmarks.scaling import scaling
 from benchmarks.synthetic import synthetic
 from benchmarks.table_peers import DATA, PEERS, Settings, table_peers
@@ -48,6 +49,7 @@ _GROUPS: dict[str, Callable[[argparse.Namespace], Iterator[Row]]] = {
     "peers": lambda arguments: peers(arguments.runs),
     "tables": lambda arguments: _tables(arguments),
     "memory": lambda arguments: memory(),
+    "scale": lambda arguments: scale(),
     "scaling": lambda arguments: scaling(arguments.runs),
     "mnist": lambda arguments: mnist(arguments.checkpoint),
     "start-up": lambda arguments: start_up(arguments.runs),
