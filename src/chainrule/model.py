@@ -28,6 +28,12 @@ class AutoregressiveModel(nn.Module):
         self.conditionals = conditionals
         self.restriction: Restriction | None = None
 
+    def within(self, restriction: Restriction) -> AutoregressiveModel:
+        """Return a model of the same weights under another restriction."""
+        model = AutoregressiveModel(self.conditioner, self.conditionals)
+        model.restriction = restriction
+        return model.train(self.training)
+
     @property
     def n_members(self) -> int:
         """Number of orders and masks that the model averages over."""

@@ -8,7 +8,7 @@ import typer
 
 from chainrule.cli.options import JsonOption, ModelArgument
 from chainrule.cli.output import check_file, console_for, write_json
-from chainrule.cli.questions import OrdersOption, answering
+from chainrule.cli.questions import OrdersOption, RuleOption, answering, check_rules
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -35,6 +35,7 @@ def ask(
             metavar="NUMBER", help="Draw until the standard error is at most that; default: 0.002 for P."
         ),
     ] = None,
+    rule: RuleOption = None,
     orders: OrdersOption = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of draws.")] = 0,
     json_file: JsonOption = None,
@@ -45,10 +46,12 @@ def ask(
     from chainrule.events import parse_question
 
     parse_question(question)  # what cannot be read is refused before the model is loaded
+    check_rules(rule)
     estimator: Any = answering(load(model))
-    answer = estimator.ask(question, n_orders=orders, error=error, random_state=seed)
+    answer = estimator.ask(question, n_orders=orders, rules=rule, error=error, random_state=seed)
     _show(answer, console_for(json_file))
-    write_json({"question": question, **answer.to_dict()}, json_file)
+    rules = {"rules": rule} if rule else {}
+    write_json({"question": question, **rules, **answer.to_dict()}, json_file)
 
 
 def _show(answer: Answer, console: Any) -> None:

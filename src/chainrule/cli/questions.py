@@ -13,7 +13,16 @@ if TYPE_CHECKING:
     from chainrule.estimators.base import DensityEstimator
     from chainrule.schema import Schema
 
-__all__ = ["OrdersOption", "answering", "check_given", "missing_words", "parse_columns", "parse_given"]
+__all__ = [
+    "OrdersOption",
+    "RuleOption",
+    "answering",
+    "check_given",
+    "check_rules",
+    "missing_words",
+    "parse_columns",
+    "parse_given",
+]
 
 OrdersOption = Annotated[
     int | None,
@@ -21,6 +30,23 @@ OrdersOption = Annotated[
         min=1, help="Average over so many orders (models of any order); default: those of the model."
     ),
 ]
+
+RuleOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="RULE",
+        help="A rule between columns that the answer keeps, beside those of the model: 'signup <= churn' or "
+        "'total = net + tax'. May be repeated.",
+    ),
+]
+
+
+def check_rules(texts: Sequence[str] | None) -> None:
+    """Refuse a --rule that cannot be read, before a model is loaded."""
+    from chainrule.rules import parse_rule
+
+    for text in texts or ():
+        parse_rule(text)
 
 
 def check_given(texts: Sequence[str] | None) -> None:

@@ -31,8 +31,10 @@ from chainrule.cli.output import (
 )
 from chainrule.cli.questions import (
     OrdersOption,
+    RuleOption,
     answering,
     check_given,
+    check_rules,
     missing_words,
     parse_columns,
     parse_given,
@@ -151,6 +153,7 @@ def sample(
             metavar="CONDITION", help='What all rows satisfy, as SQL has it: "age BETWEEN 30 AND 40".'
         ),
     ] = None,
+    rule: RuleOption = None,
     orders: OrdersOption = None,
     out: Annotated[
         Path | None,
@@ -171,6 +174,7 @@ def sample(
             "--given and --where: say all in one of them, as in --where \"sex = 'female' AND ...\""
         )
     check_given(given)
+    check_rules(rule)
     check_file(json_file)
     check_rows_out(out, resume)
     if resume and seed is None:
@@ -186,6 +190,8 @@ def sample(
         question["given"] = where
     if orders is not None:
         question["n_orders"] = orders
+    if rule:
+        question["rules"] = rule
     work = Draw(answering(estimator) if question else estimator, question, seed)
     start = time.perf_counter()
     shown: list[pl.DataFrame] = []

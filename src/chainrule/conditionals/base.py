@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any, ClassVar, Self
 
 import torch
@@ -13,6 +13,9 @@ from chainrule.conditionals.features import InputFeatures
 from chainrule.supports import Support
 
 __all__ = ["Conditional", "choose_index"]
+
+# Logs of how far below a code its distribution function is summed: from, to, in so many steps.
+_LOG_DISTANCES = (-16.0, 9.0, 2000)
 
 
 class Conditional(nn.Module, ABC):
@@ -70,9 +73,20 @@ class Conditional(nn.Module, ABC):
     def mode(self, params: Tensor) -> Tensor:
         """Return the most probable code, shape (...)."""
 
+    def peaks(self, params: Tensor) -> Tensor:
+        """Return codes (..., C) among which the most probable is looked for: by default `mode` alone."""
+        return self.mode(params)[..., None]
+
     @abstractmethod
     def cdf(self, x: Tensor, params: Tensor) -> Tensor:
         """Return P(X <= x), shape (...)."""
+
+    def partial_mean(self, x: Tensor, params: Tensor) -> Tensor:
+        """Return E[X; X <= x], what the values up to x add to the mean, shape (...).
+
+        By default from sums of the distribution function, to about a thousandth of a smooth density's scale.
+        """
+        return partial_mean_of(lambda t: self.cdf(t, params), x)
 
     def level_probabilities(self, params: Tensor, n_codes: int) -> Tensor:
         """Return P(X = 0), ..., P(X = n_codes - 1), shape (..., n_codes), where codes are finitely many."""
@@ -133,6 +147,13 @@ def choose_index(weights: Tensor, uniforms: Tensor) -> Tensor:
     cumulative = weights.cumsum(-1)
     below = cumulative[..., :-1] <= uniforms[..., None] * cumulative[..., -1:]
     return below.sum(-1)
+
+
+def partial_mean_of(cdf: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Return E[X; X <= x] = x P(X <= x) - the integral of P(X <= t) over t up to x, by a sum."""
+    distance = torch.linspace(*_LOG_DISTANCES, dtype=x.dtype, device=x.device).exp()
+    heights = torch.stack([cdf(x - each) for each in distance], dim=-1)
+    return x * cdf(x) - torch.trapezoid(heights, distance)
 
 
 def softplus_inverse(y: Tensor) -> Tensor:

@@ -115,12 +115,16 @@ class NegativeBinomials(Conditional):
 
     def mode(self, params: Tensor) -> Tensor:
         """Return the most probable among zero and the modes of the components."""
+        candidates = self.peaks(params)
+        heights = self.log_prob(candidates.movedim(-1, 0), params.double())
+        return candidates.gather(-1, heights.argmax(0)[..., None]).squeeze(-1).to(params.dtype)
+
+    def peaks(self, params: Tensor) -> Tensor:
+        """Return zero and the modes of the components, float64."""
         _, _, log_means, log_sizes = self.split(params)
         sizes = log_sizes.exp()
         of_each = torch.floor(log_means.exp() * (sizes - 1) / sizes).clamp(min=0)
-        candidates = torch.cat([torch.zeros_like(of_each[..., :1]), of_each], -1)
-        heights = self.log_prob(candidates.movedim(-1, 0), params.double())
-        return candidates.gather(-1, heights.argmax(0)[..., None]).squeeze(-1).to(params.dtype)
+        return torch.cat([torch.zeros_like(of_each[..., :1]), of_each], -1)
 
     def cdf(self, x: Tensor, params: Tensor) -> Tensor:
         """Return P(X <= x)."""
@@ -131,6 +135,16 @@ class NegativeBinomials(Conditional):
         each = (logits.softmax(-1) * torch.from_numpy(reached).to(params.device)).sum(-1)
         whole = zeros.sigmoid() + (-zeros).sigmoid() * each
         return torch.where(x < 0, 0.0, whole).to(params.dtype)
+
+    def partial_mean(self, x: Tensor, params: Tensor) -> Tensor:
+        """Return E[X; X <= x]: x P(x) is m times the probability of x - 1 under the size r + 1."""
+        zeros, logits, log_means, log_sizes = self.split(params)
+        sizes, count = log_sizes.exp(), torch.floor(x.double())[..., None]
+        success = (log_sizes - log_means).sigmoid()
+        reached = betainc((sizes + 1).cpu().numpy(), count.clamp(min=1).cpu().numpy(), success.cpu().numpy())
+        each = log_means.exp() * torch.from_numpy(reached).to(params.device)
+        part = (-zeros).sigmoid() * (logits.softmax(-1) * each).sum(-1)
+        return torch.where(x < 1, 0.0, part).to(params.dtype)
 
     def marginal_params(self, x: Tensor) -> Tensor:
         """Return few zeros besides, and equal components with means at quantiles of each column."""

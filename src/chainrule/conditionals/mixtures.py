@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from chainrule.conditionals.base import Conditional, choose_index, softplus_inverse
+from chainrule.conditionals.base import Conditional, choose_index, partial_mean_of, softplus_inverse
 from chainrule.supports import Reals
 
 __all__ = ["LocationScaleMixture", "MixtureOfGaussians", "MixtureOfLaplaces", "MixtureOfLogistics"]
@@ -63,6 +63,11 @@ class LocationScaleMixture(Conditional):
     def standard_quantile(u: Tensor) -> Tensor:
         """Return the inverse of `standard_cdf`."""
 
+    @classmethod
+    def standard_partial_mean(cls, z: Tensor) -> Tensor:
+        """Return E[Z; Z <= z] of the standard component; a density of one's own gets it by summing."""
+        return partial_mean_of(cls.standard_cdf, z)
+
     def compiled_constants(self) -> tuple[int, float]:
         """Return the smallest scale; there are no levels."""
         return 0, self.min_scale
@@ -98,14 +103,25 @@ class LocationScaleMixture(Conditional):
 
     def mode(self, params: Tensor) -> Tensor:
         """Return the component location with the highest density of the whole mixture."""
-        _, locations, _ = self.components(params)
+        locations = self.peaks(params)
         density = self.log_prob(locations.movedim(-1, 0), params)
         return locations.gather(-1, density.argmax(0)[..., None]).squeeze(-1)
+
+    def peaks(self, params: Tensor) -> Tensor:
+        """Return the component locations."""
+        return self.components(params)[1]
 
     def cdf(self, x: Tensor, params: Tensor) -> Tensor:
         """Return P(X <= x)."""
         logits, locations, scales = self.components(params)
         return (logits.softmax(-1) * self.standard_cdf((x[..., None] - locations) / scales)).sum(-1)
+
+    def partial_mean(self, x: Tensor, params: Tensor) -> Tensor:
+        """Return E[X; X <= x]."""
+        logits, locations, scales = self.components(params)
+        z = (x[..., None] - locations) / scales
+        each = locations * self.standard_cdf(z) + scales * self.standard_partial_mean(z)
+        return (logits.softmax(-1) * each).sum(-1)
 
     def marginal_params(self, x: Tensor) -> Tensor:
         """Return equal components at evenly spaced quantiles of each column."""
@@ -133,6 +149,11 @@ class MixtureOfGaussians(LocationScaleMixture):
         """Return the normal quantile."""
         return torch.special.ndtri(u)
 
+    @classmethod
+    def standard_partial_mean(cls, z: Tensor) -> Tensor:
+        """Return minus the normal density."""
+        return -cls.standard_log_density(z).exp()
+
 
 class MixtureOfLogistics(LocationScaleMixture):
     """Components with density sech^2(z / 2) / 4."""
@@ -154,6 +175,11 @@ class MixtureOfLogistics(LocationScaleMixture):
     def standard_quantile(u: Tensor) -> Tensor:
         """Return the logit."""
         return u.logit()
+
+    @classmethod
+    def standard_partial_mean(cls, z: Tensor) -> Tensor:
+        """Return minus the entropy of a coin that shows z as its logit."""
+        return z.abs().neg() * z.abs().neg().sigmoid() - F.softplus(-z.abs())
 
 
 class MixtureOfLaplaces(LocationScaleMixture):
@@ -178,6 +204,11 @@ class MixtureOfLaplaces(LocationScaleMixture):
         """Return the double exponential quantile."""
         centred = u - 0.5
         return -centred.sign() * torch.log1p(-2 * centred.abs())
+
+    @classmethod
+    def standard_partial_mean(cls, z: Tensor) -> Tensor:
+        """Return -(1 + |z|) exp(-|z|) / 2."""
+        return -0.5 * (1 + z.abs()) * torch.exp(-z.abs())
 
 
 def mixture_width(n_components: int) -> int:

@@ -139,6 +139,13 @@ class PointMasses(Conditional):
         reached = torch.where(self.codes.to(x.dtype) <= x[..., None], on_masses.exp(), 0).sum(-1)
         return reached + elsewhere.exp() * self.density.cdf(x, of_density)
 
+    def partial_mean(self, x: Tensor, params: Tensor) -> Tensor:
+        """Return E[X; X <= x]."""
+        elsewhere, on_masses, of_density = self.split(params)
+        codes = self.codes.to(x.dtype)
+        of_masses = torch.where(codes <= x[..., None], on_masses.exp() * codes, 0).sum(-1)
+        return of_masses + elsewhere.exp() * self.density.partial_mean(x, of_density)
+
     def marginal_params(self, x: Tensor) -> Tensor:
         """Return the frequencies, half a row added to each, and a density that fits the other values."""
         is_mass = self.is_point_mass(x)

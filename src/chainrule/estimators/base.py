@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from numbers import Integral
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
@@ -20,14 +20,7 @@ from chainrule.estimators.description import MAX_CONSTANT_COLUMNS, Description, 
 from chainrule.estimators.finite import require_finite, require_finite_codes
 from chainrule.estimators.parameters import argument_to_json, arguments_from_json
 from chainrule.estimators.query_methods import Columns, QueryMethods
-from chainrule.estimators.rows import (
-    CodedRows,
-    as_columns,
-    make_generator,
-    split_rows,
-    take,
-    take_of_both,
-)
+from chainrule.estimators.rows import CodedRows, as_columns, make_generator, split_rows, take, take_of_both
 from chainrule.estimators.surprisal import MarginalSurprisal, Surprisal, SurprisalMethods
 from chainrule.estimators.unseen import Scorer, score_summed_over_unseen, warn_of_unseen
 from chainrule.schema import COLUMN_TYPES, UNSEEN, Schema
@@ -153,6 +146,9 @@ class DensityEstimator(DensityMixin, AnomalyMixin, SurprisalMethods, QueryMethod
         """Look at all rows before a fit; return the columns of which models are to see every level."""
         return ()
 
+    def _meet_rows_like(self, other: DensityEstimator) -> None:
+        """Take over what another of the same parameters learned from all rows."""
+
     def _coded_rows(self, codes: np.ndarray, context: np.ndarray | None) -> CodedRows:
         log_det = float(self.schema_.log_abs_det_jacobian(codes).mean())
         return CodedRows(self.schema_.coarse(codes), context, log_det)
@@ -222,6 +218,7 @@ class DensityEstimator(DensityMixin, AnomalyMixin, SurprisalMethods, QueryMethod
         given: Any = None,
         context: Any = None,
         n_orders: int | None = None,
+        rules: Sequence[str] | None = None,
         random_state: Any = None,
     ) -> Any:
         """Draw rows from the fitted distribution, or from that of the rest given some values.
@@ -238,6 +235,8 @@ class DensityEstimator(DensityMixin, AnomalyMixin, SurprisalMethods, QueryMethod
             With one row all are drawn given it.
         n_orders : int, optional
             From how many orders each sample's is drawn; by default the model's `n_orderings`.
+        rules : sequence of str, optional
+            Rules between columns that no sample breaks, beside those of the model; see `probability`.
         random_state : None, int, Generator or RandomState
             None draws anew at each call.
 
@@ -248,15 +247,15 @@ class DensityEstimator(DensityMixin, AnomalyMixin, SurprisalMethods, QueryMethod
         Raises
         ------
         QueryError
-            If a fixed order cannot answer the question.
+            If a fixed order cannot answer the question, or a rule cannot be.
         DataError
             If a column is unknown, a value is none that the column can have, or rows have other columns.
         """
         check_is_fitted(self, "schema_")
         if not isinstance(n_samples, Integral) or n_samples < 1:
             raise ParameterError(f"n_samples must be a whole number of at least 1, got {n_samples!r}")
-        if given is not None or n_orders is not None:
-            return self._sample_given(int(n_samples), given, context, n_orders, random_state)
+        if given is not None or n_orders is not None or rules:
+            return self._sample_given(int(n_samples), given, context, n_orders, rules, random_state)
         n_context = 1 if context is None else len(as_columns(context))
         context_codes = self._encode_fitted_context(context, n_context)
         if context_codes is not None and n_context not in (1, n_samples):

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from chainrule.conditionals import Conditional, PointMasses
 from chainrule.errors import DataError, KindError, ParameterError
+from chainrule.rules.truncated import WithinLevels
 from chainrule.schema import ColumnType
 from chainrule.schema.lookup import encode_value
 
@@ -142,6 +143,14 @@ class ConditionalDistribution:
         values = self.variable.numbers(family.codes[0].numpy())[masses.argmax(1)]
         is_mass = masses.max(1) > elsewhere.exp().mean(0)[:, 0].numpy()
         return np.where(is_mass, values, self._best(family.density.mode(of_density)))
+
+    def nearest_left(self, codes: np.ndarray) -> np.ndarray:
+        """Return the codes (n,) of the nearest levels that rules leave in each row."""
+        if not isinstance(self._family, WithinLevels):
+            return codes  # what is left of other columns has no gaps
+        possible = self.probabilities > 0
+        distance = np.abs(np.arange(possible.shape[1]) - codes[:, None])
+        return np.where(possible, distance, np.inf).argmin(axis=1)
 
     def cdf(self, values: Any) -> np.ndarray:
         """Return P(X <= value) of each row, (n,), for ordinal and continuous variables.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
 
@@ -98,6 +98,8 @@ class Ensemble(DensityEstimator):
     }
 
     members_: list[DensityEstimator]
+    # What has looked at all rows in place of the members, while they are fitted.
+    _met: DensityEstimator | None = None
 
     def __init__(
         self,
@@ -161,6 +163,14 @@ class Ensemble(DensityEstimator):
     def _declared_kinds(self) -> str | Mapping[Any, str] | None:
         return self._template()._declared_kinds() if self.kinds is None else self.kinds
 
+    def _meet_rows(self, schema: Schema, codes: np.ndarray) -> Collection[int]:
+        """Let one estimator look at all rows, of which the members learn; return what it returns."""
+        self._met = clone(self._template())
+        return self._met._meet_rows(schema, codes)
+
+    def _meet_rows_like(self, other: DensityEstimator) -> None:
+        self._met = getattr(other, "_met", None)
+
     def _new_member(self, number: int, seed: int) -> DensityEstimator:
         """Return the unfitted member of that number, counted from 0."""
         member: DensityEstimator = clone(self._template())
@@ -185,8 +195,11 @@ class Ensemble(DensityEstimator):
             for number, seed in enumerate(generator.integers(_SEEDS, size=self.n_members).tolist()):
                 members.append(self._new_member(number, seed))
                 members[-1]._set_schema(self.schema_, self.context_schema_)
+                if self._met is not None:
+                    members[-1]._meet_rows_like(self._met)
                 members[-1]._fit_codes(train, valid, make_generator(seed))
         finally:
+            self._met = None
             # A fit that is interrupted keeps the members that it has, the last one with its best weights.
             fitted = [member for member in members if hasattr(member, "n_parameters_")]
             if fitted:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from numbers import Real
 from typing import TYPE_CHECKING, Any, cast
@@ -11,6 +12,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from chainrule.errors import ParameterError, QueryError
+from chainrule.estimators.conditional_query import ConditionalQuery
 from chainrule.events import AllOf, Answer, Condition, Question, condition_of, parse_condition, parse_question
 from chainrule.schema import Schema
 
@@ -49,6 +51,7 @@ class EventMethods:
         *,
         context: Any = None,
         n_orders: int | None = None,
+        rules: Sequence[str] | None = None,
         error: float | None = None,
         random_state: Any = None,
     ) -> Answer:
@@ -68,6 +71,9 @@ class EventMethods:
             Side information of models that were fitted with some.
         n_orders : int, optional
             Number of orders that answer; by default those of the model.
+        rules : sequence of str, optional
+            Rules between columns, ``["signup <= churn"]``, beside those of the model: the answer is that of
+            the model had they been among its `rules`.
         error : float, default=0.002
             Draws are doubled until the standard error is at most that, or there are 131,072 of them.
         random_state : None, int, Generator or RandomState
@@ -80,8 +86,10 @@ class EventMethods:
         Raises
         ------
         QueryError
-            If an expression cannot be read (the message names the place), a column or level is not known, or
-            the condition is impossible.
+            If an expression or rule cannot be read (the message names the place), a column or level is not
+            known, or the condition is impossible.
+        DataError
+            If values that are given break a rule.
 
         Examples
         --------
@@ -94,7 +102,7 @@ class EventMethods:
         """
         known = AllOf(()) if given is None else _condition(given)
         question = Question("P", _condition(event), None, known)
-        return self._answer(question, context, n_orders, error, random_state, QUANTILES)
+        return self._answer(question, context, n_orders, rules, error, random_state, QUANTILES)
 
     @available_if(_answers_queries)
     def ask(
@@ -103,6 +111,7 @@ class EventMethods:
         *,
         context: Any = None,
         n_orders: int | None = None,
+        rules: Sequence[str] | None = None,
         error: float | None = None,
         levels: Sequence[float] = QUANTILES,
         random_state: Any = None,
@@ -114,7 +123,7 @@ class EventMethods:
         question : str
             ``"P(income > 50000 | age BETWEEN 30 AND 40)"``, ``"E(income | sex = 'female')"``,
             ``"quantiles(income | ...)"`` or ``"distribution(plan | ...)"``.
-        context, n_orders, error, random_state
+        context, n_orders, rules, error, random_state
             As in `probability`; the error is in the units of the answer. Without one, expectations take
             16,384 draws where they are not exact.
         levels : sequence of float, default=(0.05, 0.25, 0.5, 0.75, 0.95)
@@ -122,19 +131,20 @@ class EventMethods:
 
         Raises
         ------
-        QueryError
+        QueryError, DataError
             As in `probability`.
         KindError
             If a column of names is asked for an expectation or quantiles, or one of real numbers for the
             probabilities of its levels.
         """
-        return self._answer(parse_question(question), context, n_orders, error, random_state, levels)
+        return self._answer(parse_question(question), context, n_orders, rules, error, random_state, levels)
 
     def _answer(
         self,
         question: Question,
         context: Any,
         n_orders: int | None,
+        rules: Sequence[str] | None,
         error: float | None,
         random_state: Any,
         levels: Sequence[float],
@@ -146,7 +156,19 @@ class EventMethods:
             raise ParameterError(f"levels of quantiles lie between 0 and 1, got {tuple(levels)!r}")
         from chainrule.estimators.event_questions import answer  # brings PyTorch, which baselines do without
 
-        return answer(cast(Any, self), question, context, n_orders, error, random_state, levels)
+        engine = self._engine(n_orders, rules)
+        return answer(cast(Any, self), engine, question, context, error, random_state, levels)
+
+    @abstractmethod
+    def query_engine(self, n_orders: int | None = None) -> QueryEngine:
+        """Return the engine that answers."""
+
+    def _engine(self, n_orders: int | None, rules: Sequence[str] | None) -> QueryEngine:
+        """Return the engine whose answers keep some rules."""
+        if isinstance(rules, str):
+            raise ParameterError(f"rules is a list of texts, such as [{rules!r}], not one text")
+        engine = self.query_engine(n_orders)
+        return engine.with_rules(rules) if rules else engine
 
     def _codes_given_events(
         self, n: int, given: Given, context: Any, engine: QueryEngine, generator: np.random.Generator
@@ -155,8 +177,8 @@ class EventMethods:
         from chainrule.events.draws import draws_given
         from chainrule.events.resolved import Problem
 
-        family_of = engine.model.conditionals.of_variable
-        problem = Problem(self.schema_, family_of, _condition(given))
+        problem = Problem(self.schema_, engine.family_of, _condition(given))
+        engine.check_given(ConditionalQuery.of_missing(problem.known))
         return draws_given(problem, engine.chains(context), n, generator)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from chainrule.errors import DataError, KindError, QueryError
+from chainrule.estimators.conditional_query import ConditionalQuery
 from chainrule.estimators.query_engines import QueryEngine
 from chainrule.estimators.rows import make_generator
 from chainrule.events import AllOf, Answer, Question
@@ -32,16 +33,16 @@ _DRAWS = 2**14
 
 def answer(
     estimator: Any,
+    engine: QueryEngine,
     question: Question,
     context: Any,
-    n_orders: int | None,
     error: float | None,
     random_state: Any,
     levels: Sequence[float],
 ) -> Answer:
-    """Return the answer of a fitted estimator; parameters are those of `EventMethods.ask`."""
+    """Return the answer of a fitted estimator's engine; parameters are those of `EventMethods.ask`."""
     start = time.perf_counter()
-    asking = _Asking(estimator, question, context, n_orders, error, random_state)
+    asking = _Asking(estimator, engine, question, context, error, random_state)
     value, standard_error, total, spread = asking.answer(levels)
     seconds = time.perf_counter() - start
     return Answer(value, standard_error, total.method, total.n_effective, spread, seconds)
@@ -53,14 +54,13 @@ class _Asking:
     def __init__(
         self,
         estimator: Any,
+        engine: QueryEngine,
         question: Question,
         context: Any,
-        n_orders: int | None,
         error: float | None,
         random_state: Any,
     ) -> None:
-        self.engine: QueryEngine = estimator.query_engine(n_orders)
-        self.chains = self.engine.chains(estimator._encode_fitted_context(context, 1))
+        self.chains = engine.chains(estimator._encode_fitted_context(context, 1))
         self.question, self.error = question, error
         self.generator = make_generator(random_state)
         schema: Schema = estimator.schema_
@@ -71,11 +71,12 @@ class _Asking:
             self._check_kind()
         self.problem = Problem(
             schema,
-            self.engine.model.conditionals.of_variable,
+            engine.family_of,
             question.given,
             question.event or AllOf(()),
             target,
         )
+        engine.check_given(ConditionalQuery.of_missing(self.problem.known))
 
     def _target(self, schema: Schema) -> int:
         try:

@@ -15,6 +15,7 @@ from chainrule.conditionals import Conditional, Conditionals, make_family
 from chainrule.conditioners import ColumnNetworks, Conditioner, InputEncoding, OrderlessConditioner
 from chainrule.errors import ParameterError
 from chainrule.estimators.autoregressive import AutoregressiveEstimator
+from chainrule.estimators.base import DensityEstimator
 from chainrule.estimators.restoring import Members
 from chainrule.estimators.training_arguments import with_training_options
 from chainrule.model import AutoregressiveModel
@@ -59,9 +60,8 @@ class OrderlessNADE(AutoregressiveEstimator):
         What no row breaks, by default nothing: inequalities between columns (``"signup <= churn"``),
         combinations that training rows have (``"state, city IN observed"``) and equations
         (``"total = net + tax"``). Conditionals are renormalised within what the rules leave; `fit` refuses
-        training rows that break one (`DataError`) and rules that cannot be (`QueryError`). A rule acts in
-        rows where all of its columns are there. Distributions of single columns, such as `conditional`
-        gives, and questions about events are refused by models with rules.
+        training rows that break one (`DataError`) and rules that cannot be (`QueryError`). Scores are about
+        what is there, so a rule acts in rows where all of its columns are; answers are about whole rows.
     **shared
         What all networks' estimators take.
     **training_options
@@ -170,12 +170,13 @@ class OrderlessNADE(AutoregressiveEstimator):
             rules.check(torch.from_numpy(codes), "the training rows")
         return columns_of(texts, schema)
 
+    def _meet_rows_like(self, other: DensityEstimator) -> None:
+        self._tables = getattr(other, "_tables", None)
+
     def _build(
         self, families: Sequence[Conditional], members: Members, generator: torch.Generator | None
     ) -> AutoregressiveModel:
         model, texts = super()._build(families, members, generator), self._rule_texts()
-        if texts and self._tables is None:
-            raise ParameterError("members of an Ensemble take no rules; fit an OrderlessNADE by itself")
         if texts:
             model.restriction = RuleSet(texts, self.schema_, self._tables or {}, model.conditionals)
         return model

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from numbers import Integral
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from chainrule import inference
-from chainrule.conditionals import Categorical, DiscretizedLogistics
+from chainrule.conditionals import Categorical, Conditional, DiscretizedLogistics
 from chainrule.conditioners import AnyOrderConditioner
 from chainrule.errors import ParameterError, QueryError
 from chainrule.estimators.binned_distribution import BinnedDistribution
@@ -24,6 +25,7 @@ from chainrule.inference import LateVariableError
 from chainrule.kernels.row_blocks import batches_of_whole_blocks, filled_up
 from chainrule.model import AutoregressiveModel
 from chainrule.orders import random_orders, rank_of
+from chainrule.rules.restriction import RuleSet, rules_of_question
 from chainrule.training import Rows, evaluation_batch
 
 if TYPE_CHECKING:
@@ -72,6 +74,36 @@ class QueryEngine(ABC):
     def chains(self, context: np.ndarray | None = None) -> list[Chain]:
         """Return the K models and orders that answer questions about events, given context codes (1, C)."""
 
+    @abstractmethod
+    def with_rules(self, texts: Sequence[str]) -> Self:
+        """Return an engine whose answers keep some rules, too.
+
+        Raises
+        ------
+        QueryError
+            If they are no rules, or none that can be told at a question.
+        """
+
+    def check_given(self, query: ConditionalQuery) -> None:
+        """Refuse what is observed if it breaks a rule, or leaves no way to keep one."""
+        if self.model.restriction is not None:
+            given = np.where(query.observed, query.codes, np.nan)
+            self.model.restriction.check_given(torch.from_numpy(given))
+
+    def family_of(self, d: int) -> Conditional:
+        """Return the family of variable d, cut to what rules leave if there are any."""
+        rules = self.model.restriction
+        if rules is None or d not in rules.columns:
+            return self.model.conditionals.of_variable(d)
+        return rules.family(d)
+
+    def within_rules(self, d: int, params: Tensor, codes: np.ndarray, observed: np.ndarray) -> Tensor:
+        """Return the params (n, P') of that family, from the network's (n, P_d)."""
+        rules = self.model.restriction
+        if rules is None or d not in rules.columns:
+            return params
+        return rules.params(d, params, torch.from_numpy(codes), torch.from_numpy(observed))
+
     def distributions(
         self, query: ConditionalQuery
     ) -> Iterator[tuple[np.ndarray, int, ConditionalDistribution]]:
@@ -85,19 +117,19 @@ class QueryEngine(ABC):
             for d in np.flatnonzero(part.query.any(axis=0)).tolist():
                 rows = np.flatnonzero(part.query[:, d])
                 params = outputs[:, torch.from_numpy(rows), starts[d] : starts[d + 1]]
-                yield first + rows, d, self._distribution(d, params)
+                yield first + rows, d, self._distribution(d, params, part.take(rows))
             first += len(part)
 
     def distribution(self, query: ConditionalQuery, d: int) -> ConditionalDistribution:
         """Return the distribution of variable d, in the query of all rows, given the observed ones."""
         columns = slice(self.model.conditionals.starts[d], self.model.conditionals.starts[d + 1])
-        return self._distribution(d, self._all_outputs(query, columns))
+        return self._distribution(d, self._all_outputs(query, columns), query)
 
     def whole_distributions(self, query: ConditionalQuery) -> Iterator[tuple[int, ConditionalDistribution]]:
         """Yield each variable of a query, the same in all rows, and its distribution in all of them."""
         starts, outputs = self.model.conditionals.starts, self._all_outputs(query, slice(None))
         for d in np.flatnonzero(query.query.any(axis=0)).tolist():
-            yield d, self._distribution(d, outputs[..., starts[d] : starts[d + 1]])
+            yield d, self._distribution(d, outputs[..., starts[d] : starts[d + 1]], query)
 
     def _all_outputs(self, query: ConditionalQuery, columns: slice) -> Tensor:
         """Return some columns of the outputs of all rows, (K, n, ...), batch by batch."""
@@ -107,8 +139,10 @@ class QueryEngine(ABC):
         ]
         return torch.cat(outputs, dim=1)
 
-    def _distribution(self, d: int, params: Tensor) -> ConditionalDistribution:
-        family = self.model.conditionals.of_variable(d)
+    def _distribution(self, d: int, params: Tensor, query: ConditionalQuery) -> ConditionalDistribution:
+        """Return the distribution of variable d with params (K, n, P_d), within what rules leave."""
+        family = self.family_of(d)
+        params = torch.stack([self.within_rules(d, each, query.codes, query.observed) for each in params])
         variable = self.schema.variables[d]
         if variable.bins is None:
             return ConditionalDistribution(variable, family, params)
@@ -178,9 +212,7 @@ class ChainQueryEngine(QueryEngine):
     @torch.no_grad()
     def sample(self, query: ConditionalQuery, generator: torch.Generator) -> np.ndarray:
         """Return codes (n, D) with everything drawn that is not observed, each row by one of the orders."""
-        if self.model.restriction is not None:
-            given = np.where(query.observed, query.codes, np.nan)
-            self.model.restriction.check(torch.from_numpy(given), "what is given")
+        self.check_given(query)
         drawn_rows = np.empty_like(query.codes)
         device = generator.device
         chosen = (
@@ -205,7 +237,6 @@ class ChainQueryEngine(QueryEngine):
     @torch.no_grad()
     def outputs(self, query: ConditionalQuery) -> Tensor:
         """Return the query's outputs, (K, n, n_outputs), each variable from the observed ones alone."""
-        self._refuse_rules("the distribution of one column by itself")
         rows, observed, target = self._tensors(query)
         network = self.model.conditioner
         same = isinstance(network, AnyOrderConditioner) and network.observes_a_set
@@ -218,16 +249,15 @@ class ChainQueryEngine(QueryEngine):
 
     def chains(self, context: np.ndarray | None = None) -> list[Chain]:
         """Return the model under each order."""
-        self._refuse_rules("a question about events")
         return [ModelChain(self, order, context) for order in self.orders]
 
-    def _refuse_rules(self, what: str) -> None:
-        """Refuse what would be answered as if there were no rules."""
-        if self.model.restriction is not None:
-            raise QueryError(
-                f"{what} is not answered by a model with rules yet: score or sample rows, as in "
-                'score_samples(given=...), sample(given=...) and impute(how="sample")'
-            )
+    def with_rules(self, texts: Sequence[str]) -> Self:
+        """Return an engine of the same orders whose answers keep some rules, too."""
+        engine = copy.copy(self)
+        own = self.model.restriction
+        assert own is None or isinstance(own, RuleSet)
+        engine.model = self.model.within(rules_of_question(texts, self.schema, self.model.conditionals, own))
+        return engine
 
     def _tensors(self, query: ConditionalQuery) -> tuple[Rows, Tensor, Tensor]:
         rows = self.to_rows(self.schema.coarse(query.codes), query.context)
@@ -293,7 +323,8 @@ class ModelChain(Chain):
                         self.engine.model, rows.codes[batch], is_observed, d, self.order, beside
                     )
                 )
-        return torch.cat(parts).cpu()
+        seen = is_observed.expand(codes.shape).cpu().numpy()
+        return self.engine.within_rules(d, torch.cat(parts).cpu(), codes, seen)
 
 
 class EnsembleQueryEngine(QueryEngine):
@@ -337,6 +368,10 @@ class EnsembleQueryEngine(QueryEngine):
     def outputs(self, query: ConditionalQuery) -> Tensor:
         """Return the outputs of all members, (K, n, n_outputs)."""
         return torch.cat([member.outputs(query) for member in self.members])
+
+    def with_rules(self, texts: Sequence[str]) -> Self:
+        """Return an engine of the same members whose answers keep some rules, too."""
+        return type(self)([member.with_rules(texts) for member in self.members])
 
     def chains(self, context: np.ndarray | None = None) -> list[Chain]:
         """Return those of all members."""

@@ -115,7 +115,7 @@ class QueryMethods(DependenceMethods, EventMethods):
             "sample" draws all missing values of a row together, as one draw of p(missing | there); the other
             two fill each cell with the most probable, or the expected, value of its own distribution given
             what is there. Binary and categorical columns have no mean and take the mode, and ordinal ones
-            the level nearest to theirs.
+            the level nearest to theirs. Cells filled so may break a rule between them, draws do not.
         n_draws : int, optional
             With "sample": return a list of so many completed tables (multiple imputation, Rubin 1987).
         context : array or DataFrame, shape (n, C), optional
@@ -156,6 +156,7 @@ class QueryMethods(DependenceMethods, EventMethods):
             generator = engine.torch_generator(make_generator(random_state))
             tables = [self._decode_whole(engine.sample(query, generator), X) for _ in range(n_draws or 1)]
             return tables[0] if n_draws is None else tables
+        engine.check_given(query)
         filled, spread = query.codes.copy(), np.full(query.codes.shape, np.nan)
         for rows, d, distribution in engine.distributions(query):
             filled[rows, d] = _fill(distribution, how)
@@ -198,7 +199,9 @@ class QueryMethods(DependenceMethods, EventMethods):
         query[:, d] = True
         beside = self._encode_fitted_context(context, len(codes))
         asked = ConditionalQuery(codes, ~np.isnan(codes) & ~query, query, beside)
-        return self.query_engine(n_orders).distribution(asked, d)
+        engine = self.query_engine(n_orders)
+        engine.check_given(asked)
+        return engine.distribution(asked, d)
 
     @available_if(_answers_queries)
     def conditionals(
@@ -230,7 +233,9 @@ class QueryMethods(DependenceMethods, EventMethods):
         """
         check_is_fitted(self, "schema_")
         query = self._query_of_missing(X, context)
-        for rows, d, distribution in self.query_engine(n_orders).distributions(query):
+        engine = self.query_engine(n_orders)
+        engine.check_given(query)
+        for rows, d, distribution in engine.distributions(query):
             yield d, rows, distribution
 
     @available_if(_is_of_any_order)
@@ -320,11 +325,17 @@ class QueryMethods(DependenceMethods, EventMethods):
         return (mean, scores.std(axis=0, ddof=1)) if return_spread else mean
 
     def _sample_given(
-        self, n_samples: int, given: Any, context: Any, n_orders: int | None, random_state: Any
+        self,
+        n_samples: int,
+        given: Any,
+        context: Any,
+        n_orders: int | None,
+        rules: Sequence[str] | None,
+        random_state: Any,
     ) -> Any:
         """Return rows drawn given some values, or completions of rows."""
         given = {} if given is None else given
-        engine = self.query_engine(n_orders)
+        engine = self._engine(n_orders, rules)
         if says_events(given):
             return self._sample_given_events(n_samples, given, context, engine, random_state)
         codes = self._codes_of(given)
@@ -409,7 +420,9 @@ def _fill(distribution: ConditionalDistribution, how: str) -> np.ndarray:
     if how == "mode":
         return variable.codes_of_numbers(distribution.mode())
     mean = distribution.mean()
-    return variable.codes_of_numbers(np.rint(mean) if variable.is_discrete else mean)
+    if not variable.is_discrete:
+        return variable.codes_of_numbers(mean)
+    return distribution.nearest_left(variable.codes_of_numbers(np.rint(mean)))
 
 
 def _spread_of_filled(distribution: ConditionalDistribution, codes: np.ndarray) -> np.ndarray:

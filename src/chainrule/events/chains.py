@@ -157,13 +157,13 @@ def listed(chain: Chain, plan: Plan, n_variables: int, n_chains: int) -> Ending 
     for position, d in enumerate(plan.sequence[:-1]):
         partition = plan.partitions[d]
         assert isinstance(partition, LevelPartition)
-        possible = rows.allowed(position)[:, partition.cell_of_part]
+        masses = partition.part_masses(rows.params(position))
+        possible = rows.allowed(position)[:, partition.cell_of_part] & (masses > 0)
         if possible.sum() * n_chains > MAX_STATES:
             return None
-        masses = partition.part_masses(rows.params(position))
-        index, part = np.nonzero(possible)
+        index, part = np.nonzero(possible) if possible.any() else (np.zeros(1, np.int64),) * 2
         rows.take(index)
-        rows.weights = rows.weights * masses[index, part]
+        rows.weights = rows.weights * (masses * possible)[index, part]
         rows.put(d, partition.part_code[part].astype(np.float64), part)
     return rows.ending()
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from chainrule.conditionals import Conditional
 from chainrule.errors import DataError, QueryError
@@ -165,11 +166,16 @@ class Problem:
         n = max((position + 1 for position, d in enumerate(columns) if d in given), default=0)
         return Plan(self._coarse(), self.partitions, self.given_event, columns[:n])
 
-    def _coarse(self) -> dict[int, float]:
+    @property
+    def known(self) -> NDArray[np.float32]:
+        """The codes of what is observed, (1, D), NaN elsewhere."""
         codes = np.full((1, self.schema.n_variables), np.nan, dtype=np.float32)
         for d, code in self.evidence.items():
             codes[0, d] = code
-        seen = self.schema.coarse(codes)[0]
+        return codes
+
+    def _coarse(self) -> dict[int, float]:
+        seen = self.schema.coarse(self.known)[0]
         return {d: float(seen[d]) for d in self.evidence}
 
     @property

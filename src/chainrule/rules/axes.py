@@ -11,8 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from chainrule.conditionals import Conditional
+from chainrule.conditionals import Conditional, PointMasses
 from chainrule.events.partitions import LevelPartition, LinePartition, numbers_of_levels
+from chainrule.rules.plain import LEAST_MASS, plain_draw, plain_log_prob
+from chainrule.rules.truncated import TOLERANCE, WithinLevels, limited
 from chainrule.schema import ColumnType
 
 __all__ = ["Axis", "Domain", "LevelAxis", "LineAxis", "axis_of", "is_whole", "level_axis_of"]
@@ -22,10 +24,6 @@ Mask = NDArray[np.bool_]
 
 MAX_LISTED = 256
 """Columns of more levels are restricted by limits alone, not level by level."""
-LEAST_MASS = 1e-9
-"""What rules leave of a conditional is not scaled up from less: differences of float64 tell no more."""
-_TOLERANCE = 1e-6
-"""Of a column's scale: so near two real numbers are the same, whose codes are float32."""
 
 
 @dataclass
@@ -64,6 +62,9 @@ class Axis(ABC):
         Without bins.
     """
 
+    truncated: Conditional
+    """The column's family, cut to a domain; `truncated_params` are its params."""
+
     def __init__(self, variable: ColumnType) -> None:
         self.variable = variable
 
@@ -98,6 +99,13 @@ class Axis(ABC):
     def draw(self, domain: Domain, params: Tensor, uniforms: Floats) -> Floats:
         """Return codes drawn within a domain, (n,)."""
 
+    @abstractmethod
+    def truncated_params(self, domain: Domain, params: Tensor, tolerance: Floats) -> Tensor:
+        """Return params of the family within a domain, float64, from the family's own (n, P).
+
+        Where nothing is left, that is the whole family: no row that counts comes there.
+        """
+
 
 class LevelAxis(Axis):
     """A column of a list of levels.
@@ -115,6 +123,7 @@ class LevelAxis(Axis):
         super().__init__(variable)
         self.numbers = np.zeros(len(variable.levels or ())) if numbers is None else numbers
         self._partition = LevelPartition(variable, family, [])
+        self.truncated = WithinLevels(self._partition.family, len(self.numbers))
 
     def whole(self, n: int) -> Domain:
         """Return all levels."""
@@ -173,6 +182,12 @@ class LevelAxis(Axis):
         part, _ = self._partition.choose(weights, everything, uniforms)
         return part.astype(np.float64)
 
+    def truncated_params(self, domain: Domain, params: Tensor, tolerance: Floats) -> Tensor:
+        """Return the params and which levels are left."""
+        assert domain.levels is not None
+        left = domain.levels | ~domain.levels.any(1, keepdims=True)
+        return torch.cat([params.double(), torch.from_numpy(left).double()], dim=1)
+
 
 class LineAxis(Axis):
     """A column of numbers on a line: real ones, counts, or many levels in order.
@@ -187,6 +202,7 @@ class LineAxis(Axis):
     def __init__(self, variable: ColumnType, family: Conditional) -> None:
         super().__init__(variable)
         self._line = LinePartition(variable, family, [])
+        self.truncated = limited(self._line.family, variable)
         self._last = np.inf if variable.levels is None else len(variable.levels) - 1.0
         self.is_whole = is_whole(variable)
         ends = variable.numbers(np.array([0.0, 1.0]))
@@ -224,7 +240,7 @@ class LineAxis(Axis):
 
     def tolerance(self, codes: Floats) -> Floats:
         """Return a millionth of the scale, more for numbers far out; nothing where they are rounded."""
-        off = _TOLERANCE * self._unit * (1 + np.abs(codes))
+        off = TOLERANCE * self._unit * (1 + np.abs(codes))
         return np.where(self.is_whole & (off < 0.5), 0.0, off)
 
     def log_prob(
@@ -238,10 +254,11 @@ class LineAxis(Axis):
         is_left = (values >= low - spare) & (values <= high + spare)
         is_left &= domain.low <= domain.high + tolerance
         first, last = self._ends(low, high)
-        before, reached = self._reached(first, last, params)
+        before, reached = self._reached(self._line.family, first, last, params)
         mass = reached - before
         scaled = log_prob - np.log(np.maximum(mass, LEAST_MASS))
-        scaled = np.where(mass >= LEAST_MASS, scaled, self._plain_log_prob(codes, first, last))
+        plain = plain_log_prob(codes, first, last, self.variable.is_discrete)
+        scaled = np.where(mass >= LEAST_MASS, scaled, plain)
         if not self.variable.is_discrete:
             # Of a number that follows from others there is no density: nothing of the change of units stays.
             without_units = -self.variable.log_abs_det_jacobian(codes.astype(np.float32))
@@ -265,45 +282,56 @@ class LineAxis(Axis):
         last = self.variable.codes_of_numbers(high + half)
         return np.asarray(first, dtype=np.float64), np.asarray(last, dtype=np.float64)
 
-    def _reached(self, first: Floats, last: Floats, params: Tensor) -> tuple[Floats, Floats]:
+    def _reached(
+        self, family: Conditional, first: Floats, last: Floats, params: Tensor
+    ) -> tuple[Floats, Floats]:
         """Return the distribution function just before one code and at another, (n,) each."""
         before = first - 1 if self.variable.is_discrete else np.nextafter(first, -np.inf)
         is_low, is_high = np.isneginf(first), np.isposinf(last)
-        reached_before = self._line.cdf(np.where(is_low, 0.0, before), params)
-        reached = self._line.cdf(np.where(is_high, 0.0, last), params)
+        reached_before = cdf_of(family, np.where(is_low, 0.0, before), params)
+        reached = cdf_of(family, np.where(is_high, 0.0, last), params)
         return np.where(is_low, 0.0, reached_before), np.where(is_high, 1.0, reached)
-
-    def _plain_log_prob(self, codes: Floats, first: Floats, last: Floats) -> Floats:
-        """Return log p where the family has next to nothing within limits: even, or falling off from one."""
-        with np.errstate(divide="ignore", invalid="ignore"):
-            if self.variable.is_discrete:
-                falling = -np.log(2.0) * (codes - first + 1)
-                return np.where(np.isinf(last), falling, -np.log(last - first + 1))
-            falling = -np.where(np.isinf(last), codes - first, last - codes)
-            return np.where(np.isinf(last) | np.isinf(first), falling, -np.log(last - first))
-
-    def _plain_draw(self, first: Floats, last: Floats, uniforms: Floats) -> Floats:
-        """Return codes of the distribution of `_plain_log_prob`."""
-        with np.errstate(invalid="ignore", over="ignore"):
-            if self.variable.is_discrete:
-                falling = first + np.floor(-np.log1p(-uniforms) / np.log(2.0))
-                even = first + np.floor(uniforms * (last - first + 1))
-                return np.where(np.isinf(last), falling, np.minimum(even, last))
-            falling = np.where(np.isinf(last), first - np.log1p(-uniforms), last + np.log1p(-uniforms))
-            even = first + uniforms * (last - first)
-            return np.where(np.isinf(last) | np.isinf(first), falling, even)
 
     def draw(self, domain: Domain, params: Tensor, uniforms: Floats) -> Floats:
         """Return codes between the limits, by the distribution function's inverse."""
         domain = Domain(*domain.ordered())
         first, last = self._ends(domain.low, domain.high)
-        before, reached = self._reached(first, last, params)
+        before, reached = self._reached(self._line.family, first, last, params)
         at = before + uniforms * (reached - before)
-        codes = self._plain_draw(first, last, uniforms)
+        codes = plain_draw(first, last, uniforms, self.variable.is_discrete)
         rows = np.flatnonzero((reached - before >= LEAST_MASS) & (first < last))
         chosen = params[torch.from_numpy(rows)]
         codes[rows] = self._line.codes_reaching(at[rows], first[rows], last[rows], chosen)
         return self._within(codes.astype(np.float32), domain).astype(np.float64)
+
+    def truncated_params(self, domain: Domain, params: Tensor, tolerance: Floats) -> Tensor:
+        """Return the params with the limits, and the logits of the point masses that lie within."""
+        is_empty, (low, high) = domain.is_empty(tolerance), domain.ordered()
+        low, high = self._on_point_masses(low, tolerance), self._on_point_masses(high, tolerance)
+        low, high = np.where(is_empty, self._lowest, low), np.where(is_empty, self._highest, high)
+        first, last = self._ends(low, high)
+        if not self.variable.is_discrete:
+            only = np.asarray(self.variable.codes_of_numbers(low), dtype=np.float64)
+            is_known = high <= low + tolerance
+            first, last = np.where(is_known, only, first), np.where(is_known, only, last)
+        family, own = self._line.family, params.double()
+        if not isinstance(family, PointMasses):
+            return torch.cat([own, self._limits(family, first, last, own)], dim=1)
+        elsewhere, on_masses, of_density = family.split(own)
+        limits = self._limits(family.density, first, last, of_density)
+        inside = (self._masses >= low[:, None]) & (self._masses <= high[:, None])
+        on_masses = torch.where(torch.from_numpy(inside), on_masses, -torch.inf)
+        elsewhere = elsewhere + (limits[:, 3] - limits[:, 2]).log()
+        logits = torch.cat([elsewhere[:, None], on_masses], dim=1)
+        is_plain = logits.exp().sum(1, keepdim=True) < LEAST_MASS
+        plain = torch.full_like(logits, -torch.inf)
+        plain[:, 0] = 0.0
+        return torch.cat([torch.where(is_plain, plain, logits), of_density, limits], dim=1)
+
+    def _limits(self, family: Conditional, first: Floats, last: Floats, params: Tensor) -> Tensor:
+        """Return what stands behind the params of a family within limits, (n, 4)."""
+        limits = (first, last, *self._reached(family, first, last, params))
+        return torch.from_numpy(np.stack(limits, axis=1))
 
     def _within(self, codes: NDArray[Any], domain: Domain) -> NDArray[Any]:
         """Return codes in float32 whose numbers lie within limits where rounding led beyond these."""
@@ -315,6 +343,12 @@ class LineAxis(Axis):
                 beyond = side * (limit - self._values(codes)) > 0
                 codes = np.where(beyond, np.nextafter(codes, np.float32(side * np.inf)), codes)
         return codes
+
+
+def cdf_of(family: Conditional, codes: Floats, params: Tensor) -> Floats:
+    """Return P(X <= code) of each row, (n,), from params (n, P)."""
+    found = family.cdf(torch.from_numpy(codes)[:, None], params.double()[:, None])
+    return np.asarray(found.squeeze(1).numpy())
 
 
 def is_whole(variable: ColumnType) -> bool:

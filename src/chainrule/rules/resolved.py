@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from typing import NoReturn
@@ -16,7 +16,7 @@ from chainrule.rules.axes import is_whole
 from chainrule.rules.parsing import Combination, Equation, Inequality, Named, Rule, parse_rule
 from chainrule.schema import ColumnType, Schema
 
-__all__ = ["Placed", "groups_of", "placed"]
+__all__ = ["Placed", "groups_of", "placed", "placed_at_question"]
 
 MAX_LEVELS = 10_000
 """Columns of more levels stand in no combination."""
@@ -54,6 +54,37 @@ def placed(texts: Sequence[str], schema: Schema) -> list[Placed]:
         rules.append(Placed(rule, columns))
     for group in groups_of(rules):
         _check_group(group)
+    return rules
+
+
+def placed_at_question(
+    own: Sequence[str], texts: Sequence[str], schema: Schema, known: Collection[str]
+) -> list[Placed]:
+    """Return a fitted model's own rules, and those of a question behind them.
+
+    Parameters
+    ----------
+    own, texts : sequence of str
+    schema : Schema
+        That of the fit.
+    known : collection of str
+        The rules of which the model keeps combinations.
+
+    Raises
+    ------
+    QueryError
+        As in `placed`, and if a rule of the question needs what only a fit with that rule learns.
+    """
+    rules = placed([*own, *texts], schema)
+    for each in rules[len(own) :]:
+        rule = each.rule
+        if isinstance(rule, Combination) and rule.text not in known:
+            advice = "a model keeps the combinations of its training rows only if it was fitted with the rule"
+            _refuse(rule, rule.columns[0], f"{advice}: fit with it")
+        for column, d in zip(rule.columns, each.columns, strict=True):
+            if schema.variables[d].bins is not None:
+                advice = "a model tells its levels apart only if it was fitted with the rule: fit with it"
+                _refuse(rule, column, f"column {column.name!r} has very many levels, and {advice}")
     return rules
 
 

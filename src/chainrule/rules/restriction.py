@@ -9,15 +9,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from chainrule.conditionals import Conditionals
+from chainrule.conditionals import Conditional, Conditionals
 from chainrule.errors import DataError, StorageError
 from chainrule.rules.axes import Axis, Domain, LevelAxis, LineAxis, axis_of, level_axis_of
 from chainrule.rules.parsing import Combination, Equation
 from chainrule.rules.propagation import CombinationOf, Constraint, EquationOf, InequalityOf, narrowed
-from chainrule.rules.resolved import Placed, groups_of, placed
+from chainrule.rules.resolved import Placed, groups_of, placed, placed_at_question
 from chainrule.schema import Schema
 
-__all__ = ["RuleSet", "check_tables", "columns_of", "observed_tables"]
+__all__ = ["RuleSet", "check_tables", "columns_of", "observed_tables", "rules_of_question"]
 
 Tables = Mapping[str, NDArray[np.int64]]
 
@@ -70,6 +70,16 @@ def check_tables(tables: Tables, texts: Sequence[str], schema: Schema) -> None:
             raise StorageError(f"column {schema.names[d]!r}: rules are about single levels, not about bins")
 
 
+def rules_of_question(
+    texts: Sequence[str], schema: Schema, conditionals: Conditionals, own: RuleSet | None
+) -> RuleSet:
+    """Return the rules of a fitted model and those of a question together; errors: `placed_at_question`."""
+    texts_of_fit, tables = ((), {}) if own is None else (own.texts, own.tables)
+    more = [text for text in dict.fromkeys(texts) if text not in texts_of_fit]
+    placed_at_question(texts_of_fit, more, schema, tables)
+    return RuleSet([*texts_of_fit, *more], schema, tables, conditionals)
+
+
 class RuleSet:
     """Rules between the columns of a model; see `samplers.restrictions.Restriction`.
 
@@ -87,6 +97,7 @@ class RuleSet:
     def __init__(
         self, texts: Sequence[str], schema: Schema, tables: Tables, conditionals: Conditionals
     ) -> None:
+        self.texts, self.tables = tuple(texts), tables
         self.names = schema.names
         self.starts = conditionals.starts
         rules = placed(texts, schema)
@@ -162,17 +173,52 @@ class RuleSet:
         DataError
             If what a row has seen leaves nothing.
         """
-        codes, known = rows.cpu().numpy(), seen.cpu().numpy()
-        group = self._group_of[d]
+        codes, known, group = rows.cpu().numpy(), seen.cpu().numpy(), self._group_of[d]
         domain = group.domain(d, codes, known, np.ones_like(known), np.zeros(len(codes)))
-        if domain.is_empty(group.tolerance(codes, known)).any():
+        # To the letter, unless rounding of what is given leaves nothing then.
+        none = np.flatnonzero(domain.is_empty(group.tolerance(codes, known)))
+        if len(none):
+            _put(domain, none, self._open_domain(d, codes[none], known[none]))
+        drawn = self.axes[d].draw(domain, params.cpu(), uniforms[:, 0].double().cpu().numpy())
+        return torch.from_numpy(drawn).to(rows)
+
+    def _open_domain(self, d: int, codes: NDArray[np.float32], seen: NDArray[np.bool_]) -> Domain:
+        """Return what is left of column d in rows (n, D); refuse rows in which nothing is."""
+        group = self._group_of[d]
+        tolerance = group.tolerance(codes, seen)
+        domain = group.domain(d, codes, seen, np.ones_like(seen), tolerance)
+        if domain.is_empty(tolerance).any():
             texts = ", ".join(repr(each.text) for each in group.constraints)
             raise DataError(
                 f"what is given leaves no value of column {self.names[d]!r} that keeps the rules {texts}: "
                 "give other values"
             )
-        drawn = self.axes[d].draw(domain, params.cpu(), uniforms[:, 0].double().cpu().numpy())
-        return torch.from_numpy(drawn).to(rows)
+        return domain
+
+    def check_given(self, codes: Tensor) -> None:
+        """Refuse rows of codes (n, D), NaN where missing, that break a rule or leave no way to keep one.
+
+        Raises
+        ------
+        DataError
+            Naming the rules.
+        """
+        self.check(codes, "what is given")
+        rows, seen = codes.cpu().numpy(), ~codes.cpu().isnan().numpy()
+        for d in self.columns:
+            missing = ~seen[:, d]
+            self._open_domain(d, rows[missing], seen[missing])
+
+    def family(self, d: int) -> Conditional:
+        """Return the family of column d within what rules leave."""
+        return self.axes[d].truncated
+
+    def params(self, d: int, params: Tensor, rows: Tensor, seen: Tensor) -> Tensor:
+        """Return the params of that family in rows (n, D) of which some columns are seen."""
+        codes, known, group = rows.cpu().numpy(), seen.cpu().numpy(), self._group_of[d]
+        tolerance = group.tolerance(codes, known)
+        domain = group.domain(d, codes, known, np.ones_like(known), tolerance)
+        return self.axes[d].truncated_params(domain, params.cpu(), tolerance)
 
 
 class _Group:

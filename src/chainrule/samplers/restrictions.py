@@ -6,6 +6,8 @@ from typing import Protocol
 
 from torch import Tensor
 
+from chainrule.conditionals import Conditional
+
 __all__ = ["Restriction"]
 
 
@@ -55,6 +57,25 @@ class Restriction(Protocol):
         """
         ...
 
+    def family(self, d: int) -> Conditional:
+        """Return the family of variable d within what is allowed."""
+        ...
+
+    def params(self, d: int, params: Tensor, rows: Tensor, seen: Tensor) -> Tensor:
+        """Return the params of that family, float64 on the CPU, from those without restriction (n, P_d).
+
+        Parameters
+        ----------
+        rows : Tensor (n, D)
+            Codes, of which those that are seen count. All others are there, but not known.
+        seen : Tensor, bool (n, D)
+        """
+        ...
+
     def check(self, codes: Tensor, what: str) -> None:
         """Refuse rows of codes (n, D), NaN where missing, that are not allowed; `what` they are."""
+        ...
+
+    def check_given(self, codes: Tensor) -> None:
+        """Refuse rows of codes (n, D), NaN where missing, that are not allowed or cannot be completed."""
         ...
