@@ -133,6 +133,39 @@ def test_rows_of_a_condition(free, tmp_path, capsys):
     assert "--given and --where" in capsys.readouterr().err
 
 
+def test_rules_at_a_question(free, tmp_path, capsys):
+    question, rule = 'E("hours-per-week" | age > 35)', 'age <= "hours-per-week"'
+    found = asked(free, question, "--rule", rule, capsys=capsys)
+    assert found["rules"] == [rule] and found["method"] == "exact" and found["value"] > 36
+    assert found["value"] == pytest.approx(load(free).ask(question, rules=[rule]).value)
+    assert found["value"] > asked(free, question, capsys=capsys)["value"]
+    out = tmp_path / "rows.csv"
+    command = ["sample", str(free), "-n", "300", "--seed", "0", "--out", str(out), "--rule", rule]
+    for more in ([], ["--where", "age BETWEEN 30 AND 40"], ["--given", "age=38"]):
+        assert run([*command, *more, "--json", str(tmp_path / "result.json")]) == 0
+        rows = pl.read_csv(out)
+        assert (rows["age"] <= rows["hours-per-week"]).all()
+        assert json.loads((tmp_path / "result.json").read_text())["rules"] == [rule]
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        ("agee <= age", "no column 'agee'; did you mean 'age'? (at 'agee <= age', letter 1)"),
+        ("age <= plan", "names without an order (at 'plan', letter 8)"),
+        ("sex, plan IN observed", "only if it was fitted with the rule: fit with it (at 'sex, plan IN obse"),
+        ("age < ", "no condition that can be read"),
+        ("age <= 30", "an inequality stands between two columns"),
+    ],
+)
+def test_bad_rules_get_one_line(free, rule, message, capsys):
+    for command in (["ask", str(free), "P(age > 30)"], ["sample", str(free)]):
+        assert run([*command, "--rule", rule]) == 2
+        captured = capsys.readouterr()
+        assert captured.out == "" and message in captured.err
+        assert captured.err.startswith("error: ") and captured.err.count("\n") == 1
+
+
 def test_rows_of_a_condition_that_cannot_be(free, capsys):
     assert run(["sample", str(free), "--where", "age > 40 AND age < 30"]) == 2
     assert "contradicts itself" in capsys.readouterr().err

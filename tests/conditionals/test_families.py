@@ -112,6 +112,27 @@ def test_mean_and_mode(name, support):
 
 
 @each_case
+def test_parts_of_the_mean_are_sums_over_the_distribution_function(name, support):
+    if not isinstance(support, Reals | Counts):
+        pytest.skip("levels are summed one by one")
+    family, params, uniforms = case(name, support, seed=5)
+    x = draws(family, params, uniforms)[:20]
+    grid = torch.linspace(-40.0005, 59.9995, 100_001, dtype=torch.float64)[:, None]
+    rise = family.cdf(grid, params.expand(len(grid), -1, -1)).diff(dim=0)
+    sums = torch.cat([torch.zeros(1, 1), ((grid[1:] + grid[:-1]) / 2 * rise).cumsum(0)])
+    at = torch.searchsorted(grid[:, 0].contiguous(), x[:, 0])
+    many = params.expand(len(x), -1, -1)
+    torch.testing.assert_close(family.partial_mean(grid[at], many), sums[at], rtol=0, atol=5e-4)
+    torch.testing.assert_close(Conditional.partial_mean(family, grid[at], many), sums[at], rtol=0, atol=0.02)
+    everything = family.partial_mean(torch.full((1, 1), 1e4, dtype=torch.float64), params)
+    torch.testing.assert_close(everything, family.mean(params), rtol=0, atol=1e-6)
+    heights = family.log_prob(family.peaks(params).movedim(-1, 0), params)
+    assert (
+        isinstance(family, PointMasses) or heights.max() >= family.log_prob(family.mode(params), params).max()
+    )
+
+
+@each_case
 def test_training_starts_from_the_marginals(name, support):
     """Rows are more probable under params that fit them than under random ones, constant columns included."""
     family, params, uniforms = case(name, support, seed=5)

@@ -84,7 +84,8 @@ class Conditional(nn.Module, ABC):
     def partial_mean(self, x: Tensor, params: Tensor) -> Tensor:
         """Return E[X; X <= x], what the values up to x add to the mean, shape (...).
 
-        By default from sums of the distribution function, to about a thousandth of a smooth density's scale.
+        By default from sums of the distribution function, to about a thousandth of a smooth density's scale;
+        families of finitely many levels are not asked for it.
         """
         return partial_mean_of(lambda t: self.cdf(t, params), x)
 
