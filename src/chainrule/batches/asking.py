@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Ask", "ask_batches"]
 
-_QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
-
 
 @dataclass(frozen=True)
 class Ask:
@@ -34,6 +32,8 @@ class Ask:
     n_orders : int, optional
     error : float, optional
     seed : int
+    rules : sequence of str, optional
+        As `ask` takes them.
     """
 
     estimator: DensityEstimator
@@ -41,6 +41,7 @@ class Ask:
     n_orders: int | None = None
     error: float | None = None
     seed: int = 0
+    rules: Sequence[str] | None = None
 
     def __call__(self, rows: Any, number: int) -> pl.DataFrame:
         """Return a column ``value`` with its ``standard_error``, or one for each level or quantile."""
@@ -59,11 +60,10 @@ class Ask:
         return pl.DataFrame([answers[row] for row in cells], infer_schema_length=None)
 
     def _answer(self, question: Any, row: dict[str, Any]) -> dict[str, Any]:
-        from chainrule.estimators.event_questions import answer
-
         given = condition_of({name: value for name, value in row.items() if value is not None})
         asked = replace(question, given=AllOf((question.given, given)))
-        found = answer(self.estimator, asked, None, self.n_orders, self.error, self.seed, _QUANTILES)
+        ask: Any = self.estimator.ask
+        found = ask(asked, n_orders=self.n_orders, rules=self.rules, error=self.error, random_state=self.seed)
         if isinstance(found.value, dict):
             return {str(key): value for key, value in found.value.items()}
         return {"value": found.value, "standard_error": found.standard_error}

@@ -6,7 +6,6 @@ import time
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from numbers import Integral
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -18,9 +17,10 @@ from torch import Tensor
 
 from chainrule.conditionals import ENCODINGS, Conditional, Conditionals, families_of, make_family
 from chainrule.conditioners import ACTIVATIONS, Conditioner, InputEncoding
-from chainrule.errors import DataError, ParameterError, StorageError
+from chainrule.errors import ParameterError, StorageError
 from chainrule.estimators.base import DensityEstimator
 from chainrule.estimators.chain_surprisal import ChainSurprisal
+from chainrule.estimators.embedding import EmbeddingMethods
 from chainrule.estimators.parameters import (
     COUNT,
     MEMBERS,
@@ -62,11 +62,10 @@ __all__ = ["AutoregressiveEstimator"]
 _MARGIN_NUMBERS = 2**23
 
 
-class AutoregressiveEstimator(DensityEstimator):
+class AutoregressiveEstimator(EmbeddingMethods, DensityEstimator):
     """What NADE and MADE share: building, fitting, scoring, sampling and saving an `AutoregressiveModel`."""
 
     supports_context: ClassVar[bool] = True
-    _embeds_missing: ClassVar[bool] = False
 
     model_: AutoregressiveModel
     families_: tuple[str, ...]
@@ -196,60 +195,6 @@ class AutoregressiveEstimator(DensityEstimator):
         finally:
             del self._callbacks, self._began
         return self
-
-    def embed(self, X: Any, *, member: int = 0, context: Any = None) -> np.ndarray:
-        """Return the embeddings of rows: the activations of the last hidden layer.
-
-        Parameters
-        ----------
-        X : array or DataFrame, shape (n, D)
-            `OrderlessNADE` leaves missing values out; the others take whole rows.
-        member : int
-            Which of the orders and masks of an ensemble to use, counted from 0. NADE's are those after
-            the whole row, the same for every order.
-        context : array or DataFrame, shape (n, C), optional
-            As in `score_samples`.
-
-        Returns
-        -------
-        ndarray of shape (n, H), float32
-            H is the size of the last hidden layer. A unit of MADE sees the leading variables that its degree
-            allows, so embeddings never depend on the last variable of the order.
-
-        Raises
-        ------
-        ParameterError
-            If there is no such member.
-
-        Examples
-        --------
-        >>> from chainrule import MADE
-        >>> X = np.random.default_rng(0).integers(0, 2, (50, 4))
-        >>> MADE(hidden_sizes=(16, 8), max_epochs=1).fit(X).embed(X[:3]).shape
-        (3, 8)
-        """
-        check_is_fitted(self, "schema_")
-        n_members = self.model_.n_members
-        if not (isinstance(member, Integral) and 0 <= member < n_members):
-            raise ParameterError(
-                f"member must be a whole number below {n_members}, the number of orders and masks of this "
-                f"model, got {member!r}"
-            )
-        codes = self.schema_.coarse(
-            self.schema_.encode(X, estimator=type(self).__name__, missing=self.supports_missing)
-        )
-        if not self._embeds_missing and np.isnan(codes).any():
-            raise DataError(
-                f"embed of {type(self).__name__} takes whole rows: impute the missing values first, or fit "
-                "OrderlessNADE, which embeds what is there"
-            )
-        context_codes = self._encode_fitted_context(context, len(codes))
-        with torch.no_grad():
-            parts = [
-                self.model_.conditioner.embed(rows.codes, int(member), rows.context).cpu().numpy()
-                for rows in self._rows(codes, context_codes).batches(evaluation_batch(self.model_))
-            ]
-        return np.concatenate(parts)
 
     def _check_parameters(self) -> None:
         super()._check_parameters()

@@ -107,7 +107,7 @@ class EventMethods:
     @available_if(_answers_queries)
     def ask(
         self,
-        question: str,
+        question: str | Question,
         *,
         context: Any = None,
         n_orders: int | None = None,
@@ -120,9 +120,10 @@ class EventMethods:
 
         Parameters
         ----------
-        question : str
+        question : str or Question
             ``"P(income > 50000 | age BETWEEN 30 AND 40)"``, ``"E(income | sex = 'female')"``,
-            ``"quantiles(income | ...)"`` or ``"distribution(plan | ...)"``.
+            ``"quantiles(income | ...)"`` or ``"distribution(plan | ...)"``, or what `parse_question` makes of
+            such a text.
         context, n_orders, rules, error, random_state
             As in `probability`; the error is in the units of the answer. Without one, expectations take
             16,384 draws where they are not exact.
@@ -137,7 +138,7 @@ class EventMethods:
             If a column of names is asked for an expectation or quantiles, or one of real numbers for the
             probabilities of its levels.
         """
-        return self._answer(parse_question(question), context, n_orders, rules, error, random_state, levels)
+        return self._answer(_question(question), context, n_orders, rules, error, random_state, levels)
 
     def _answer(
         self,
@@ -180,6 +181,10 @@ class EventMethods:
         problem = Problem(self.schema_, engine.family_of, _condition(given))
         engine.check_given(ConditionalQuery.of_missing(problem.known))
         return draws_given(problem, engine.chains(context), n, generator)
+
+
+def _question(question: str | Question) -> Question:
+    return question if isinstance(question, Question) else parse_question(question)
 
 
 def _condition(given: Given) -> Condition:

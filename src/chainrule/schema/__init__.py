@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from chainrule.schema.core import Schema, columns_that_name_rows
+from chainrule.schema.core import Schema
+from chainrule.schema.inference import columns_that_name_rows
 from chainrule.schema.types import (
     COLUMN_TYPES,
     UNSEEN,

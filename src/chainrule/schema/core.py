@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from chainrule.errors import DataError
 from chainrule.schema.building import build_frame, build_object_array
 from chainrule.schema.coding import check_codes, decode_matrix, encode_table, restore_rows, restore_values
-from chainrule.schema.inference import infer_columns, names_rows
+from chainrule.schema.inference import infer_columns
 from chainrule.schema.lookup import column_numbers, encode_value
 from chainrule.schema.packing import (
     MAX_COLUMNS,
@@ -31,22 +31,7 @@ from chainrule.storage import as_described
 if TYPE_CHECKING:
     from chainrule.supports import Support
 
-__all__ = ["Schema", "columns_that_name_rows"]
-
-
-def columns_that_name_rows(X: Any) -> list[str]:
-    """Return the names of text columns that `Schema.infer` refuses, because of their many levels.
-
-    Examples
-    --------
-    >>> import polars as pl
-    >>> frame = pl.DataFrame({"name": [f"row {i}" for i in range(500)], "sex": ["f", "m"] * 250})
-    >>> columns_that_name_rows(frame)
-    ['name']
-    """
-    table = read_table(X)
-    columns = (table.column(d) for d in range(table.n_columns) if table.matrix is None)
-    return [column.name for column in columns if names_rows(column)]
+__all__ = ["Schema"]
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from chainrule.errors import DataError
 from chainrule.schema.number_formats import NumberFormat, in_number_format
-from chainrule.schema.tables import Column, Table, refuse_missing
+from chainrule.schema.tables import Column, Table, read_table, refuse_missing
 from chainrule.schema.types import COLUMN_TYPES, Binary, Categorical, ColumnType, Continuous, Empty
 from chainrule.schema.types.summary import BLOCK, ColumnSummary, in_days, parses_as_number
 from chainrule.schema.values import did_you_mean, quoted
 
-__all__ = ["infer_columns", "names_rows"]
+__all__ = ["columns_that_name_rows", "infer_columns", "names_rows"]
 
 # Text with more levels than this and than half of its values names rows instead of describing them.
 MAX_TEXT_LEVELS = 100
@@ -224,6 +224,21 @@ def _refuse_text(column: Column) -> None:
         _refuse_identifier(column)
     if column.storage == "mixed":
         _refuse_mixture(column)
+
+
+def columns_that_name_rows(X: Any) -> list[str]:
+    """Return the names of text columns that `Schema.infer` refuses, because of their many levels.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> frame = pl.DataFrame({"name": [f"row {i}" for i in range(500)], "sex": ["f", "m"] * 250})
+    >>> columns_that_name_rows(frame)
+    ['name']
+    """
+    table = read_table(X)
+    columns = (table.column(d) for d in range(table.n_columns) if table.matrix is None)
+    return [column.name for column in columns if names_rows(column)]
 
 
 def names_rows(column: Column) -> bool:
