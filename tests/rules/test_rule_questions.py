@@ -7,7 +7,7 @@ import torch
 from scipy.integrate import trapezoid
 from tests.rules.tables import DISCRETE, VALUES, all_rows, columns_of, keeps, random_model, training_rows
 
-from chainrule import Ensemble, OrderlessNADE, inference, load
+from chainrule import NADE, Ensemble, Mixture, OrderlessNADE, inference, load
 from chainrule.errors import DataError, ParameterError, QueryError
 from chainrule.events import chains, estimates, parse_condition
 from chainrule.events.conditions import AllOf
@@ -345,6 +345,28 @@ def test_an_ensemble_of_members_with_rules(tmp_path):
         estimator = estimator.set_params(rules=at_fit)
         model = Ensemble(estimator, n_members=2, random_state=0).fit(train)
         assert keeps(model.sample(2000, rules=told, random_state=0), rules).all()
+
+
+def test_a_rule_cuts_conditionals_and_is_no_condition():
+    rng = np.random.default_rng(0)
+    frame = pl.DataFrame({"a": rng.integers(0, 2, 400), "b": rng.integers(0, 2, 400)})
+    rule, told = "a <= b", {"rules": ["a <= b"]}
+    free = random_model(frame, None, kinds=dict.fromkeys("ab", "ordinal"))
+    assert free.probability("a = 1", **told).value == pytest.approx(free.probability("a = 1").value)
+    assert free.probability("b = 1", "a = 1", **told).value == pytest.approx(1.0)
+    fixed = NADE(8, max_epochs=1, ordering="natural", kinds="ordinal", random_state=0).fit(frame)
+    drawn = fixed.sample(2000, **told, random_state=0)
+    assert (drawn["a"] <= drawn["b"]).all()
+    p = fixed.probability("a = 1").value
+    assert fixed.probability("a = 1 AND b = 1", **told).value == pytest.approx(p)
+    assert abs(drawn["a"].mean() - p) < 4 * np.sqrt(p * (1 - p) / 2000)
+    with pytest.raises(QueryError, match="answers no questions"):
+        Mixture(n_components=2).fit(frame).sample(3, **told)
+    fitted = random_model(
+        frame.filter(pl.col("a") <= pl.col("b")), [rule], kinds=dict.fromkeys("ab", "ordinal")
+    )
+    again = fitted.probability("a = 1 AND b = 1", **told).value  # a rule twice is a rule
+    assert again == fitted.probability("a = 1 AND b = 1").value
 
 
 def plain_model():
