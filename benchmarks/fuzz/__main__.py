@@ -44,7 +44,7 @@ def main() -> None:
         done = subprocess.run([*command, *options, *plain], capture_output=True, text=True, check=False)
         seconds = time.perf_counter() - start
         print(
-            f"{name}: {each:,} cases, {seconds:.0f} s, {'ok' if done.returncode == 0 else 'FAILED'}",
+            f"{name}: {each:,} cases, {seconds:.0f} s, {'ok' if done.returncode == 0 else f'FAILED ({done.returncode})'}",
             flush=True,
         )
         if done.returncode:

@@ -292,7 +292,7 @@ TARGETS = {
     ),
     "question": Target(
         _text(parse_question),
-        (b"P(age > 30 | state = 'NY')", b"quantiles(age)", b'E("a b" | x IS NULL)', b"distribution(a | b <= 3)"),
+        (b"P(a > 30 | state = 'NY')", b"quantiles(age)", b'E("a b" | x IS NULL)', b"distribution(a | b < 3)"),
         _SQL,
     ),
     "rule": Target(

@@ -131,11 +131,6 @@ class Schema:
         """The variables' kinds."""
         return tuple(variable.kind for variable in self.variables)
 
-    @cached_property
-    def empty(self) -> frozenset[int]:
-        """Numbers of the columns that are empty."""
-        return frozenset(d for d, variable in enumerate(self.variables) if isinstance(variable, Empty))
-
     @property
     def n_parameters(self) -> int:
         """Number of frequencies that column types hold."""
@@ -201,7 +196,7 @@ class Schema:
         """
         table = self._aligned(read_table(X), estimator)
         if not missing:
-            refuse_missing(table, self.empty)
+            refuse_missing(table, {d for d, each in enumerate(self.variables) if isinstance(each, Empty)})
         return encode_table(table, self.variables, unseen)
 
     def coarse(self, codes: NDArray[Any]) -> NDArray[Any]:
@@ -280,11 +275,12 @@ class Schema:
     def _aligned(self, table: Table, estimator: str) -> Table:
         """Return the table with its columns in the order of the variables."""
         by_name = self.named and table.named
-        missing = [name for name in self.names if name not in set(table.names)] if by_name else []
+        known = set(table.names)
+        missing = [name for name in self.names if name not in known] if by_name else []
         if table.n_columns != self.n_variables:
             raise DataError(self._width_message(table, estimator, missing, by_name))
         if missing:
-            unknown = sorted(set(table.names) - set(self.names))
+            unknown = sorted(known - set(self.names))
             raise DataError(f"X lacks the column(s) {quoted(missing)} and has {quoted(unknown)} instead")
         if not by_name or table.names == self.names:
             return table
