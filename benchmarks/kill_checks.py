@@ -16,11 +16,11 @@ from chainrule.storage import is_saved_model, partials_of, read_folder
 
 _N_ROWS = 150
 
-__all__ = ["broken_files", "outcome_of", "write_table"]
+__all__ = ["broken_files", "differences", "outcome_of", "write_table"]
 
 
 def write_table(path: Path) -> None:
-    """Write rows of four kinds of columns that depend on each other.
+    """Write rows of four kinds of columns that depend on each other, and rows of bits beside them.
 
     Without polars: its threads would be missing from processes that are forked from this one.
     """
@@ -32,6 +32,7 @@ def write_table(path: Path) -> None:
         f"{colour},{height:.6f},{count},{int(height > 0.3)}"
         for colour, height, count in zip(colours, heights, counts, strict=True)
     ]
+    np.save(path.with_suffix(".npy"), (heights[:, None] > rng.normal(size=(_N_ROWS, 5))).astype(np.uint8))
     path.write_text("\n".join(["colour,height,n,tall", *lines, ""]), encoding="utf-8")
 
 
@@ -64,11 +65,24 @@ def outcome_of(folder: Path) -> dict[str, Any]:
     return outcome
 
 
+def differences(outcome: Any, expected: Any, place: str = "") -> list[str]:
+    """Return where two outcomes differ, as paths into them."""
+    if isinstance(outcome, dict) and isinstance(expected, dict):
+        keys = [*expected, *(key for key in outcome if key not in expected)]
+        parts = [(f"{place}/{key}", outcome.get(key), expected.get(key)) for key in keys]
+    elif isinstance(outcome, list) and isinstance(expected, list) and len(outcome) == len(expected):
+        parts = [(f"{place}/{i}", *pair) for i, pair in enumerate(zip(outcome, expected, strict=True))]
+    else:
+        return [] if outcome == expected else [f"{place}: {str(outcome)[:60]} is not {str(expected)[:60]}"]
+    return [found for name, a, b in parts for found in differences(a, b, name)]
+
+
 def _without_times(value: Any) -> Any:
     if isinstance(value, dict):
         kept = {key: _without_times(item) for key, item in value.items() if "seconds" not in key}
-        # A trial that was done anew has another number.
-        kept.pop("number", None)
+        # A trial that was done anew has another number, a folder another name.
+        for key in ("number", "path"):
+            kept.pop(key, None)
         if isinstance(kept.get("trials"), list):
             kept["trials"].sort(key=json.dumps)
         return kept
