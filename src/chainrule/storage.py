@@ -13,13 +13,14 @@ import os
 import reprlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from functools import cached_property
 from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
 import msgspec
+import msgspec.inspect
 import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as serialize_arrays
@@ -331,11 +332,28 @@ def as_described(value: Any, description: type[Described], what: str) -> Describ
     chainrule.errors.StorageError: the state: Expected `array`, got `str` - at `$[...]`
     """
     try:
+        _refuse_unknown_keys(value, description)
         return msgspec.convert(value, description)
     except msgspec.ValidationError as error:
         # Of a constructor that refuses its arguments, in words of its own.
         own = error.__cause__ if isinstance(error.__cause__, ChainruleError) else None
         raise StorageError(str(own) if own else f"{what}: {error}") from error
+
+
+def _refuse_unknown_keys(value: Any, description: Any) -> None:
+    """Hold keys against the fields of dataclasses, as msgspec does for its own structs only."""
+    if not (isinstance(value, Mapping) and is_dataclass(description)):
+        return
+    unknown = set(value) - {each.name for each in fields(description)}
+    if unknown:
+        raise msgspec.ValidationError(f"Object contains unknown field `{min(map(str, unknown))}`")
+    if not any(isinstance(item, Mapping) for item in value.values()):
+        return
+    for each in msgspec.inspect.type_info(description).fields:  # type: ignore[attr-defined]
+        of_field = each.type.types if isinstance(each.type, msgspec.inspect.UnionType) else (each.type,)
+        for kind in of_field:
+            if isinstance(kind, msgspec.inspect.DataclassType):
+                _refuse_unknown_keys(value.get(each.name), kind.cls)
 
 
 def read_folder(folder: str | Path) -> tuple[dict[str, Any], StoredArrays]:

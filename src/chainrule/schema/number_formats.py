@@ -6,9 +6,10 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
-from typing import TYPE_CHECKING, Any, Literal, Self, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import numpy as np
+from msgspec import Meta
 from numpy.typing import NDArray
 
 from chainrule.errors import DataError
@@ -35,6 +36,7 @@ _SEPARATORS = (
 _MAX_LETTERS = 40
 _MAX_DECIMALS = 15
 _LARGEST_WHOLE = 2**63
+Letters = Annotated[str, Meta(max_length=_MAX_LETTERS)]
 
 
 @dataclass(frozen=True)
@@ -65,23 +67,14 @@ class NumberFormat:
     (1234.5, -3.0, '($20,000.00)')
     """
 
-    prefix: str = ""
-    suffix: str = ""
-    thousands: str = ""
-    point: str = "."
-    decimals: int = 0
+    prefix: Letters = ""
+    suffix: Letters = ""
+    thousands: Letters = ""
+    point: Letters = "."
+    decimals: Annotated[int, Meta(ge=0, le=_MAX_DECIMALS)] = 0
     fixed: bool = True
     negative: Negative = "-$1"
     plus: bool = False
-
-    def __post_init__(self) -> None:
-        texts = (self.prefix, self.suffix, self.thousands, self.point)
-        if not all(isinstance(text, str) and len(text) <= _MAX_LETTERS for text in texts):
-            raise DataError("a number format has a prefix, a suffix and separators of a few letters each")
-        if not (isinstance(self.decimals, int) and 0 <= self.decimals <= _MAX_DECIMALS):
-            raise DataError(f"a number format has 0 to {_MAX_DECIMALS} decimals, got {self.decimals!r}")
-        if self.negative not in get_args(Negative):
-            raise DataError(f"negative numbers are written in no such way as {self.negative!r}")
 
     @classmethod
     def of_texts(cls, texts: Iterable[str]) -> Self | None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from chainrule.errors import DataError, StorageError
+from chainrule.errors import DataError
 from chainrule.schema.dates import in_unit_of, number_of_date
 from chainrule.schema.number_formats import NumberFormat, in_number_format
 from chainrule.schema.values import Unit
@@ -255,11 +255,8 @@ class ColumnType(ABC):
     @classmethod
     def from_dict(cls, metadata: Mapping[str, Any]) -> Self:
         """Undo `to_dict`; StorageError where a value is none that the annotation of its field allows."""
-        what = f"column {metadata.get('name')!r}"
-        unknown = set(metadata) - {"kind", *(each.name for each in fields(cls))}
-        if unknown:
-            raise StorageError(f"{what}: columns of the kind {cls.kind!r} have no {min(unknown)!r}")
-        return as_described({k: v for k, v in metadata.items() if k != "kind"}, cls, what)
+        arguments = {name: value for name, value in metadata.items() if name != "kind"}
+        return as_described(arguments, cls, f"column {metadata.get('name')!r}")
 
     # ------------------------------------------------------------ refusals
 
