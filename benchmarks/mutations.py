@@ -166,7 +166,7 @@ def _answers(worker: subprocess.Popen[str]) -> Any:
     """Yield what became of each case until the worker ends, or hangs and is left."""
     assert worker.stdout is not None
     begun: dict[str, Any] | None = None
-    patience = 10 * PATIENCE  # it imports and compiles first
+    patience = 100 * PATIENCE  # it imports and compiles first
     while select.select([worker.stdout], [], [], patience)[0]:
         line = worker.stdout.readline()
         if not line:
