@@ -43,8 +43,9 @@ def main() -> None:
         plain = ["--plain"] if asked.plain else []
         done = subprocess.run([*command, *options, *plain], capture_output=True, text=True, check=False)
         seconds = time.perf_counter() - start
+        ending = "ok" if done.returncode == 0 else f"FAILED ({done.returncode})"
         print(
-            f"{name}: {each:,} cases, {seconds:.0f} s, {'ok' if done.returncode == 0 else f'FAILED ({done.returncode})'}",
+            f"{name}: {each:,} cases, {seconds:.0f} s, {ending}",
             flush=True,
         )
         if done.returncode:
