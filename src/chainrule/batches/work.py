@@ -78,6 +78,9 @@ class Score:
         """Return a table with a column ``log_likelihood`` and, where that is asked for, ``spread``."""
         import polars as pl
 
+        if len(rows) == 0:
+            names = ["log_likelihood", "spread"] if self.question.get("return_spread") else ["log_likelihood"]
+            return pl.DataFrame(schema=dict.fromkeys(names, pl.Float64))
         answer = self.estimator.score_samples(rows, **self.question)
         if isinstance(answer, tuple):
             return pl.DataFrame({"log_likelihood": answer[0], "spread": answer[1]})
@@ -127,6 +130,8 @@ class Impute:
 
     def __call__(self, rows: Any, number: int) -> list[Any]:
         """Return the completed tables."""
+        if len(rows) == 0:
+            return [rows] * (self.n_draws or 1)
         known = take_columns(rows, self.estimator.schema_.names)
         completed = self.estimator.impute(
             known,
@@ -171,14 +176,15 @@ def score_batches(estimator: DensityEstimator, batches: Iterable[Any], **questio
     Parameters
     ----------
     estimator : density estimator
-    batches : iterable of pyarrow.RecordBatch, or of any container that `score_samples` takes
+    batches : iterable of pyarrow.RecordBatch or Table, or of any container that `score_samples` takes
+        A batch may be empty.
     **question
         `given`, `of`, `n_orders` and `return_spread` of `score_samples`.
 
     Yields
     ------
-    pyarrow.RecordBatch, or polars DataFrame
-        Record batches for record batches. One row for each, with ``log_likelihood`` in nats and, if it is
+    pyarrow.RecordBatch or Table, or polars DataFrame
+        What came of pyarrow goes as it came. One row for each, with ``log_likelihood`` in nats and, if it is
         asked for, its ``spread`` over the orders.
 
     Examples
@@ -209,7 +215,8 @@ def impute_batches(
     ----------
     estimator : density estimator
         Of any order.
-    batches : iterable of pyarrow.RecordBatch or polars DataFrame
+    batches : iterable of pyarrow.RecordBatch or Table, or of polars DataFrame
+        A batch may be empty.
     how, n_orders
         As in `impute`.
     random_state : int, optional
@@ -217,8 +224,8 @@ def impute_batches(
 
     Yields
     ------
-    pyarrow.RecordBatch or polars DataFrame
-        As the batches are.
+    pyarrow.RecordBatch or Table, or polars DataFrame
+        As the batches are, their text of the same type.
     """
     work = Impute(estimator, how, n_orders, random_state)
     for number, batch in enumerate(batches):
@@ -258,20 +265,36 @@ def batch_sizes(n_samples: int) -> Iterator[int]:
         yield min(BATCH_ROWS, n_samples - start)
 
 
-def _is_record_batch(batch: Any) -> bool:
-    return type(batch).__module__.startswith("pyarrow") and type(batch).__name__ == "RecordBatch"
+def _arrow_type(batch: Any) -> str:
+    """Return "RecordBatch" or "Table" for what is of pyarrow, nothing for all else."""
+    return type(batch).__name__ if type(batch).__module__.startswith("pyarrow") else ""
 
 
 def as_table(batch: Any) -> Any:
-    """Return a record batch as a table; other containers as they are."""
+    """Return what is of pyarrow as a polars DataFrame; other containers as they are."""
     import polars as pl
 
-    return pl.from_arrow(batch) if _is_record_batch(batch) else batch
+    return pl.from_arrow(batch) if _arrow_type(batch) else batch
 
 
 def like(batch: Any, frame: pl.DataFrame) -> Any:
-    """Return the frame as a record batch, if the batch that it comes from is one."""
-    if not _is_record_batch(batch):
+    """Return the frame as what it was made from: a record batch or table of pyarrow, or itself."""
+    if not _arrow_type(batch):
         return frame
-    (answer,) = frame.to_arrow().combine_chunks().to_batches() or [None]
-    return answer
+    import pyarrow as pa
+
+    table = frame.to_arrow()
+    texts = {field.name: field.type for field in batch.schema if pa.types.is_string(field.type)}
+    table = table.cast(
+        pa.schema([field.with_type(texts.get(field.name, field.type)) for field in table.schema])
+    )
+    if _arrow_type(batch) == "Table":
+        return table
+    return pa.RecordBatch.from_arrays([_one_chunk(column) for column in table.columns], schema=table.schema)
+
+
+def _one_chunk(column: Any) -> Any:
+    """Return a column, which may have no chunk or several, as one array."""
+    import pyarrow as pa
+
+    return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)

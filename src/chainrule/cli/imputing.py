@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from chainrule.cli.options import DataArgument, JsonOption, ModelArgument, ResumeOption, SpreadsheetOption
+from chainrule.cli.options import (
+    AddressOption,
+    DataArgument,
+    EngineOption,
+    JsonOption,
+    ModelArgument,
+    ResumeOption,
+    SpreadsheetOption,
+    check_engine,
+)
 from chainrule.cli.output import (
     check_file,
     check_rows_out,
@@ -54,17 +64,21 @@ def impute(
     orders: OrdersOption = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed; without one every call draws anew.")] = None,
     spreadsheet_safe: SpreadsheetOption = False,
+    engine: EngineOption = None,
+    address: AddressOption = None,
     json_file: JsonOption = None,
 ) -> None:
     """Fill in the missing values of rows, given what is there."""
     _check_draws(draws, how, out)
     check_file(json_file)
     check_rows_out(out, resume)
+    check_engine(engine, address)
     if resume and seed is None:
         raise DataError("--resume needs the --seed of the run that was stopped")
     paths = _paths(out, draws)
     from chainrule.batches import Impute, to_frame
     from chainrule.datasets import count_missing, stream_rows
+    from chainrule.distributed import connected, in_order
     from chainrule.estimators import load
 
     estimator = answering(load(model))
@@ -81,10 +95,12 @@ def impute(
             for path in (paths or (None,))
         ]
         n_done = min(sink.n_done for sink in sinks)
-        earlier = sinks[0].earlier()
-        words = missing_words(estimator.schema_)
-        for number, rows in enumerate(stream_rows(data, random_state=seed or 0, missing=words)):
-            tables = [next(earlier)] if number < n_done else work(rows, number)
+        parts = stream_rows(data, random_state=seed or 0, missing=missing_words(estimator.schema_))
+        done = (
+            (rows, [table]) for rows, table in zip(islice(parts, n_done), sinks[0].earlier(), strict=False)
+        )
+        results = in_order(work, parts, stack.enter_context(connected(engine, address)), n_done)
+        for number, (rows, tables) in enumerate(chain(done, results)):
             n_rows += len(rows)
             # What is missing in columns that the model does not have, or knows as empty, stays so.
             n_missing += sum(count_missing(rows)) - sum(count_missing(tables[0]))

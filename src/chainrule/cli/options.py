@@ -13,7 +13,9 @@ from chainrule.errors import DataError
 from chainrule.training.options import TRAINING_OPTIONS, Option
 
 __all__ = [
+    "AddressOption",
     "DataArgument",
+    "EngineOption",
     "ImageSizeOption",
     "JsonOption",
     "KindOption",
@@ -21,6 +23,7 @@ __all__ = [
     "ResumeOption",
     "SeedOption",
     "SpreadsheetOption",
+    "check_engine",
     "parse_image_size",
     "parse_kinds",
     "parse_sizes",
@@ -56,10 +59,27 @@ KindOption = Annotated[
 ResumeOption = Annotated[
     bool, typer.Option("--resume", help="Go on with a run that was stopped, from what it has written.")
 ]
+EngineOption = Annotated[
+    Literal["ray"] | None,
+    typer.Option(help="Share the work out on a cluster; the result is the same. Default: this process."),
+]
+AddressOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HOST:PORT",
+        help="Of the cluster; default: RAY_ADDRESS, else one is started on this machine.",
+    ),
+]
 ImageSizeOption = Annotated[
     str | None,
     typer.Option("--image-size", metavar="HxW", help="Resize images to this height x width."),
 ]
+
+
+def check_engine(engine: str | None, address: str | None) -> None:
+    """Refuse the address of a cluster without an engine that would use it."""
+    if address is not None and engine is None:
+        raise DataError(f"--address {address} goes with --engine ray")
 
 
 def parse_sizes(text: str) -> tuple[int, ...]:

@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from chainrule.cli.options import (
+    AddressOption,
     DataArgument,
+    EngineOption,
     ImageSizeOption,
     JsonOption,
     ModelArgument,
     ResumeOption,
     SpreadsheetOption,
+    check_engine,
     parse_image_size,
 )
 from chainrule.cli.output import (
@@ -47,6 +50,7 @@ if TYPE_CHECKING:
 
     from chainrule.batches import RowSink, Score
     from chainrule.cli.improbable import LeastProbable
+    from chainrule.distributed import Engine
     from chainrule.estimators import DensityEstimator
     from chainrule.metrics.statistics import Summary
 
@@ -90,6 +94,8 @@ def score(
         int | None, typer.Option("--seed", min=0, help="Seed of the split; default: that of the fit.")
     ] = None,
     image_size: ImageSizeOption = None,
+    engine: EngineOption = None,
+    address: AddressOption = None,
     json_file: JsonOption = None,
 ) -> None:
     """Score rows with a saved model: mean log-likelihood in nats, or log p(these | those)."""
@@ -100,6 +106,7 @@ def score(
         raise DataError("--top needs all rows in one run: leave out --resume")
     check_file(json_file)
     check_rows_out(out, resume)
+    check_engine(engine, address)
     from chainrule.estimators import load
 
     estimator = load(model)
@@ -109,6 +116,7 @@ def score(
         seed = fitted if isinstance(fitted, int) else 0
     from chainrule.batches import Score
     from chainrule.cli.improbable import LeastProbable, table_of
+    from chainrule.distributed import connected
 
     question = _Question(
         parse_columns(given, estimator.schema_), parse_columns(of, estimator.schema_), orders
@@ -116,9 +124,13 @@ def score(
     work = Score(question.asked(estimator), question.arguments())
     improbable = None if top is None else LeastProbable(estimator, top)
     identity = work_identity(model, data=data, split=split, seed=seed, **question.metadata())
-    with rows_out(out, identity, resume=resume, is_kept=out is not None) as sink:
+    is_kept = out is not None
+    with (
+        connected(engine, address) as cluster,
+        rows_out(out, identity, resume=resume, is_kept=is_kept) as sink,
+    ):
         parts = _rows(data, split, seed, parse_image_size(image_size), estimator, sink.n_done)
-        summary, spread = _summaries(work, parts, sink, improbable)
+        summary, spread = _summaries(work, parts, sink, improbable, cluster)
     mean = in_ascii(with_error(summary.mean, summary.standard_error, 4))
     console_for(json_file).print(
         f"{type(estimator).__name__}{question.label()}: {mean} nats per row "
@@ -166,6 +178,8 @@ def sample(
     resume: ResumeOption = False,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed; without one every call draws anew.")] = None,
     spreadsheet_safe: SpreadsheetOption = False,
+    engine: EngineOption = None,
+    address: AddressOption = None,
     json_file: JsonOption = None,
 ) -> None:
     """Draw rows from a saved model, or from what it says given some values or a condition."""
@@ -177,9 +191,11 @@ def sample(
     check_rules(rule)
     check_file(json_file)
     check_rows_out(out, resume)
+    check_engine(engine, address)
     if resume and seed is None:
         raise DataError("--resume needs the --seed of the run that was stopped")
     from chainrule.batches import Draw, batch_sizes, to_frame
+    from chainrule.distributed import connected, in_order
     from chainrule.estimators import load
 
     estimator = load(model)
@@ -198,9 +214,12 @@ def sample(
     identity = work_identity(model, seed=seed, n_samples=n_samples, **question)
     is_shown = out is None and json_file is not None
     is_kept = out is not None or str(json_file) != "-"
-    with rows_out(out, identity, resume=resume, is_kept=is_kept) as sink:
-        for number, n_rows in islice(enumerate(batch_sizes(n_samples)), sink.n_done, None):
-            rows = work(n_rows, number)
+    with (
+        connected(engine, address) as cluster,
+        rows_out(out, identity, resume=resume, is_kept=is_kept) as sink,
+    ):
+        sizes = islice(batch_sizes(n_samples), sink.n_done, None)
+        for _, rows in in_order(work, sizes, cluster, sink.n_done):
             if is_shown:
                 shown.append(to_frame(rows))
             sink.write(for_spreadsheets(rows, out) if spreadsheet_safe else rows)
@@ -313,10 +332,37 @@ def _hashed(parts: Iterator[Any], split: str, how: Any) -> Iterator[Any]:
         yield rows[np.flatnonzero(hashed_parts(numbers, how["random_state"]) == wanted)]
 
 
+@dataclass(frozen=True)
+class _ScoreFrom:
+    """Scores rows of which it is known how many come before them, and says so of those that are no good."""
+
+    score: Score
+
+    def __call__(self, batch: tuple[int, Any], number: int) -> pl.DataFrame:
+        n_before, rows = batch
+        try:
+            return self.score(rows, number)
+        except DataError as error:
+            place = f" (rows counted from row {n_before + 1})" if n_before else ""
+            raise DataError(f"{error}{place}") from error
+
+
+def _with_places(parts: Iterator[Any], n_before: int) -> Iterator[tuple[int, Any]]:
+    """Yield parts of rows, each with the number of rows before it."""
+    for rows in parts:
+        yield n_before, rows
+        n_before += len(rows)
+
+
 def _summaries(
-    work: Score, parts: Iterator[Any], sink: RowSink, improbable: LeastProbable | None
+    work: Score,
+    parts: Iterator[Any],
+    sink: RowSink,
+    improbable: LeastProbable | None,
+    cluster: Engine | None,
 ) -> tuple[Summary, Summary]:
     """Score all rows into the sink; return the means of their log-likelihoods and of their spreads."""
+    from chainrule.distributed import in_order
     from chainrule.metrics.statistics import RunningSummary
 
     running, spread = RunningSummary(), RunningSummary()
@@ -328,14 +374,8 @@ def _summaries(
 
     for frame in sink.earlier():
         count(frame)
-    for number, rows in enumerate(parts, sink.n_done):
-        try:
-            frame = work(rows, number)
-        except DataError as error:
-            before = running.n_rows
-            raise DataError(
-                f"{error} (rows counted from row {before + 1})" if before else str(error)
-            ) from error
+    batches = _with_places(parts, running.n_rows)
+    for (_, rows), frame in in_order(_ScoreFrom(work), batches, cluster, sink.n_done):
         if improbable is not None:
             improbable.add(rows, frame["log_likelihood"].to_numpy())
         count(frame)
