@@ -6,6 +6,7 @@ __all__ = [
     "ChainruleError",
     "DataError",
     "FitInterrupted",
+    "GroupError",
     "KindError",
     "MissingPackageError",
     "ParameterError",
@@ -45,6 +46,10 @@ class MissingPackageError(ChainruleError, ImportError):
 
 class StorageError(ChainruleError, ValueError):
     """A folder that is not a saved model, or one that is damaged or too new."""
+
+
+class GroupError(ChainruleError, RuntimeError):
+    """Another process of a fit has ended; what this one did since the last checkpoint is lost."""
 
 
 class FitInterrupted(KeyboardInterrupt):

@@ -60,13 +60,20 @@ class AutoregressiveModel(nn.Module):
         members = [self.log_prob_of_member(x, k, context) for k in range(self.n_members)]
         return torch.logsumexp(torch.stack(members), dim=0) - math.log(self.n_members)
 
-    def training_log_prob(self, x: Tensor, member: int = 0, context: Tensor | None = None) -> Tensor:
+    def training_draws(self, x: Tensor) -> Tensor | None:
+        """Return what a training step draws for each row beside dropout, (n, D); None: nothing."""
+        return self.conditioner.training_draws(*self.conditioner.split_missing(x))
+
+    def training_log_prob(
+        self, x: Tensor, member: int = 0, context: Tensor | None = None, drawn: Tensor | None = None
+    ) -> Tensor:
         """Return the objective of a training step, (n,): log p(x), or an unbiased estimate of it.
 
-        For networks of any order its expectation is the mean log p(x) of all orders.
+        For networks of any order its expectation is the mean log p(x) of all orders. What `training_draws`
+        has not `drawn` for these rows before is drawn now.
         """
         x, present = self.conditioner.split_missing(x)
-        outputs, weights = self.conditioner.training_outputs(x, present, member, context)
+        outputs, weights = self.conditioner.training_outputs(x, present, member, context, drawn)
         log_probs = self.conditionals.log_prob(x, outputs)
         return log_probs.sum(-1) if weights is None else (log_probs * weights).sum(-1)
 

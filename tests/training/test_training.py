@@ -44,7 +44,7 @@ from strategies import Spec, build, random_rows
 def fake_validation(monkeypatch, values):
     """Let the validation NLL of each epoch be the given one."""
     left = iter(values)
-    monkeypatch.setattr("chainrule.training.validation.mean_nll", lambda model, rows: next(left))
+    monkeypatch.setattr("chainrule.training.validation.mean_nll", lambda model, rows, group: next(left))
 
 
 def test_patience_ends_the_fit_and_the_best_epoch_is_kept(monkeypatch):
@@ -105,7 +105,7 @@ def test_a_fit_that_cools_down_resumes_where_it_was(monkeypatch, tmp_path):
     with pytest.raises(FitInterrupted):
         run([InterruptAt(13)], tmp_path / "state.pt")
     monkeypatch.undo()
-    monkeypatch.setattr("chainrule.training.validation.mean_nll", lambda model, rows: 2.0)
+    monkeypatch.setattr("chainrule.training.validation.mean_nll", lambda model, rows, group: 2.0)
     again = trainer("made", patience=10, max_epochs=30, schedule="cosine")
     again.run(tmp_path / "state.pt")
     assert again.history.train == whole.history.train

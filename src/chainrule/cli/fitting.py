@@ -17,7 +17,9 @@ import typer
 from chainrule.cli.kinds import say_kinds
 from chainrule.cli.large import ROWS_FOLDER, MemoryOption, fit_large, large_table, parse_memory, stored_rows
 from chainrule.cli.options import (
+    AddressOption,
     DataArgument,
+    EngineOption,
     ImageSizeOption,
     JsonOption,
     KindOption,
@@ -28,6 +30,7 @@ from chainrule.cli.options import (
     with_training_options,
 )
 from chainrule.cli.output import check_file, console_for, new_folder, say, write_json
+from chainrule.cli.workers import WorkersOption, joined, save_by_first
 from chainrule.errors import DataError, FitInterrupted
 from chainrule.registry import MODELS
 
@@ -170,6 +173,9 @@ def fit(
     kind: KindOption = None,
     image_size: ImageSizeOption = None,
     memory: MemoryOption = None,
+    engine: EngineOption = None,
+    address: AddressOption = None,
+    workers: WorkersOption = None,
     json_file: JsonOption = None,
     **training_options: Any,
 ) -> None:
@@ -201,11 +207,14 @@ def fit(
     missing = MISSING_WORDS if estimator.supports_missing else None
     if "checkpoint" in estimator.get_params():
         estimator.set_params(checkpoint=checkpoint)
-    large = large_table(data, kinds, missing, memory_bytes)
-    if large is None:
-        valid, seconds = _fit_in_memory(estimator, out, data, seed, size, kinds, missing)
-    else:
-        valid, seconds = _fit_in_pieces(estimator, out, *large, seed)
+    with joined() as group:
+        large = large_table(data, kinds, missing, memory_bytes)
+        if large is None:
+            valid, seconds = _fit_in_memory(estimator, out, data, seed, size, kinds, missing)
+        else:
+            valid, seconds = _fit_in_pieces(estimator, out, *large, seed)
+    if not group.is_first:
+        return
     checkpoint.unlink(missing_ok=True)
     result = {
         "model": MODELS[model].class_name,
@@ -250,7 +259,6 @@ def _fit_in_memory(
 ) -> tuple[float, float]:
     """Fit and save a model; return the log-likelihood of the validation rows and the seconds of the fit."""
     from chainrule.datasets import load_dataset
-    from chainrule.experiments.kept_fits import save_or_rescue
     from chainrule.schema import Schema
 
     dataset = load_dataset(data, random_state=seed, image_size=size, kinds=kinds, missing=missing)
@@ -260,7 +268,7 @@ def _fit_in_memory(
     say_kinds(schema)
     with new_folder(out):
         seconds = _fit(lambda: estimator.fit(dataset.train, X_val=dataset.valid), estimator, out)
-        save_or_rescue(estimator, out)
+        save_by_first(estimator, out)
     return estimator.score(dataset.valid), seconds
 
 
@@ -268,12 +276,10 @@ def _fit_in_pieces(
     estimator: DensityEstimator, out: Path, large: LargeTable, memory: int, seed: int
 ) -> tuple[float, float]:
     """Fit and save a model of rows that memory does not hold; return what `_fit_in_memory` does."""
-    from chainrule.experiments.kept_fits import save_or_rescue
-
     with new_folder(out), stored_rows(estimator, large, memory, out, seed) as stored:
         say_kinds(stored.schema)
         seconds = _fit(lambda: fit_large(estimator, stored, seed), estimator, out)
-        save_or_rescue(estimator, out)
+        save_by_first(estimator, out)
         scores = estimator.log_likelihoods(stored.codes_val, None)
     return float(scores.mean()) if len(scores) else math.nan, seconds
 
@@ -373,13 +379,11 @@ def _single(sizes: tuple[int, ...]) -> int:
 
 def _fit(fit_rows: Callable[[], Any], estimator: DensityEstimator, out: Path) -> float:
     """Fit by a call, and return the seconds it took; after Ctrl-C save what there is and say so."""
-    from chainrule.experiments.kept_fits import save_or_rescue
-
     start = time.perf_counter()
     try:
         fit_rows()
     except FitInterrupted as interrupt:
-        save_or_rescue(estimator, out)
+        save_by_first(estimator, out)
         raise FitInterrupted(
             f"interrupted: the best weights so far are saved in {out}; the same command with --resume goes on"
         ) from interrupt

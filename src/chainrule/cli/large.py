@@ -73,15 +73,17 @@ def large_table(data: str, kinds: Any, missing: Any, memory: int | None) -> tupl
 def stored_rows(
     estimator: DensityEstimator, large: LargeTable, memory: int, out: Path, seed: int
 ) -> Iterator[StoredTable]:
-    """Keep the codes of a table's rows in files while a model is fitted."""
+    """Keep the codes of a table's rows in files while a model is fitted; processes of a group share them."""
     from chainrule.batches import store
+    from chainrule.training.parallel import current_group
 
-    folder = out / ROWS_FOLDER
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    say(f"{large.path.name} is more than {memory / 2**30:.3g} GiB hold: its rows are read in pieces")
-    try:
-        yield store(
+    folder, group = out / ROWS_FOLDER, current_group()
+
+    def write() -> StoredTable:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        say(f"{large.path.name} is more than {memory / 2**30:.3g} GiB hold: its rows are read in pieces")
+        return store(
             large,
             folder,
             memory=memory,
@@ -89,8 +91,12 @@ def stored_rows(
             sees_bins=estimator.sees_bins,
             random_state=seed,
         )
+
+    try:
+        yield group.by_first(write)
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        if group.is_first:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def fit_large(estimator: DensityEstimator, stored: StoredTable, seed: int) -> None:

@@ -168,8 +168,20 @@ class Conditioner(nn.Module, ABC):
         outputs: Tensor = self(x, member, context)
         return outputs
 
+    def training_draws(self, x: Tensor, present: Tensor | None) -> Tensor | None:
+        """Return what a training step draws for each row beside dropout, (n, D); None: nothing.
+
+        The rows of a batch may be shared out among processes afterwards.
+        """
+        return None
+
     def training_outputs(
-        self, x: Tensor, present: Tensor | None, member: int = 0, context: Tensor | None = None
+        self,
+        x: Tensor,
+        present: Tensor | None,
+        member: int = 0,
+        context: Tensor | None = None,
+        drawn: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """Return the outputs of a training step, and how much each variable's log-probability counts.
 
@@ -181,6 +193,8 @@ class Conditioner(nn.Module, ABC):
             Which codes are not missing; None: all of them.
         member : int
         context : Tensor (n, C), optional
+        drawn : Tensor (n, D), optional
+            What `training_draws` has drawn for these rows; by default it is drawn now.
 
         Returns
         -------

@@ -182,11 +182,20 @@ class ColumnNetworks(AnyOrderConditioner):
         outputs: Tensor = ColumnProducts.apply(h, _whole(self.output, 1), self.output_bias, self._runs)
         return outputs if self.output_context is None else outputs + self.output_context(context)
 
+    def training_draws(self, x: Tensor, present: Tensor | None) -> Tensor:
+        """Return numbers by which the columns of each row are sorted, (n, D)."""
+        return torch.rand(x.shape, generator=self.generator, device=x.device)
+
     def training_outputs(
-        self, x: Tensor, present: Tensor | None, member: int = 0, context: Tensor | None = None
+        self,
+        x: Tensor,
+        present: Tensor | None,
+        member: int = 0,
+        context: Tensor | None = None,
+        drawn: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """Return outputs (n, n_outputs) in a random order of each row, missing variables left out."""
-        key = torch.rand(x.shape, generator=self.generator, device=x.device)
+        key = self.training_draws(x, present) if drawn is None else drawn
         order = (key if present is None else key + 2 * ~present).argsort(dim=1)
         n_seen = torch.empty_like(order)
         n_seen.scatter_(1, order, torch.arange(x.shape[1], device=x.device).expand_as(order))

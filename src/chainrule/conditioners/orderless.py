@@ -159,13 +159,24 @@ class OrderlessConditioner(AnyOrderConditioner):
         outputs = self.output(self.last_hidden(self._pre(x, observed, context)))
         return outputs if self.output_context is None else outputs + self.output_context(context)
 
+    def training_draws(self, x: Tensor, present: Tensor | None) -> Tensor:
+        """Return which variables are observed, bool (n, D)."""
+        if present is None:
+            present = x.new_ones(x.shape, dtype=torch.bool)
+        return draw_observed_masks(present, self.generator)
+
     def training_outputs(
-        self, x: Tensor, present: Tensor | None, member: int = 0, context: Tensor | None = None
+        self,
+        x: Tensor,
+        present: Tensor | None,
+        member: int = 0,
+        context: Tensor | None = None,
+        drawn: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """Return outputs (n, n_outputs) from random observed masks, and what each conditional counts."""
         if present is None:
             present = x.new_ones(x.shape, dtype=torch.bool)
-        observed = draw_observed_masks(present, self.generator)
+        observed = self.training_draws(x, present) if drawn is None else drawn
         return self.outputs_from(x, observed, context=context), unobserved_weights(observed, present, x.dtype)
 
     def embed(self, x: Tensor, member: int = 0, context: Tensor | None = None) -> Tensor:

@@ -55,6 +55,7 @@ from chainrule.training import (
     evaluation_batch,
 )
 from chainrule.training.options import TRAINING_OPTIONS, TrainingArguments
+from chainrule.training.parallel import current_group
 
 __all__ = ["AutoregressiveEstimator"]
 
@@ -306,7 +307,8 @@ class AutoregressiveEstimator(EmbeddingMethods, DensityEstimator):
     def _train(self, train: CodedRows, valid: CodedRows | None, generator: torch.Generator) -> None:
         """Fit the model as it is to coded rows; the best weights stay in it, whatever happens."""
         check_checkpoint(self.checkpoint, self.random_state)
-        progress = FitProgress(type(self).__name__, visible=bool(self.verbose))
+        is_first = current_group().is_first  # of several processes one says how far they are
+        progress = FitProgress(type(self).__name__, visible=bool(self.verbose) and is_first)
         trainer = Trainer(
             self.model_,
             self._training_rows(train),

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from chainrule.errors import StorageError
+from chainrule.errors import GroupError, StorageError
 from chainrule.storage import write_bytes
 from chainrule.training.history import History
 from chainrule.training.options import TRAINING_OPTIONS
@@ -74,9 +74,11 @@ class KeptState:
         self._since, self._cost = time.perf_counter(), 0.0
 
     def take_up(self) -> None:
-        """Go on from the file, if it is there."""
+        """Go on from the file, if it is there; all processes of a group then are where the first one is."""
         if self._path is not None and self._path.exists():
             load_checkpoint(self._trainer, self._path)
+        if self._trainer.group.size > 1:
+            _share_state(self._trainer)
 
     def write_if_due(self) -> None:
         """Write the state of now, unless that was done a short while ago."""
@@ -132,10 +134,34 @@ def fit_identity(trainer: Trainer) -> dict[str, Any]:
 
 def save_checkpoint(trainer: Trainer, path: Path) -> None:
     """Write the whole state of a fit into a file."""
+    content = _content(trainer)
+    write_bytes(path, sha256(content).digest() + content)
+
+
+def _content(trainer: Trainer) -> bytes:
     buffer = io.BytesIO()
     torch.save(_state(trainer), buffer)
-    content = buffer.getvalue()
-    write_bytes(path, sha256(content).digest() + content)
+    return buffer.getvalue()
+
+
+def _share_state(trainer: Trainer) -> None:
+    """Take over the state of the first process of a group.
+
+    Raises
+    ------
+    GroupError
+        If this process does not fit the same rows by the same options and seed.
+    """
+    content = trainer.group.by_first(lambda: _content(trainer))
+    if trainer.group.is_first:
+        return
+    state = torch.load(io.BytesIO(content), map_location=trainer.device, weights_only=True)
+    if state["identity"] != trainer.identity:
+        raise GroupError(
+            f"process {trainer.group.rank} of the fit has other rows, settings or options than the first, or "
+            "another seed; give all of them the same data and one random_state"
+        )
+    _take_over(trainer, state)
 
 
 def _state(trainer: Trainer) -> dict[str, Any]:
@@ -174,11 +200,15 @@ def load_checkpoint(trainer: Trainer, path: Path) -> None:
             "delete it to start anew"
         )
     try:
-        trainer.model.load_state_dict(state["model"])
+        _take_over(trainer, state)
     except RuntimeError as error:
         raise StorageError(
             f"the checkpoint {path} belongs to a model of another shape; delete it to start anew"
         ) from error
+
+
+def _take_over(trainer: Trainer, state: dict[str, Any]) -> None:
+    trainer.model.load_state_dict(state["model"])
     trainer.averaged.load_state_dict(state["averaged"])
     trainer.best_weights = state["best_weights"]
     trainer.optimizer.load_state_dict(state["optimizer"])

@@ -24,6 +24,7 @@ from chainrule.training.early_stopping import EarlyStopping
 from chainrule.training.history import History
 from chainrule.training.interruptions import Interruptions
 from chainrule.training.options import TrainingOptions
+from chainrule.training.parallel import add_gradients, current_group
 from chainrule.training.recipes import recipe_for
 from chainrule.training.rows import Rows, TrainingRows
 from chainrule.training.schedule import SCHEDULES, Cooling
@@ -84,6 +85,7 @@ class Trainer:
         self.resample_every = resample_every
         self.callbacks = callbacks
         self.parameters = parameters
+        self.group = current_group()
         self.device = train.device
         self.dropout_generator = torch.Generator(self.device)
         self.dropout_generator.manual_seed(int(torch.randint(2**62, (1,), generator=generator)))
@@ -111,7 +113,7 @@ class Trainer:
         self.steps_per_epoch = math.ceil(len(train) / self.recipe.batch_size)
         self.n_steps = self.recipe.max_epochs * self.steps_per_epoch
         self.began = time.perf_counter() if began is None else began
-        self.validation_seconds = 0.0
+        self.validation_seconds = self.agreed_seconds = 0.0
         self.n_timed, self.timed_from = 0, 0.0
         self.cooling: Cooling | None = None
         # Averaging touches every weight; once in a while does as well as at every step.
@@ -126,7 +128,8 @@ class Trainer:
         ----------
         checkpoint : Path, optional
             A file that receives the state of the fit after its first epoch, every minute and at its end. If
-            it exists, the fit goes on from there, and equals one that was not broken off bit by bit.
+            it exists, the fit goes on from there, and equals one that was not broken off bit by bit. Of the
+            processes of a group the first one reads and writes it.
 
         Returns
         -------
@@ -137,11 +140,14 @@ class Trainer:
         ------
         FitInterrupted
             On Ctrl-C. The best weights so far are in the model.
+        GroupError
+            If another process of the group has ended.
         StorageError
             If the checkpoint is damaged, or belongs to another fit.
         """
-        self.kept = KeptState(self, checkpoint)
+        self.kept = KeptState(self, checkpoint if self.group.is_first else None)
         self.kept.take_up()
+        self.agree_on_time()
         self.model.conditioner.generator = self.dropout_generator
         try:
             # Without a file for it nobody minds a state that is not whole.
@@ -189,6 +195,8 @@ class Trainer:
                 nll = self.train_step(batch)
                 self.epoch.add(nll, len(batch))
                 self.batch_nll.append(nll)
+            if self.recipe.max_time is not None:
+                self.agree_on_time()
             self.tell_of_step(nll)
             if self.is_out_of_time():
                 break
@@ -215,8 +223,11 @@ class Trainer:
         """Take one optimiser step on a batch and return its mean NLL before the step, in nats."""
         member = (self.step // self.resample_every) % self.model.n_members
         self.optimizer.zero_grad()
-        loss = -self.model.training_log_prob(batch.codes, member, batch.context).sum() / len(batch)
-        loss.backward()
+        if self.group.size > 1:
+            loss = add_gradients(self, batch, member)
+        else:
+            loss = -self.model.training_log_prob(batch.codes, member, batch.context).sum() / len(batch)
+            loss.backward()
         clip_grad_norm_(self.weights, _MAX_GRADIENT_NORM)
         self.optimizer.step(self.learning_rate())
         self.step += 1
@@ -229,8 +240,9 @@ class Trainer:
         if self.valid is None:
             return None
         start = time.perf_counter()
-        nll = validation_nll(self.averaged, self.valid)
-        self.validation_seconds = time.perf_counter() - start
+        nll = validation_nll(self.averaged, self.valid, self.group)
+        self.validation_seconds = self.group.first(time.perf_counter() - start)
+        self.agree_on_time()
         return nll
 
     # ---------------------------------------------------------------- its parts
@@ -241,8 +253,13 @@ class Trainer:
         return fit_identity(self)
 
     def seconds(self) -> float:
-        """Return how long the fit has taken so far."""
-        return time.perf_counter() - self.began
+        """Return how long the fit has taken so far; in a group, what the processes have agreed on last."""
+        return self.agreed_seconds if self.group.size > 1 else time.perf_counter() - self.began
+
+    def agree_on_time(self) -> None:
+        """Take over the clock of the first process: no two may decide differently about what comes next."""
+        if self.group.size > 1:
+            self.agreed_seconds = self.group.first(time.perf_counter() - self.began)
 
     def progress(self) -> float:
         """Return the share of the fit that is over: of its steps, or of its time, whichever is more."""
@@ -319,9 +336,12 @@ class Trainer:
             callback.on_plan(Plan(seconds, self.recipe.max_epochs, self.steps_per_epoch))
 
     def tell_of_epoch(self) -> bool:
-        """Tell all callbacks of the last epoch, and return whether one of them ends the fit."""
+        """Tell all callbacks of the last epoch, and return whether one of them ends the fit.
+
+        In a group those of the first process decide.
+        """
         epoch = Epoch.last_of(self.history_of_rows(), min(self.progress(), 1.0))
-        return any([callback.on_epoch(epoch) is True for callback in self.callbacks])
+        return self.group.first(any([callback.on_epoch(epoch) is True for callback in self.callbacks]))
 
 
 @torch.no_grad()

@@ -7,6 +7,7 @@ import math
 import torch
 
 from chainrule.model import AutoregressiveModel
+from chainrule.training.parallel import Group, share_of
 from chainrule.training.rows import Rows
 
 __all__ = ["evaluation_batch", "mean_nll", "validation_nll"]
@@ -24,27 +25,36 @@ def evaluation_batch(model: AutoregressiveModel) -> int:
 
 
 @torch.no_grad()
-def mean_nll(model: AutoregressiveModel, rows: Rows) -> float:
-    """Return the mean negative log-likelihood of the rows in nats, evaluated in batches."""
+def mean_nll(model: AutoregressiveModel, rows: Rows, group: Group | None = None) -> float:
+    """Return the mean negative log-likelihood of the rows in nats, evaluated in batches.
+
+    The processes of a group share out the rows.
+    """
     model.eval()
-    batches = rows.batches(evaluation_batch(model))
-    return -sum(float(model.log_prob(batch.codes, batch.context).sum()) for batch in batches) / len(rows)
+    group = group or Group()
+    batches = rows.take(group.share(len(rows))).batches(evaluation_batch(model))
+    total = sum(float(model.log_prob(batch.codes, batch.context).sum()) for batch in batches)
+    return -group.sum(total) / len(rows)
 
 
 @torch.no_grad()
-def validation_nll(model: AutoregressiveModel, rows: Rows) -> float:
+def validation_nll(model: AutoregressiveModel, rows: Rows, group: Group | None = None) -> float:
     """Return the NLL in nats by which a fit is steered: `mean_nll`, or an estimate of it.
 
     The estimate is from random orders or observed masks, the same ones at each call; few rows are seen
-    several times, so that its noise stays small.
+    several times, so that its noise stays small. The processes of a group share out the rows of each batch.
     """
     if not model.conditioner.validates_by_monte_carlo:
-        return mean_nll(model, rows)
+        return mean_nll(model, rows, group)
     model.eval()
     model.conditioner.generator = torch.Generator(rows.codes.device).manual_seed(0)
     n_masks, total = len(rows) * math.ceil(_VALIDATION_MASKS / len(rows)), 0.0
     for index in (torch.arange(n_masks, device=rows.codes.device) % len(rows)).split(evaluation_batch(model)):
-        batch = rows.take(index)
-        total += float(model.training_log_prob(batch.codes, context=batch.context).sum(dtype=torch.float64))
+        batch, drawn = rows.take(index), None
+        if group is not None and group.size > 1:
+            batch, drawn = share_of(group, model, batch)
+        if len(batch):
+            log_probs = model.training_log_prob(batch.codes, context=batch.context, drawn=drawn)
+            total += float(log_probs.sum(dtype=torch.float64))
     model.conditioner.generator = None
-    return -total / n_masks
+    return -(total if group is None else group.sum(total)) / n_masks
