@@ -96,9 +96,8 @@ def impute(
         ]
         n_done = min(sink.n_done for sink in sinks)
         parts = stream_rows(data, random_state=seed or 0, missing=missing_words(estimator.schema_))
-        done = (
-            (rows, [table]) for rows, table in zip(islice(parts, n_done), sinks[0].earlier(), strict=False)
-        )
+        earlier = zip(islice(parts, n_done), sinks[0].earlier(), strict=False)
+        done = ((rows, [table]) for rows, table in earlier)
         results = in_order(work, parts, stack.enter_context(connected(engine, address)), n_done)
         for number, (rows, tables) in enumerate(chain(done, results)):
             n_rows += len(rows)
