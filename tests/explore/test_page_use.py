@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from importlib.resources import files
 
+import polars as pl
 import pytest
-from tests.explore.pages import HOSTILE, Page, column_of
+from tests.explore.pages import HOSTILE, Page, column_of, fitted, mixed_table
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
 
@@ -171,3 +172,16 @@ def test_the_widget_shows_the_page_and_both_sides_know_what_is_set(driver, tmp_p
     driver.switch_to.default_content()
     page.wait("window.saved === 3")
     assert page.run("return model.get('given')") == {}
+
+
+@pytest.mark.filterwarnings("ignore:without any value", "ignore:column 'price' is text")
+def test_empty_columns_and_amounts_are_shown(open_page):
+    table = mixed_table().select(
+        "plan", price=pl.format("${}", pl.col("rooms")), notes=pl.lit(None, pl.String)
+    )
+    page = open_page(fitted(table, hidden_sizes=(8,)))
+    page.wait("document.querySelectorAll('#rows tbody tr').length === 10")
+    cells = "return [...document.querySelectorAll('#rows tbody td:last-child')].map((each) => each.textContent)"
+    assert set(page.run(cells)) == {"missing"}
+    page.run("chainrule.set({ price: { range: [0, 3] } })")
+    page.wait("document.querySelectorAll('.chip').length === 1")

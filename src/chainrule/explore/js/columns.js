@@ -79,9 +79,10 @@ class Column {
     return Array.isArray(this.levels) ? this.levels[number] : this.levels.low + number;
   }
 
-  /** Return the text of a level, of which dates are numbers. */
+  /** Return the text of a level, of which dates are numbers; an empty column has one, a missing value. */
   levelText(number) {
     const level = this.level(number);
+    if (level === null) return "missing";
     return this.unit && typeof level === "number" ? dateText(level, this.unit) : String(level);
   }
 
