@@ -344,7 +344,7 @@ class DensityEstimator(DensityMixin, AnomalyMixin, SurprisalMethods, QueryMethod
         """Return nats per row of codes in the user's units, (n,), or refuse; levels may be `UNSEEN`."""
         scores = self._score_seen(self._score_codes, self.schema_.coarse(codes), context)
         scores = scores + self.schema_.log_abs_det_jacobian(codes)
-        return require_finite(scores, codes, self.schema_, bool(getattr(self, "rules", None)))
+        return require_finite(scores, codes, self.schema_, self.has_rules)
 
     def _encode_to_score(self, X: Any) -> np.ndarray:
         """Return the codes of rows; levels that the training rows lack are `UNSEEN` and warned about."""
@@ -413,6 +413,11 @@ class DensityEstimator(DensityMixin, AnomalyMixin, SurprisalMethods, QueryMethod
     def is_any_order(self) -> bool:
         """Whether the model is trained over all orders, and answers any question."""
         return False
+
+    @property
+    def has_rules(self) -> bool:
+        """Whether rows that break a rule have no probability at all."""
+        return bool(getattr(self, "rules", None))
 
     @property
     def supports_missing(self) -> bool:

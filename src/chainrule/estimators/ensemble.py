@@ -154,6 +154,11 @@ class Ensemble(DensityEstimator):
         super()._check_parameters()
         self._template()._check_parameters()
 
+    @property
+    def has_rules(self) -> bool:
+        """Whether rows that break a rule have no probability at all: if that is so of the members."""
+        return self._template().has_rules
+
     def _check_kinds(self, schema: Schema) -> None:
         self._template()._check_kinds(schema)
 

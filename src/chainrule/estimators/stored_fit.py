@@ -43,7 +43,7 @@ def fit_stored(
         On Ctrl-C; the estimator is fitted, with the best weights so far.
     """
     estimator.check(schema)
-    if getattr(estimator, "rules", None):
+    if estimator.has_rules:
         raise ParameterError("rules are learned from all rows at once: take fewer rows, or more --memory")
     estimator._set_schema(schema, None)
     try:
