@@ -17,7 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 from chainrule.errors import DataError, KindError, ParameterError
 from chainrule.estimators.anomalies import CONTAMINATION, AnomalyMixin, offset_of, rows_for_offset
 from chainrule.estimators.description import MAX_CONSTANT_COLUMNS, Description, SavedModel
-from chainrule.estimators.finite import require_finite, require_finite_codes
+from chainrule.estimators.finite import require_finite
 from chainrule.estimators.parameters import argument_to_json, arguments_from_json
 from chainrule.estimators.query_methods import Columns, QueryMethods
 from chainrule.estimators.rows import CodedRows, as_columns, make_generator, split_rows, take, take_of_both
@@ -258,9 +258,9 @@ class DensityEstimator(DensityMixin, AnomalyMixin, SurprisalMethods, QueryMethod
             return self._sample_given(int(n_samples), given, context, n_orders, rules, random_state)
         n_context = 1 if context is None else len(as_columns(context))
         context_codes = self._encode_fitted_context(context, n_context)
-        if context_codes is not None and n_context not in (1, n_samples):
-            raise DataError(f"context has {n_context} rows, expected 1 or n_samples = {n_samples}")
         if context_codes is not None:
+            if n_context not in (1, n_samples):
+                raise DataError(f"context has {n_context} rows, expected 1 or n_samples = {n_samples}")
             context_codes = np.repeat(context_codes, n_samples // n_context, axis=0)
         return self._decode_whole(self.draw_codes(n_samples, make_generator(random_state), context_codes))
 
@@ -382,10 +382,6 @@ class DensityEstimator(DensityMixin, AnomalyMixin, SurprisalMethods, QueryMethod
                     f"{type(self).__name__} cannot model column {variable.name!r}, which is {variable.kind}; "
                     f"it models {', '.join(sorted(kinds))} columns"
                 )
-
-    def _decode_whole(self, codes: np.ndarray, known: Any = None) -> Any:
-        """Return rows from codes that a model made, none of which may pass for a missing value."""
-        return self.schema_.decode(require_finite_codes(codes, self.schema_), known)
 
     def _check_context_use(self, context: Any, context_val: Any, X_val: Any) -> None:
         if context is not None and not self.supports_context:

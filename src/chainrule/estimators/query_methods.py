@@ -17,6 +17,7 @@ from chainrule.errors import DataError, ParameterError, QueryError
 from chainrule.estimators.conditional_query import ADVICE, ConditionalQuery
 from chainrule.estimators.dependence_methods import DependenceMethods
 from chainrule.estimators.event_methods import EventMethods, Given, says_events
+from chainrule.estimators.finite import require_finite_codes
 from chainrule.estimators.rows import make_generator
 from chainrule.schema import UNSEEN, Schema
 
@@ -89,9 +90,9 @@ class QueryMethods(DependenceMethods, EventMethods):
     def _encode_fitted_context(self, context: Any, n_rows: int) -> np.ndarray | None:
         """Return the codes of the side information."""
 
-    @abstractmethod
     def _decode_whole(self, codes: np.ndarray, known: Any = None) -> Any:
         """Return rows from codes that a model made, none of which may pass for a missing value."""
+        return self.schema_.decode(require_finite_codes(codes, self.schema_), known)
 
     @available_if(_answers_queries)
     def impute(
