@@ -272,12 +272,11 @@ class DensityEstimator(DensityMixin, AnomalyMixin, SurprisalMethods, QueryMethod
         """Save the fitted model into a folder: `model.safetensors` and `model.json`."""
         check_is_fitted(self, "schema_")
         metadata, arrays = self._describe()
-        schemas = {
-            "schema": self.schema_.to_dict(),
-            "context_schema": None if self.context_schema_ is None else self.context_schema_.to_dict(),
-        }
-        found = {"offset": getattr(self, "offset_", None), "split": self.split_}
-        write_folder(path, metadata | schemas | found, arrays)
+        metadata["schema"] = self.schema_.to_dict()
+        context_schema = self.context_schema_
+        metadata["context_schema"] = None if context_schema is None else context_schema.to_dict()
+        metadata |= {"offset": getattr(self, "offset_", None), "split": self.split_}
+        write_folder(path, metadata, arrays)
 
     @classmethod
     def restore(cls, metadata: Mapping[str, Any], arrays: StoredArrays) -> Self:
