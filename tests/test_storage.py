@@ -342,6 +342,7 @@ def test_no_module_writes_a_file_under_its_final_name():
         "storage.py": "it is what writes",
         "cli/output.py": "pipes and devices, which have no other name",
         "batches/sinks.py": "pipes and devices, which have no other name",
+        "cli/workers.py": "the null device, for processes that say nothing",
         "batches/storing.py": "codes of rows, which go when the fit is over",
     }
     root = Path(chainrule.__file__).parent
