@@ -277,6 +277,14 @@ TARGETS = {
         ),
         _SIZES,
     ),
+    "arrow": Target(
+        _file("it.arrow"),
+        (
+            _bytes_of(lambda file: _FRAME.write_ipc(file)),
+            _bytes_of(lambda file: _FRAME.write_ipc(file, compression="zstd")),
+        ),
+        _SIZES,
+    ),
     "image": Target(_image, tuple(map(_picture, _IMAGES)), _SIZES),
     "tar": Target(_file("it.tar"), (_tar("w"), _tar("w:gz")), (*_SIZES, b"../", b"/etc/passwd", b"2", b"1")),
     "number format": Target(

@@ -160,3 +160,18 @@ def test_what_panics_in_polars_is_one_line(tmp_path, capfd):
                 refused += 1
                 assert "truncated, damaged, or not a parquet file" in str(error)
     assert refused > 50 and "panicked" not in capfd.readouterr().err
+
+
+def test_damaged_arrow_files_are_one_line(tmp_path):
+    frame = pl.DataFrame({"a": [1, 2, None, 4], "b": ["x", "y", "x", None]})
+    frame.write_ipc(tmp_path / "it.arrow")
+    content = (tmp_path / "it.arrow").read_bytes()
+    refused = 0
+    for place in range(8, len(content), 5):
+        (tmp_path / "it.arrow").write_bytes(content[:place] + b"\xff" + content[place + 1 :])
+        try:
+            read_path(tmp_path / "it.arrow")
+        except DataError as error:
+            refused += 1
+            assert "truncated, damaged, or not an Arrow IPC file" in str(error)
+    assert refused > 20

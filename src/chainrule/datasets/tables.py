@@ -238,9 +238,23 @@ def scan_parquet(path: Path) -> pl.LazyFrame:
 
 
 def scan_arrow(path: Path) -> pl.LazyFrame:
-    """Return the table of an Arrow IPC file (Feather, version 2)."""
+    """Return the table of an Arrow IPC file (Feather, version 2).
+
+    pyarrow looks at it first, where it is installed: polars believes the sizes in a damaged file, and ends
+    the process when there is no such memory.
+    """
     import polars as pl
 
+    try:
+        from pyarrow import ipc, memory_map
+    except ImportError:
+        return pl.scan_ipc(path)
+    try:
+        with memory_map(str(path)) as mapped, ipc.open_file(mapped) as reader:
+            for number in range(reader.num_record_batches):
+                reader.get_batch(number).validate(full=True)
+    except Exception as error:  # whatever pyarrow raises of damaged content
+        raise DataError(f"{path} is truncated, damaged, or not an Arrow IPC file") from error
     return pl.scan_ipc(path)
 
 
