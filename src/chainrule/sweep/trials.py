@@ -158,7 +158,7 @@ def _fill_queue(job: Job, study: optuna.Study) -> int:
         if place in taken:
             continue
         if place in everything:
-            _queue_again(study, everything[place])
+            _queue_again(job, study, everything[place])
         else:
             study.enqueue_trial(setting, user_attrs={_PLACE: place})
     trials = study.get_trials(deepcopy=False)
@@ -166,15 +166,19 @@ def _fill_queue(job: Job, study: optuna.Study) -> int:
     return sum(trial.user_attrs[_PLACE] < len(wanted) for trial in waiting)
 
 
-def _queue_again(study: optuna.Study, trial: FrozenTrial) -> None:
-    """Queue a trial that was broken off, with all that is known of it but who ran it."""
+def _queue_again(job: Job, study: optuna.Study, trial: FrozenTrial) -> None:
+    """Queue a trial that was broken off, with all that is known of it but who ran it.
+
+    Where not all of its parameters were drawn, all are drawn again: the same ones, as its place decides them.
+    """
     import optuna
 
+    is_drawn = trial.params.keys() == job.fitter.space.parameters.keys()
     study.add_trial(
         optuna.create_trial(
             state=optuna.trial.TrialState.WAITING,
-            params=trial.params,
-            distributions=trial.distributions,
+            params=trial.params if is_drawn else {},
+            distributions=trial.distributions if is_drawn else {},
             user_attrs={key: value for key, value in trial.user_attrs.items() if key not in SIGNED},
             system_attrs=trial.system_attrs,
             intermediate_values=trial.intermediate_values,
