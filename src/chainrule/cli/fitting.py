@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -30,7 +31,7 @@ from chainrule.cli.options import (
     with_training_options,
 )
 from chainrule.cli.output import check_file, console_for, new_folder, say, write_json
-from chainrule.cli.workers import WorkersOption, joined, save_by_first
+from chainrule.cli.workers import WorkersOption, check_workers, fit_on_cluster, joined, save_by_first
 from chainrule.errors import DataError, FitInterrupted
 from chainrule.registry import MODELS
 
@@ -181,6 +182,7 @@ def fit(
 ) -> None:
     """Fit one model and save it; Ctrl-C saves the best weights so far, and --resume goes on from there."""
     check_file(json_file)
+    check_workers(engine, address, workers)
     _check_model_folder(out)
     checkpoint = out / CHECKPOINT
     _say_how_it_begins(out, checkpoint, checkpoint.exists(), resume)
@@ -202,28 +204,13 @@ def fit(
     }
     kinds, size, memory_bytes = parse_kinds(kind), parse_image_size(image_size), parse_memory(memory)
     estimator = _build(model, {name: value for name, value in asked.items() if value is not None})
-    from chainrule.datasets import MISSING_WORDS
-
-    missing = MISSING_WORDS if estimator.supports_missing else None
-    if "checkpoint" in estimator.get_params():
-        estimator.set_params(checkpoint=checkpoint)
-    with joined() as group:
-        large = large_table(data, kinds, missing, memory_bytes)
-        if large is None:
-            valid, seconds = _fit_in_memory(estimator, out, data, seed, size, kinds, missing)
-        else:
-            valid, seconds = _fit_in_pieces(estimator, out, *large, seed)
-    if not group.is_first:
+    place = str(Path(data).resolve()) if Path(data).exists() else data  # workers may be elsewhere
+    work = partial(_fit_and_save, estimator, out.resolve(), place, seed, size, kinds, memory_bytes)
+    reached = work() if workers is None else fit_on_cluster(work, workers, address, out, checkpoint)
+    if reached is None:
         return
-    checkpoint.unlink(missing_ok=True)
-    result = {
-        "model": MODELS[model].class_name,
-        "valid_log_likelihood": valid,
-        "epochs": None if estimator.history_ is None else estimator.history_.epochs,
-        "fit_seconds": seconds,
-        "n_parameters": estimator.n_parameters_,
-        "path": str(out),
-    }
+    result = {"model": MODELS[model].class_name, **reached, "path": str(out)}
+    seconds = result["fit_seconds"]
     epochs = "" if result["epochs"] is None else f"{result['epochs']} epochs, "
     console_for(json_file).print(
         f"{result['model']}: {result['valid_log_likelihood']:.4f} nats per validation row; {epochs}"
@@ -231,6 +218,32 @@ def fit(
         soft_wrap=True,
     )
     write_json(result, json_file)
+
+
+def _fit_and_save(
+    estimator: DensityEstimator, out: Path, data: str, seed: int, size: Any, kinds: Any, memory: int | None
+) -> dict[str, Any] | None:
+    """Fit and save a model; return what there is to say of it, nothing where another process says it."""
+    from chainrule.datasets import MISSING_WORDS
+
+    missing = MISSING_WORDS if estimator.supports_missing else None
+    if "checkpoint" in estimator.get_params():
+        estimator.set_params(checkpoint=out / CHECKPOINT)
+    with joined() as group:
+        large = large_table(data, kinds, missing, memory)
+        if large is None:
+            valid, seconds = _fit_in_memory(estimator, out, data, seed, size, kinds, missing)
+        else:
+            valid, seconds = _fit_in_pieces(estimator, out, *large, seed)
+    if not group.is_first:
+        return None
+    (out / CHECKPOINT).unlink(missing_ok=True)
+    return {
+        "valid_log_likelihood": valid,
+        "epochs": None if estimator.history_ is None else estimator.history_.epochs,
+        "fit_seconds": seconds,
+        "n_parameters": estimator.n_parameters_,
+    }
 
 
 def _say_how_it_begins(out: Path, state: Path, is_there: bool, resume: bool) -> None:
@@ -314,10 +327,11 @@ def _check_run_folder(folder: Path) -> None:
 
 def _check_model_folder(folder: Path) -> None:
     """Refuse a folder that holds something else than a saved model."""
+    from chainrule.distributed.fitting import WORKERS_FOLDER
     from chainrule.storage import is_saved_model, partials_of
 
     entries = {entry.name for entry in folder.iterdir()} if folder.exists() else set()
-    entries -= {CHECKPOINT, ROWS_FOLDER, *partials_of(entries)}
+    entries -= {CHECKPOINT, ROWS_FOLDER, WORKERS_FOLDER, *partials_of(entries)}
     if entries and not is_saved_model(folder):
         raise DataError(f"--out {folder}: it is not empty and holds no saved model; name a new folder")
 

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from chainrule.cli.options import check_engine
+from chainrule.cli.output import new_folder, say
+from chainrule.errors import DataError
 
 if TYPE_CHECKING:
     from chainrule.estimators import DensityEstimator
     from chainrule.training.parallel import Group
 
-__all__ = ["WorkersOption", "joined", "save_by_first"]
+__all__ = ["WorkersOption", "check_workers", "fit_on_cluster", "joined", "save_by_first"]
 
 WorkersOption = Annotated[
     int | None,
@@ -25,6 +29,26 @@ WorkersOption = Annotated[
         "folder that all of them reach.",
     ),
 ]
+
+
+def check_workers(engine: str | None, address: str | None, workers: int | None) -> None:
+    """Refuse an engine without a number of workers, and the other way round."""
+    check_engine(engine, address)
+    if engine is not None and workers is None:
+        raise DataError(f"--engine {engine} needs --workers N: how many share out the rows of each batch")
+    if engine is None and workers is not None:
+        raise DataError(f"--workers {workers} goes with --engine ray; on one machine, torchrun does without")
+
+
+def fit_on_cluster(
+    fit: Callable[[], Any], workers: int, address: str | None, out: Path, checkpoint: Path
+) -> Any:
+    """Let workers of a cluster fit together; return what the first of them does."""
+    from chainrule.distributed import connected, fit_by_workers
+
+    with connected("ray", address), new_folder(out):
+        say(f"fitted by {workers} workers; the state of the fit is kept in {checkpoint}")
+        return fit_by_workers(fit, workers, out, checkpoint)
 
 
 @contextmanager

@@ -2,11 +2,14 @@
 
 from chainrule.distributed.data_sets import impute, sample, score
 from chainrule.distributed.engine import Engine, RayEngine, connected, in_order
+from chainrule.distributed.fitting import WORKERS_FOLDER, fit_by_workers
 
 __all__ = [
     "Engine",
     "RayEngine",
+    "WORKERS_FOLDER",
     "connected",
+    "fit_by_workers",
     "impute",
     "in_order",
     "sample",
