@@ -20,6 +20,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -214,14 +215,13 @@ def _processor_seconds(process: int) -> float:
 
 
 def _names(folder: Path) -> set[tuple[str, int, int]]:
-    """Return the files of a folder and when they were written."""
+    """Return the files of a folder and when they were written; what vanishes meanwhile is left out."""
     found = set()
-    for path in folder.rglob("*"):
-        try:
-            status = path.stat()
-        except FileNotFoundError:
-            continue
-        found.add((str(path), status.st_mtime_ns, status.st_size))
+    for parent, _, names in os.walk(folder):
+        for path in (os.path.join(parent, name) for name in names):
+            with suppress(FileNotFoundError):
+                status = os.stat(path)
+                found.add((path, status.st_mtime_ns, status.st_size))
     return found
 
 
