@@ -96,3 +96,25 @@ def test_each_batch_has_a_seed_of_its_own():
     assert len(set(first)) == 100
     assert first == [partition_seed(5, number).random() for number in range(100)]
     assert partition_seed(None, 0).random() != partition_seed(None, 0).random()
+
+
+def test_empty_batches_and_partitions_have_the_columns_of_the_others(model, rows, holes):
+    """Spark's mapInArrow gives each partition as an iterator: of no batch, of empty ones, of many."""
+    pa = pytest.importorskip("pyarrow")
+    table = holes.to_arrow()
+    table = table.cast(
+        pa.schema([f.with_type(pa.string()) if f.name == "level" else f for f in table.schema])
+    )
+    (batch,) = table.combine_chunks().to_batches()
+    for function, question in (
+        (score_batches, {}),
+        (score_batches, {"n_orders": 2, "return_spread": True}),
+        (impute_batches, {"random_state": 1}),
+    ):
+        assert list(function(model, iter([]), **question)) == []
+        parts = list(function(model, iter([batch.slice(0, 0), batch, batch.slice(3, 0)]), **question))
+        assert [type(part) for part in parts] == [pa.RecordBatch] * 3
+        assert [part.num_rows for part in parts] == [0, 150, 0]
+        assert parts[0].schema == parts[1].schema == parts[2].schema
+        assert type(next(function(model, [table], **question))) is pa.Table
+    assert parts[1].schema == batch.schema

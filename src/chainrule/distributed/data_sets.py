@@ -17,7 +17,9 @@ __all__ = ["impute", "sample", "score"]
 
 
 def score(dataset: Any, model: DensityEstimator, **question: Any) -> Any:
-    """Return the log-likelihoods of the rows of a data set.
+    """Return the rows of a data set with their log-likelihoods beside them.
+
+    Ray Data keeps no order of blocks unless its context is told to, so scores alone would be nobody's.
 
     Parameters
     ----------
@@ -30,9 +32,8 @@ def score(dataset: Any, model: DensityEstimator, **question: Any) -> Any:
     Returns
     -------
     ray.data.Dataset
-        Computed when it is asked for rows: one for each row, in the same order, with ``log_likelihood`` in
-        nats and, if it is asked for, its ``spread`` over the orders. ``dataset.zip`` puts them beside the
-        rows.
+        Computed when it is asked for rows; with the columns ``log_likelihood``, in nats, and if it is asked
+        for ``spread``, over the orders.
     """
     return _mapped(dataset, partial(_scores, model, question))
 
@@ -69,7 +70,7 @@ def impute(
 def sample(
     n_samples: int, model: DensityEstimator, *, random_state: int | None = None, **question: Any
 ) -> Any:
-    """Return rows drawn from a model, the same ones as `sample_batches` of `chainrule.batches`.
+    """Return rows drawn from a model, those of `sample_batches` of `chainrule.batches` in some order.
 
     Parameters
     ----------
@@ -97,9 +98,12 @@ def _mapped(dataset: Any, work: Any, batch_size: int | None = None) -> Any:
 
 
 def _scores(model: DensityEstimator, question: dict[str, Any], rows: Any) -> Any:
-    """Return a table with the log-likelihoods of the rows of a pyarrow table."""
+    """Return a pyarrow table with the log-likelihoods of its rows."""
     _use_one_thread()
-    return next(score_batches(model, [rows], **question))
+    scores = next(score_batches(model, [rows], **question))
+    for name in scores.column_names:
+        rows = rows.append_column(name, scores[name])
+    return rows
 
 
 def _completed(model: DensityEstimator, how: Any, n_orders: int | None, seed: int | None, rows: Any) -> Any:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from itertools import repeat
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
+from joblib import Parallel, delayed
 from msgspec import Meta, Struct
 from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
@@ -51,7 +53,8 @@ class Ensemble(DensityEstimator):
         those that are done as they are. Its parameters can be set from
         here, as in ``set_params(estimator__hidden_sizes=(50,))``.
     n_members : int
-        How many members to fit, one after the other.
+        How many members to fit, one after the other, or several at a time under `joblib.parallel_config`,
+        whose backend may be a cluster.
     kinds : str or mapping, optional
         Kind of all columns, or of single ones, such as "ordinal" or "count". By default
         those of `estimator`.
@@ -195,14 +198,20 @@ class Ensemble(DensityEstimator):
         return member
 
     def _fit_codes(self, train: CodedRows, valid: CodedRows | None, generator: np.random.Generator) -> None:
-        members: list[DensityEstimator] = []
+        seeds = generator.integers(_SEEDS, size=self.n_members).tolist()
+        members = [self._new_member(number, seed) for number, seed in enumerate(seeds)]
+        for member in members:
+            member._set_schema(self.schema_, self.context_schema_)
+            if self._met is not None:
+                member._meet_rows_like(self._met)
+        parallel = Parallel()
         try:
-            for number, seed in enumerate(generator.integers(_SEEDS, size=self.n_members).tolist()):
-                members.append(self._new_member(number, seed))
-                members[-1]._set_schema(self.schema_, self.context_schema_)
-                if self._met is not None:
-                    members[-1]._meet_rows_like(self._met)
-                members[-1]._fit_codes(train, valid, make_generator(seed))
+            if parallel.n_jobs == 1:
+                for member, seed in zip(members, seeds, strict=True):
+                    _fit_member(member, train, valid, seed)
+            else:
+                work = delayed(_fit_member)
+                members = parallel(work(*each) for each in zip(members, repeat(train), repeat(valid), seeds))
         finally:
             self._met = None
             # A fit that is interrupted keeps the members that it has, the last one with its best weights.
@@ -286,3 +295,11 @@ class Ensemble(DensityEstimator):
             inner = as_described(metadata["estimator"], Template, "the estimator of an ensemble")
             ensemble.estimator = find_class(inner.class_)._from_json_parameters(inner.parameters)
         return ensemble
+
+
+def _fit_member(
+    member: DensityEstimator, train: CodedRows, valid: CodedRows | None, seed: int
+) -> DensityEstimator:
+    """Fit a member to coded rows, and return it: it may have been sent to another process."""
+    member._fit_codes(train, valid, make_generator(seed))
+    return member
