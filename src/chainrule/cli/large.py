@@ -55,6 +55,8 @@ def large_table(data: str, kinds: Any, missing: Any, memory: int | None) -> tupl
     """Return the table of a file that is to be read in pieces, and the bytes that a fit may take."""
     from chainrule.batches import LargeTable, default_memory
     from chainrule.datasets import scan_table
+    from chainrule.datasets.arrays import check_is_file
+    from chainrule.datasets.panics import damage_named
 
     path = Path(data).expanduser()
     if not path.exists():
@@ -62,11 +64,14 @@ def large_table(data: str, kinds: Any, missing: Any, memory: int | None) -> tupl
     bytes_free = memory or default_memory()
     if path.suffix.lower() in (".csv", ".tsv") and path.stat().st_size * _BYTES_PER_LETTER < bytes_free:
         return None
+    if path.is_file():
+        check_is_file(path)
     table = scan_table(path, missing or ())
     if table is None:
         return None
     large = LargeTable(table, path, kinds)
-    return None if large.fits_into(bytes_free) else (large, bytes_free)
+    with damage_named(path, "a table"):
+        return None if large.fits_into(bytes_free) else (large, bytes_free)
 
 
 @contextmanager
