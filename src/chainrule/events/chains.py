@@ -27,6 +27,8 @@ Floats = NDArray[np.float64]
 
 MAX_STATES = 40_000
 """So many states of all chains together are listed at most; beyond, rows are drawn."""
+MAX_LOOKED_AT = 16 * MAX_STATES
+"""So many are looked at for those that rules leave."""
 
 
 class Chain(Protocol):
@@ -157,8 +159,11 @@ def listed(chain: Chain, plan: Plan, n_variables: int, n_chains: int) -> Ending 
     for position, d in enumerate(plan.sequence[:-1]):
         partition = plan.partitions[d]
         assert isinstance(partition, LevelPartition)
+        possible = rows.allowed(position)[:, partition.cell_of_part]
+        if possible.sum() * n_chains > MAX_LOOKED_AT:
+            return None
         masses = partition.part_masses(rows.params(position))
-        possible = rows.allowed(position)[:, partition.cell_of_part] & (masses > 0)
+        possible &= masses > 0
         if possible.sum() * n_chains > MAX_STATES:
             return None
         index, part = np.nonzero(possible) if possible.any() else (np.zeros(1, np.int64),) * 2
