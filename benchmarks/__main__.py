@@ -25,6 +25,7 @@ from benchmarks.memory import memory
 from benchmarks.mnist import mnist
 from benchmarks.peers import peers
 from benchmarks.questions import questions
+from benchmarks.ray_scoring import ray_scoring
 from benchmarks.scale import scale
 from benchmarks.scaling import scaling
 from benchmarks.synthetic import synthetic
@@ -50,6 +51,7 @@ _GROUPS: dict[str, Callable[[argparse.Namespace], Iterator[Row]]] = {
     "tables": lambda arguments: _tables(arguments),
     "memory": lambda arguments: memory(),
     "scale": lambda arguments: scale(),
+    "ray": lambda arguments: ray_scoring(arguments.runs),
     "scaling": lambda arguments: scaling(arguments.runs),
     "mnist": lambda arguments: mnist(arguments.checkpoint),
     "start-up": lambda arguments: start_up(arguments.runs),

@@ -6,6 +6,7 @@ import itertools
 import pickle
 import tracemalloc
 
+import joblib
 import numpy as np
 import pandas as pd
 import pytest
@@ -505,3 +506,12 @@ def test_an_altered_class_of_a_member_is_refused(tmp_path):
     path.write_text(path.read_text().replace('"class": "NADE"', '"class": "os.system"'))
     with pytest.raises(ValueError, match="unknown class 'os.system'"):
         load(tmp_path / "model")
+
+
+def test_members_fitted_in_several_processes_are_the_same():
+    X = np.random.default_rng(0).integers(0, 2, (200, 3))
+    ensemble = Ensemble(NADE(4, max_epochs=2), n_members=3, random_state=0)
+    alone = ensemble.fit(X).member_scores(X)
+    with joblib.parallel_config(backend="threading", n_jobs=2):
+        shared = ensemble.fit(X).member_scores(X)
+    np.testing.assert_array_equal(alone, shared)

@@ -1,7 +1,7 @@
 """Work that is shared out: batches of rows, whole data sets and fits, on a cluster of Ray."""
 
 from chainrule.distributed.data_sets import impute, sample, score
-from chainrule.distributed.engine import Engine, RayEngine, connected, in_order
+from chainrule.distributed.engine import Engine, RayEngine, connected, in_order, tasks
 from chainrule.distributed.fitting import WORKERS_FOLDER, fit_by_workers
 
 __all__ = [
@@ -14,4 +14,5 @@ __all__ = [
     "in_order",
     "sample",
     "score",
+    "tasks",
 ]

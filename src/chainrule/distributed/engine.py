@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from chainrule.errors import DataError, MissingPackageError
 
-__all__ = ["Engine", "RayEngine", "connected", "import_ray", "in_order"]
+__all__ = ["Engine", "RayEngine", "connected", "import_ray", "in_order", "tasks"]
 
 Work = Callable[[Any, int], Any]
 
@@ -174,3 +174,24 @@ def result_of(reference: Any) -> Any:
         return ray.get(reference)
     except ray.exceptions.RayTaskError as error:
         raise error.cause from error
+
+
+@contextmanager
+def tasks(engine: str | None, address: str | None = None) -> Iterator[None]:
+    """Let joblib give its work to a cluster, such as the members of an `Ensemble` that is fitted.
+
+    Parameters
+    ----------
+    engine, address
+        As of `connected`; without an engine, joblib works as it is set up.
+    """
+    with connected(engine, address):
+        if engine is None:
+            yield
+            return
+        import joblib
+        from ray.util.joblib import register_ray
+
+        register_ray()
+        with joblib.parallel_config(backend="ray", n_jobs=-1):
+            yield
