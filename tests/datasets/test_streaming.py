@@ -103,3 +103,23 @@ def test_a_bad_value_in_a_later_part_is_told_with_where_the_part_begins(tmp_path
     capsys.readouterr()
     assert cli.run(["score", str(model), str(bad), "--split", "all"]) == 2
     assert "rows counted from row 41" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["rows.parquet", "rows.csv", "rows.tsv", "rows.arrow"])
+def test_urls_are_read_by_polars(tmp_path, name):
+    rows = pl.DataFrame({"a": [1, 2, None], "b": ["x", "y", "z"]})
+    write = {"parquet": rows.write_parquet, "csv": rows.write_csv, "arrow": rows.write_ipc}
+    if name.endswith("tsv"):
+        rows.write_csv(tmp_path / name, separator="\t")
+    else:
+        write[name.split(".")[1]](tmp_path / name)
+    (part,) = stream_rows(f"file://{tmp_path / name}")
+    assert part.equals(rows)
+    (part,) = stream_rows(f"file://{tmp_path / name}", columns=["b"])
+    assert part.columns == ["b"]
+
+
+@pytest.mark.parametrize("url", ["file:///nowhere/rows.parquet", "s3://bucket/rows.bin"])
+def test_urls_of_nothing_are_refused(url):
+    with pytest.raises(DataError, match="rows"):
+        next(stream_rows(url))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import numpy as np
 
@@ -25,7 +27,7 @@ from chainrule.errors import DataError
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["scan_table", "stream_rows", "table_batches"]
+__all__ = ["is_url", "scan_table", "stream_rows", "table_batches"]
 
 # Smaller files are read whole, which finds more to say about what is wrong in them. Parquet and Arrow files
 # are compressed and checked by their readers.
@@ -47,7 +49,8 @@ def stream_rows(
     """Yield the rows that `load_rows` returns, in the same order and perhaps in several parts.
 
     A large csv, tsv, parquet, Arrow or npy file, or folder of parquet files, comes in parts of 65,536 rows,
-    all else whole.
+    all else whole. So does what a URL names, such as ``s3://bucket/rows.parquet``, by polars: a parquet or
+    Arrow file, a folder of parquet (the URL ends in a slash), or a csv or tsv file with a header.
 
     Parameters
     ----------
@@ -66,6 +69,10 @@ def stream_rows(
         If there is no such set or file, or it cannot be read.
     """
     path = Path(name_or_path)
+    if is_url(name_or_path):
+        for part in table_batches(_scan_url(str(name_or_path), missing), path, n_skipped):
+            yield part if columns is None else take_columns(part, columns)
+        return
     if image_size is None and path.exists():
         table = scan_table(path, missing) if _is_large(path) else None
         if table is not None:
@@ -91,6 +98,34 @@ def scan_table(path: Path, missing: Sequence[str] = MISSING_WORDS) -> pl.LazyFra
     return scan_text(path, missing) if suffix in _TEXT else None
 
 
+def is_url(name_or_path: str | Path) -> bool:
+    """Return whether rows are named by a URL."""
+    return re.match(r"[a-z][a-z0-9]+://", str(name_or_path)) is not None
+
+
+def _scan_url(url: str, missing: Sequence[str]) -> pl.LazyFrame:
+    """Return the table that a URL names, still to be read.
+
+    Raises
+    ------
+    DataError
+        If its name does not tell its format.
+    """
+    import polars as pl
+
+    suffix = Path(urlsplit(url).path).suffix.lower()
+    if suffix == ".parquet" or url.endswith("/"):
+        return pl.scan_parquet(url)
+    if suffix in ARROW_SUFFIXES:
+        return pl.scan_ipc(url)
+    if suffix not in _TEXT:
+        raise DataError(
+            f"{url}: expected a name that ends in .parquet, .arrow, .csv or .tsv, or a folder with a /"
+        )
+    separator = "\t" if suffix == ".tsv" else ","
+    return pl.scan_csv(url, separator=separator, infer_schema_length=None, null_values=list(missing))
+
+
 def _is_large(path: Path) -> bool:
     """Return whether a file is read in parts."""
     if path.is_dir():
@@ -106,7 +141,7 @@ def table_batches(table: pl.LazyFrame, path: Path, n_skipped: int = 0) -> Iterat
     try:
         for part in table.slice(n_skipped * _BATCH).collect_batches(chunk_size=_BATCH, maintain_order=True):
             yield refined(part) if is_text else part
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, FileNotFoundError) as error:
         raise DataError(f"{path} cannot be read as a table: {str(error).splitlines()[0]}") from error
 
 
