@@ -137,7 +137,7 @@ def _block(n: int, start: int) -> Any:
 
 def _run(work: str, arguments: list[str], n_rows: int) -> Command:
     """Run a command and wait for it alone, so that the peak is its own."""
-    command = [sys.executable, "-m", "chainrule.cli", work.split()[0], *arguments]
+    command = [sys.executable, "-m", "chainrule", work.split()[0], *arguments]
     start = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)

@@ -87,7 +87,7 @@ def start(*arguments, stderr=subprocess.PIPE, **options):
     """Start the command in a process of its own."""
     environment = {**os.environ, "PYTHONPATH": str(Path(chainrule.__file__).parents[1]), "TERM": "xterm"}
     return subprocess.Popen(
-        [sys.executable, "-m", "chainrule.cli", *map(str, arguments)],
+        [sys.executable, "-m", "chainrule", *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=stderr,
         text=True,
