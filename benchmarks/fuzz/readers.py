@@ -25,6 +25,7 @@ from chainrule.rules.parsing import parse_rule
 from chainrule.schema import Schema
 from chainrule.schema.dates import number_of_date
 from chainrule.schema.number_formats import NumberFormat
+from chainrule.storage import as_described
 
 __all__ = ["TARGETS", "Target", "check"]
 
@@ -212,7 +213,7 @@ def _format(text: str) -> None:
     found = NumberFormat.of_texts(lines)
     if found is None:
         return
-    assert NumberFormat.from_dict(found.to_dict()) == found
+    assert as_described(found.to_dict(), NumberFormat, "a format") == found
     for line in lines:
         number = found.read(line)
         assert number is not None, (found, line)

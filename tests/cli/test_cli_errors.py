@@ -477,7 +477,7 @@ def test_sigterm_ends_every_command_alike(command, saved, numbers_file, tmp_path
     def end(*_, **__):
         signal.raise_signal(signal.SIGTERM)
 
-    for place in ("datasets.load_dataset", "load", "experiments.studies.load_study"):
+    for place in ("datasets.load_dataset", "estimators.load", "experiments.studies.load_study"):
         monkeypatch.setattr(f"chainrule.{place}", end)
     out = str(tmp_path / "out")
     arguments = {

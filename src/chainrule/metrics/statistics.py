@@ -73,7 +73,8 @@ class RunningSummary:
         """Return the mean with its standard error."""
         if self.n_rows < 2 or not math.isfinite(self._squares):
             return Summary(self._mean, math.nan, self.n_rows)
-        return Summary(self._mean, math.sqrt(self._squares / (self.n_rows - 1) / self.n_rows), self.n_rows)
+        deviation = math.sqrt(self._squares / (self.n_rows - 1))
+        return Summary(self._mean, deviation / math.sqrt(self.n_rows), self.n_rows)
 
 
 def summarize(log_likelihoods: npt.ArrayLike) -> Summary:
