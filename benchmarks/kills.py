@@ -240,7 +240,7 @@ def warm_up() -> None:
     patched._EVERY, patched._COSTS_BETWEEN = _STATES_EVERY, 1
     # A trial that was taken by a process that ended before it could sign it.
     waiting: Any = chainrule.sweep.storage
-    waiting._HEARTBEAT, waiting._GRACE = 1, 4
+    waiting._HEARTBEAT, waiting._GRACE = 1, 15
 
 
 def main() -> int:

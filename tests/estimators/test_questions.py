@@ -459,15 +459,16 @@ def test_a_row_of_which_nothing_is_there(mixed):
 
 @each
 @pytest.mark.parametrize("container", ["pandas", "polars", "numpy"])
-def test_a_column_of_which_nothing_is_there_is_refused(estimator, container):
-    X = people(20)
+def test_a_column_of_which_nothing_is_there_is_kept_as_missing(estimator, container):
+    X = people(20)[["height", "count", "colour"]].assign(height=np.nan)
     if container == "numpy":
-        with pytest.raises(DataError, match="column 'x1' holds no value in any of the 20 rows"):
-            estimator.fit(X[["height", "count"]].assign(height=np.nan).to_numpy())
-        return
-    X = X.assign(colour=None)
-    with pytest.raises(DataError, match="column 'colour' holds no value in any of the 20 rows; drop it"):
-        estimator.fit(pl.from_pandas(X) if container == "polars" else X)
+        X = X[["height", "count"]].to_numpy()
+    elif container == "polars":
+        X = pl.from_pandas(X)
+    with pytest.warns(UserWarning, match="without any value"):
+        drawn = estimator.fit(X).sample(4, random_state=0)
+    first = drawn[:, 0] if container == "numpy" else drawn["height"].to_numpy()
+    assert np.isnan(first.astype(float)).all()
 
 
 @pytest.fixture(scope="module")

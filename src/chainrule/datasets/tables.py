@@ -183,7 +183,7 @@ def _check_widths(content: bytes, dialect: Dialect, path: Path) -> None:
 
 
 def refined(table: pl.DataFrame) -> pl.DataFrame:
-    """Return a table read from text with long numbers and dates as such, and blank cells as missing."""
+    """Return a table read from text with long numbers and dates as such, and cells of blanks as missing."""
     return _with_dates(_with_numbers(_without_blanks(table)))
 
 
@@ -192,7 +192,8 @@ def _without_blanks(table: pl.DataFrame) -> pl.DataFrame:
     import polars.selectors as cs
 
     texts = cs.string()
-    return table.with_columns(pl.when(texts.str.strip_chars() != "").then(texts))
+    # "" in quotes is a text, as it is written for one.
+    return table.with_columns(pl.when((texts.str.strip_chars() != "") | (texts == "")).then(texts))
 
 
 def _with_numbers(table: pl.DataFrame) -> pl.DataFrame:
