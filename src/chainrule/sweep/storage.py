@@ -28,6 +28,7 @@ __all__ = [
     "need_optuna",
     "open_study",
     "quiet",
+    "register",
     "sign_in",
 ]
 
@@ -185,19 +186,42 @@ def _is_gone(process: Mapping[str, Any]) -> bool:
         return True
 
 
-def fail_dead_trials(study: optuna.Study, unsigned: dict[int, float]) -> None:
+def register(study: optuna.Study, run: str) -> None:
+    """Write down that this process may take trials, before it takes one."""
+    study.set_user_attr(f"{_PROCESS} {os.getpid()} {run}", {"run": run, **_this_process()})
+
+
+def _is_alone(study: optuna.Study, run: str) -> bool:
+    """Return whether all other processes that may take trials are no more."""
+    found = [value for key, value in study.user_attrs.items() if key.startswith(f"{_PROCESS} ")]
+    return all(process["run"] == run or _is_gone(process) for process in found)
+
+
+def fail_dead_trials(study: optuna.Study, unsigned: dict[int, float], run: str) -> None:
     """Fail the trials whose workers are no more: those of this machine at once, others when they are silent.
 
     To Optuna a trial without any sign of life is not dead; one whose worker died as soon as it had taken it
-    would be waited for without end. `unsigned` says since when this process has seen each such trial.
+    would be waited for without end.
+
+    Parameters
+    ----------
+    study : optuna.Study
+    unsigned : dict
+        Since when this process has seen each such trial, by number.
+    run : str
+        Of the caller, none of whose workers has a trial now.
     """
     import optuna
 
     optuna.storages.fail_stale_trials(study)
     now = time.monotonic()
     for trial in study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)):
-        is_silent = RUN not in trial.user_attrs and now - unsigned.setdefault(trial.number, now) > _GRACE
-        if is_silent or (_PROCESS in trial.user_attrs and _is_gone(trial.user_attrs[_PROCESS])):
+        if RUN in trial.user_attrs:
+            process = trial.user_attrs.get(_PROCESS)  # an earlier chainrule wrote down none
+            is_dead = process is not None and _is_gone(process)
+        else:
+            is_dead = now - unsigned.setdefault(trial.number, now) > _GRACE or _is_alone(study, run)
+        if is_dead:
             study.tell(trial.number, state=optuna.trial.TrialState.FAIL, skip_if_finished=True)
 
 

@@ -18,7 +18,7 @@ from joblib import Parallel, delayed
 from chainrule.errors import DataError, StorageError
 from chainrule.sweep.fitting import Fitter
 from chainrule.sweep.records import Fit
-from chainrule.sweep.storage import RUN, SIGNED, fail_dead_trials, open_study, quiet, sign_in
+from chainrule.sweep.storage import RUN, SIGNED, fail_dead_trials, open_study, quiet, register, sign_in
 
 if TYPE_CHECKING:
     import optuna
@@ -106,7 +106,7 @@ def run_trials(job: Job, study: optuna.Study, workers: int, on_trial: Callable[[
     unsigned: dict[int, float] = {}
     try:
         while True:
-            fail_dead_trials(study, unsigned)
+            fail_dead_trials(study, unsigned, job.run)
             n_waiting = _fill_queue(job, study)
             if n_waiting:
                 tasks = (delayed(_run_next)(job) for _ in range(n_waiting))
@@ -224,7 +224,9 @@ def _run_next(job: Job) -> None:
 @lru_cache(maxsize=1)
 def _open_once(address: str, name: str, run: str) -> optuna.Study:
     """Open the study once for all trials that a process does in a run."""
-    return open_study(address, name)
+    study = open_study(address, name)
+    register(study, run)
+    return study
 
 
 def _objective(job: Job, study: optuna.Study, trial: optuna.Trial) -> float:
