@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -12,7 +13,7 @@ import pytest
 
 from chainrule.batches import Draw, Score
 from chainrule.cli import run
-from chainrule.distributed import engine, in_order
+from chainrule.distributed import RayEngine, engine, in_order
 from chainrule.errors import DataError, MissingPackageError
 
 
@@ -90,20 +91,37 @@ COMMANDS = {
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_commands_write_the_same_with_a_cluster(cluster, name, data, folder, tmp_path, in_pieces, capsys):
+def test_commands_write_the_same_with_a_cluster(cluster, name, data, folder, tmp_path, in_pieces):
     places = {"MODEL": str(folder), "DATA": str(data)}
     command = [places.get(word, word) for word in COMMANDS[name]]
     written = []
     for where, engine_options in (("alone", []), ("shared", ["--engine", "ray"])):
         (tmp_path / where).mkdir()
         out = tmp_path / where / "rows.parquet"
-        assert run([*command, "--out", str(out), "--json", "-", *engine_options]) == 0
-        facts = json.loads(capsys.readouterr().out)
+        assert (
+            run([*command, "--out", str(out), "--json", str(tmp_path / "facts.json"), *engine_options]) == 0
+        )
+        facts = json.loads((tmp_path / "facts.json").read_text())
         for key in ("path", "seconds", "sample_seconds"):
             facts.pop(key, None)
         files = {path.name: path.read_bytes() for path in out.parent.iterdir()}
         written.append((facts, files))
     assert written[0] == written[1]
+
+
+def test_what_a_cluster_says_does_not_mix_with_results(cluster, folder, monkeypatch, capsys):
+    command = ["sample", str(folder), "-n", "50", "--engine", "ray"]
+    work_on = RayEngine.in_order
+
+    def with_words(self, *arguments):
+        print("(raylet) so many processes have been started")
+        yield from work_on(self, *arguments)
+
+    monkeypatch.setattr(RayEngine, "in_order", with_words)
+    assert run(command) == 0
+    printed = capsys.readouterr()
+    assert "(raylet) so many processes" in printed.err
+    assert len(pl.read_csv(io.StringIO(printed.out))) == 50
 
 
 def test_bad_rows_are_named_with_a_cluster_as_without(cluster, rows, folder, tmp_path, in_pieces, capsys):
@@ -113,7 +131,7 @@ def test_bad_rows_are_named_with_a_cluster_as_without(cluster, rows, folder, tmp
     for engine_options in ([], ["--engine", "ray"]):
         command = ["score", str(folder), str(tmp_path / "bad.parquet"), "--split", "all", *engine_options]
         assert run(command) == 2
-        lines.append(capsys.readouterr().err)
+        lines.append(capsys.readouterr().err.splitlines()[-1])
     assert "rows counted from row 901" in lines[0]
     assert lines[0] == lines[1]
 

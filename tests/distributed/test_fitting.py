@@ -52,13 +52,13 @@ def test_a_killed_worker_changes_no_weight(cluster, rows, tmp_path):
     assert all(np.array_equal(one, other) for one, other in zip(weights, whole, strict=True))
 
 
-def test_the_command_fits_with_workers(cluster, data, tmp_path, capsys):
+def test_the_command_fits_with_workers(cluster, data, tmp_path):
     command = ["fit", str(data), "--model", "orderless-nade", "--hidden-sizes", "16", "--max-epochs", "2"]
-    assert run([*command, "--out", str(tmp_path / "alone"), "--json", "-"]) == 0
-    alone = json.loads(capsys.readouterr().out)
+    assert run([*command, "--out", str(tmp_path / "alone"), "--json", str(tmp_path / "alone.json")]) == 0
+    alone = json.loads((tmp_path / "alone.json").read_text())
     command += ["--engine", "ray", "--workers", "2"]
-    assert run([*command, "--out", str(tmp_path / "shared"), "--json", "-"]) == 0
-    shared = json.loads(capsys.readouterr().out)
+    assert run([*command, "--out", str(tmp_path / "shared"), "--json", str(tmp_path / "shared.json")]) == 0
+    shared = json.loads((tmp_path / "shared.json").read_text())
     assert shared.keys() == alone.keys()
     assert shared["valid_log_likelihood"] == pytest.approx(alone["valid_log_likelihood"], abs=1e-3)
     assert {path.name for path in (tmp_path / "shared").iterdir()} == {"model.json", "model.safetensors"}

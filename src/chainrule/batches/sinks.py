@@ -71,6 +71,8 @@ class _StreamSink(RowSink):
 
     def __init__(self, path: Path | None) -> None:
         self._file = None if path is None else path.open("wb")
+        # While a cluster works, `sys.stdout` is for what it says itself.
+        self._standard_output = sys.stdout
         self._separator = "\t" if path is not None and path.suffix.lower() == ".tsv" else ","
         self._n_written = 0
 
@@ -78,7 +80,8 @@ class _StreamSink(RowSink):
         text = to_frame(rows).write_csv(separator=self._separator, include_header=self._n_written == 0)
         self._n_written += 1
         if self._file is None:
-            sys.stdout.write(printable(text) if sys.stdout.isatty() else text)
+            stream = self._standard_output
+            stream.write(printable(text) if stream.isatty() else text)
         else:
             self._file.write(text.encode())
 

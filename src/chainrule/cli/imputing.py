@@ -27,6 +27,7 @@ from chainrule.cli.output import (
     for_spreadsheets,
     rows_out,
     work_identity,
+    working_on,
     write_json,
 )
 from chainrule.cli.questions import OrdersOption, answering, missing_words
@@ -78,7 +79,7 @@ def impute(
     paths = _paths(out, draws)
     from chainrule.batches import Impute, to_frame
     from chainrule.datasets import count_missing, stream_rows
-    from chainrule.distributed import connected, in_order
+    from chainrule.distributed import in_order
     from chainrule.estimators import load
 
     estimator = answering(load(model))
@@ -98,7 +99,7 @@ def impute(
         parts = stream_rows(data, random_state=seed or 0, missing=missing_words(estimator.schema_))
         earlier = zip(islice(parts, n_done), sinks[0].earlier(), strict=False)
         done = ((rows, [table]) for rows, table in earlier)
-        results = in_order(work, parts, stack.enter_context(connected(engine, address)), n_done)
+        results = in_order(work, parts, stack.enter_context(working_on(engine, address)), n_done)
         for number, (rows, tables) in enumerate(chain(done, results)):
             n_rows += len(rows)
             # What is missing in columns that the model does not have, or knows as empty, stays so.

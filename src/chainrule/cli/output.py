@@ -7,7 +7,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stdout, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from chainrule.batches import RowSink
+    from chainrule.distributed import Engine
 
 __all__ = [
     "check_file",
@@ -30,6 +31,7 @@ __all__ = [
     "rows_out",
     "say",
     "work_identity",
+    "working_on",
     "write_json",
     "write_rows",
 ]
@@ -166,6 +168,18 @@ def rows_out(
         if error.filename is not None:
             raise
         raise OSError(error.errno, f"could not be written: {error.strerror}", str(path)) from error
+
+
+@contextmanager
+def working_on(engine: str | None, address: str | None) -> Iterator[Engine | None]:
+    """Connect with a cluster, which says what it has to say on standard error: results go to standard output.
+
+    Ray writes its own messages to standard output, whatever it is asked to.
+    """
+    from chainrule.distributed import connected
+
+    with redirect_stdout(sys.stderr if engine else sys.stdout), connected(engine, address) as cluster:
+        yield cluster
 
 
 def for_spreadsheets(rows: Any, path: Path | None) -> Any:

@@ -30,6 +30,7 @@ from chainrule.cli.output import (
     for_spreadsheets,
     rows_out,
     work_identity,
+    working_on,
     write_json,
 )
 from chainrule.cli.questions import (
@@ -116,7 +117,6 @@ def score(
         seed = fitted if isinstance(fitted, int) else 0
     from chainrule.batches import Score
     from chainrule.cli.improbable import LeastProbable, table_of
-    from chainrule.distributed import connected
 
     question = _Question(
         parse_columns(given, estimator.schema_), parse_columns(of, estimator.schema_), orders
@@ -126,8 +126,8 @@ def score(
     identity = work_identity(model, data=data, split=split, seed=seed, **question.metadata())
     is_kept = out is not None
     with (
-        connected(engine, address) as cluster,
         rows_out(out, identity, resume=resume, is_kept=is_kept) as sink,
+        working_on(engine, address) as cluster,
     ):
         parts = _rows(data, split, seed, parse_image_size(image_size), estimator, sink.n_done)
         summary, spread = _summaries(work, parts, sink, improbable, cluster)
@@ -195,7 +195,7 @@ def sample(
     if resume and seed is None:
         raise DataError("--resume needs the --seed of the run that was stopped")
     from chainrule.batches import Draw, batch_sizes, to_frame
-    from chainrule.distributed import connected, in_order
+    from chainrule.distributed import in_order
     from chainrule.estimators import load
 
     estimator = load(model)
@@ -215,8 +215,8 @@ def sample(
     is_shown = out is None and json_file is not None
     is_kept = out is not None or str(json_file) != "-"
     with (
-        connected(engine, address) as cluster,
         rows_out(out, identity, resume=resume, is_kept=is_kept) as sink,
+        working_on(engine, address) as cluster,
     ):
         sizes = islice(batch_sizes(n_samples), sink.n_done, None)
         for _, rows in in_order(work, sizes, cluster, sink.n_done):

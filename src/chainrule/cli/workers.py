@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from chainrule.cli.options import check_engine
-from chainrule.cli.output import new_folder, say
+from chainrule.cli.output import new_folder, say, working_on
 from chainrule.errors import DataError
 
 if TYPE_CHECKING:
@@ -44,9 +44,9 @@ def fit_on_cluster(
     fit: Callable[[], Any], workers: int, address: str | None, out: Path, checkpoint: Path
 ) -> Any:
     """Let workers of a cluster fit together; return what the first of them does."""
-    from chainrule.distributed import connected, fit_by_workers
+    from chainrule.distributed import fit_by_workers
 
-    with connected("ray", address), new_folder(out):
+    with working_on("ray", address), new_folder(out):
         say(f"fitted by {workers} workers; the state of the fit is kept in {checkpoint}")
         return fit_by_workers(fit, workers, out, checkpoint)
 
