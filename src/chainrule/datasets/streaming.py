@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -35,6 +36,8 @@ _LARGE, _LARGE_BINARY = 2**28, 2**24
 _BATCH = 2**16
 _BINARY = (".parquet", *ARROW_SUFFIXES)
 _TEXT = (".csv", ".tsv")
+# Polars reads up to 128 row groups ahead, and is told otherwise by its environment only.
+_READ_AHEAD = ("POLARS_ROW_GROUP_PREFETCH_SIZE", "2")
 
 
 def stream_rows(
@@ -138,6 +141,7 @@ def table_batches(table: pl.LazyFrame, path: Path, n_skipped: int = 0) -> Iterat
     import polars as pl
 
     is_text = path.suffix.lower() in _TEXT
+    os.environ.setdefault(*_READ_AHEAD)
     try:
         for part in table.slice(n_skipped * _BATCH).collect_batches(chunk_size=_BATCH, maintain_order=True):
             yield refined(part) if is_text else part
