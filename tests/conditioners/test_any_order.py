@@ -221,6 +221,11 @@ def test_completed_cells_follow_the_conditional_probabilities(family):
 # ---------------------------------------------------------------- what a fit maximises
 
 
+def share_of_sizes(n_present: int, size: int) -> float:
+    """Return how often so many are observed: all variables but one, each with a Beta(1, 1/2) share."""
+    return float(stats.betabinom(n_present - 1, 1, 0.5).pmf(size))
+
+
 @pytest.mark.parametrize("n_missing", [0, 1])
 @torch.no_grad()
 def test_the_orderless_loss_averaged_over_orders_and_cuts_is_the_mean_of_all_orders(n_missing):
@@ -236,8 +241,7 @@ def test_the_orderless_loss_averaged_over_orders_and_cuts_is_the_mean_of_all_ord
     seen[:, :n_missing] = False
     there = list(range(n_missing, spec.n_variables))
     orders = [torch.tensor([*order, *range(n_missing)]) for order in itertools.permutations(there)]
-    share = 1 / np.sqrt(np.arange(len(there), 0, -1))
-    share /= share.sum()
+    share = [share_of_sizes(len(there), size) for size in range(len(there))]
     estimates, exact = [], []
     for order in orders:
         exact.append(inference.log_prob(model, x, ~seen & seen, seen, order))
@@ -262,8 +266,9 @@ def test_sets_of_a_size_are_drawn_alike_and_sizes_as_documented():
     sets = [s for size in range(4) for s in itertools.combinations((0, 1, 3, 4), size)]
     counts = [int((cells == sum(2**d for d in s)).sum()) for s in sets]
     assert sum(counts) == len(seen)
-    share = np.array([(4 - len(s)) ** -0.5 / math.comb(4, len(s)) for s in sets])
-    assert stats.chisquare(counts, len(seen) * share / share.sum()).pvalue > 1e-4
+    share = np.array([share_of_sizes(4, len(s)) / math.comb(4, len(s)) for s in sets])
+    assert share.sum() == pytest.approx(1)
+    assert stats.chisquare(counts, len(seen) * share).pvalue > 1e-4
 
 
 def test_a_row_of_which_nothing_is_there_counts_nothing():

@@ -18,23 +18,26 @@ __all__ = ["OrderlessConditioner", "draw_observed_masks", "unobserved_weights"]
 
 
 def draw_observed_masks(present: Tensor, generator: torch.Generator | None) -> Tensor:
-    """Return which variables are observed, bool (n, D): the first k of a random order, for each row.
+    """Return which variables are observed, bool (n, D): k of the P of a row that are not missing.
 
-    Of a row's P variables that are not missing (`present`, bool (n, D)), k = 0, ..., P - 1 are observed, with
-    a probability proportional to (P - k)^(-1/2). With each k as often, the one conditional left at k = P - 1
-    would count P times, and gradients be noise. The k of the rows of a batch are spread evenly over their
-    distribution.
+    One variable of a row is left out, and each other one is observed with a probability 1 - v of the row,
+    where v is the square of a uniform number, spread evenly over the rows of a batch. So k is beta-binomial:
+    p(k) falls with P - k about as (P - k)^(-1/2). With each k as often, the one conditional left at k = P - 1
+    would count P times, and gradients be noise.
+
+    Parameters
+    ----------
+    present : Tensor (n, D), bool
+        What is not missing.
     """
     n, device = len(present), present.device
-    n_present = present.sum(1)
-    roots = _root_sums(present)
     strata = torch.randperm(n, generator=generator, device=device)
-    share = (strata + torch.rand(n, generator=generator, device=device)) / n
-    # The sum up to m is what the sizes with P - k <= m weigh together.
-    n_left = torch.searchsorted(roots, share * roots[n_present]).clamp(min=1)
-    key = torch.rand(present.shape, generator=generator, device=device).masked_fill_(~present, 2.0)
-    n_observed = (n_present - n_left).clamp(min=0)
-    return key < key.sort(dim=1).values.gather(1, n_observed[:, None])
+    v = ((strata + torch.rand(n, generator=generator, device=device)) / n).square()
+    observed = torch.rand(present.shape, generator=generator, device=device) >= v[:, None]
+    # Each variable that is there is left out as often as any other.
+    n_before = torch.rand(n, 1, generator=generator, device=device) * present.sum(1, keepdim=True)
+    left_out = (present.cumsum(1) > n_before.long()).int().argmax(1, keepdim=True)
+    return (observed & present).scatter(1, left_out, False)
 
 
 def unobserved_weights(observed: Tensor, present: Tensor, dtype: torch.dtype) -> Tensor:
@@ -45,14 +48,11 @@ def unobserved_weights(observed: Tensor, present: Tensor, dtype: torch.dtype) ->
     observed masks, that is the mean log p(x) of all orders.
     """
     query = present & ~observed
-    weight = _root_sums(present)[present.sum(1)] * query.sum(1).clamp(min=1).double().rsqrt()
+    n_present, n_left = (cells.sum(1).clamp(min=1).double() for cells in (present, query))
+    # p(k) of draw_observed_masks, with m = P - k: gamma(P) gamma(m - 1/2) / (2 gamma(P + 1/2) gamma(m)).
+    log_share = n_present.lgamma() - (n_present + 0.5).lgamma() + (n_left - 0.5).lgamma() - n_left.lgamma()
+    weight = 2.0 / (log_share.exp() * n_left)
     return query * weight.to(dtype)[:, None]
-
-
-def _root_sums(present: Tensor) -> Tensor:
-    """Return the sums of m^(-1/2) for m = 1, ..., M, for M = 0, ..., D: float64 (D + 1,)."""
-    roots = torch.arange(present.shape[1] + 1, device=present.device).double().rsqrt()
-    return roots.masked_fill_(roots.isinf(), 0.0).cumsum(0)
 
 
 class OrderlessConditioner(AnyOrderConditioner):

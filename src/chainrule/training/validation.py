@@ -15,7 +15,7 @@ __all__ = ["evaluation_batch", "mean_nll", "validation_nll"]
 # Numbers of float32 that one batch of an evaluation may spread over its widest layer: 16 MiB, a cache.
 _EVALUATION_NUMBERS = 2**22
 # How many rows with a random order or observed mask an estimate of the validation NLL takes at least.
-_VALIDATION_MASKS = 2_000
+_VALIDATION_MASKS = 1_000
 
 
 def evaluation_batch(model: AutoregressiveModel) -> int:
