@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -16,7 +15,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from chainrule.cli.kinds import say_kinds
-from chainrule.cli.large import ROWS_FOLDER, MemoryOption, fit_large, large_table, parse_memory, stored_rows
+from chainrule.cli.large import (
+    ROWS_FOLDER,
+    MemoryOption,
+    large_table,
+    parse_memory,
+    rows_to_compare,
+    stored_rows,
+)
 from chainrule.cli.options import (
     AddressOption,
     DataArgument,
@@ -51,7 +57,7 @@ else:
 ModelOption = Annotated[ModelName, typer.Option(help="Which model.")]
 ActivationName = Literal["relu", "leaky_relu", "elu", "silu", "gelu", "tanh", "sigmoid"]
 
-RUN_FILES = {"models", "results.json", "report.html", "explore.html", "checkpoints"}
+RUN_FILES = {"models", "results.json", "report.html", "explore.html", "checkpoints", ROWS_FOLDER}
 CHECKPOINT = "checkpoint.pt"
 
 MaxEpochsOption = Annotated[int | None, typer.Option(min=1, help="Stop after so many epochs at the latest.")]
@@ -80,6 +86,7 @@ def compare(
     ] = None,
     kind: KindOption = None,
     image_size: ImageSizeOption = None,
+    memory: MemoryOption = None,
     resume: Annotated[
         bool,
         typer.Option("--resume", help="Go on with a comparison into --out that was broken off."),
@@ -96,14 +103,11 @@ def compare(
         _say_how_it_begins(out, out / STATE_FOLDER, unfinished_work(out), resume)
     elif resume:
         raise DataError("--resume needs --out DIR, the run folder of the comparison to go on with")
-    kinds, size = parse_kinds(kind), parse_image_size(image_size)
-    from chainrule.datasets import load_dataset
-
-    dataset = load_dataset(data, random_state=seed, image_size=size, kinds=kinds)
+    kinds, size, memory_bytes = parse_kinds(kind), parse_image_size(image_size), parse_memory(memory)
     from chainrule.experiments.compare import compare as run_comparison
 
-    folder = out or Path("runs", f"{dataset.name}-{datetime.now():%Y%m%d-%H%M%S}")
-    with new_folder(folder), _naming_what_is_saved(folder):
+    rows = rows_to_compare(data, kinds, size, memory_bytes, seed, out)
+    with rows as (dataset, folder), _naming_what_is_saved(folder):
         comparison = run_comparison(
             dataset,
             models=names,
@@ -289,9 +293,10 @@ def _fit_in_pieces(
     estimator: DensityEstimator, out: Path, large: LargeTable, memory: int, seed: int
 ) -> tuple[float, float]:
     """Fit and save a model of rows that memory does not hold; return what `_fit_in_memory` does."""
-    with new_folder(out), stored_rows(estimator, large, memory, out, seed) as stored:
+    missing = estimator.supports_missing
+    with new_folder(out), stored_rows(large, memory, out, seed, missing=missing) as stored:
         say_kinds(stored.schema)
-        seconds = _fit(lambda: fit_large(estimator, stored, seed), estimator, out)
+        seconds = _fit(lambda: stored.fit(estimator), estimator, out)
         save_by_first(estimator, out)
         scores = estimator.log_likelihoods(stored.codes_val, None)
     return float(scores.mean()) if len(scores) else math.nan, seconds

@@ -1,4 +1,4 @@
-"""`chainrule fit` of files that are more than memory holds."""
+"""`chainrule fit` and `chainrule compare` of files that are more than memory holds."""
 
 from __future__ import annotations
 
@@ -6,22 +6,23 @@ import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from chainrule.cli.output import say
+from chainrule.cli.output import new_folder, say
 from chainrule.errors import DataError
 
 if TYPE_CHECKING:
     from chainrule.batches import LargeTable, StoredTable
-    from chainrule.estimators import DensityEstimator
+    from chainrule.datasets import Dataset
 
-__all__ = ["ROWS_FOLDER", "MemoryOption", "fit_large", "large_table", "parse_memory", "stored_rows"]
+__all__ = ["ROWS_FOLDER", "MemoryOption", "large_table", "parse_memory", "rows_to_compare", "stored_rows"]
 
 ROWS_FOLDER = ".rows"
-"""Where the codes of rows lie during a fit, within the folder of the model."""
+"""Where the codes of rows lie during a fit, within the folder of the model or of the run."""
 
 MemoryOption = Annotated[
     str | None,
@@ -76,9 +77,21 @@ def large_table(data: str, kinds: Any, missing: Any, memory: int | None) -> tupl
 
 @contextmanager
 def stored_rows(
-    estimator: DensityEstimator, large: LargeTable, memory: int, out: Path, seed: int
+    large: LargeTable, memory: int, out: Path, seed: int, *, missing: bool, keep_rows: bool = False
 ) -> Iterator[StoredTable]:
-    """Keep the codes of a table's rows in files while a model is fitted; processes of a group share them."""
+    """Keep the codes of a table's rows in files while models are fitted; processes of a group share them.
+
+    Parameters
+    ----------
+    large : LargeTable
+    memory : int
+        Bytes that a fit may take.
+    out : Path
+        The folder that the user named.
+    seed : int
+    missing, keep_rows
+        As in `chainrule.batches.store`.
+    """
     from chainrule.batches import store
     from chainrule.training.parallel import current_group
 
@@ -88,14 +101,7 @@ def stored_rows(
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         say(f"{large.path.name} is more than {memory / 2**30:.3g} GiB hold: its rows are read in pieces")
-        return store(
-            large,
-            folder,
-            memory=memory,
-            missing=estimator.supports_missing,
-            sees_bins=estimator.sees_bins,
-            random_state=seed,
-        )
+        return store(large, folder, memory=memory, missing=missing, random_state=seed, keep_rows=keep_rows)
 
     try:
         yield group.by_first(write)
@@ -104,9 +110,27 @@ def stored_rows(
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def fit_large(estimator: DensityEstimator, stored: StoredTable, seed: int) -> None:
-    """Fit an estimator to stored rows, and note how they were split."""
-    from chainrule.estimators.stored_fit import fit_stored
+@contextmanager
+def rows_to_compare(
+    data: str, kinds: Any, size: tuple[int, int] | None, memory: int | None, seed: int, out: Path | None
+) -> Iterator[tuple[Dataset, Path]]:
+    """Yield the rows of a comparison, in memory or in pieces, and its run folder, which is made."""
+    from chainrule.datasets import MISSING_WORDS, load_dataset
+    from chainrule.experiments.stored import StoredDataset
 
-    estimator.split_ = {"by": "hash", "random_state": seed}
-    fit_stored(estimator, stored.schema, stored.train, stored.valid, stored.codes_val)
+    large = large_table(data, kinds, MISSING_WORDS, memory)
+    if large is None:
+        dataset = load_dataset(data, random_state=seed, image_size=size, kinds=kinds)
+        with new_folder(out or _new_run(dataset.name)) as folder:
+            yield dataset, folder
+        return
+    table, memory = large
+    with (
+        new_folder(out or _new_run(table.path.stem)) as folder,
+        stored_rows(table, memory, folder, seed, missing=True, keep_rows=True) as stored,
+    ):
+        yield StoredDataset.of(stored, table.path, kinds), folder
+
+
+def _new_run(name: str) -> Path:
+    return Path("runs", f"{name}-{datetime.now():%Y%m%d-%H%M%S}")

@@ -17,6 +17,7 @@ from chainrule.estimators.base import DensityEstimator
 from chainrule.experiments.answers import measure_answers
 from chainrule.experiments.kept_fits import KeptFits, fingerprint
 from chainrule.experiments.models import orders_to_average, settings_for_few_rows
+from chainrule.experiments.stored import StoredDataset
 from chainrule.experiments.synthetic import measure_samples
 from chainrule.registry import MODELS
 from chainrule.report.comparison import Comparison, ModelResult
@@ -58,6 +59,7 @@ def compare(
     Parameters
     ----------
     dataset : Dataset
+        Of a `StoredDataset`, networks learn from all rows, and what else is told is told of its samples.
     models : sequence of str, optional
         Names from `MODELS`; by default those of `default_models`.
     random_state : int
@@ -106,7 +108,8 @@ def compare(
     ('independent', 64)
     """
     start = time.perf_counter()
-    schema = Schema.infer(dataset.train, dataset.kinds, missing=True)
+    stored = dataset if isinstance(dataset, StoredDataset) else None
+    schema = stored.stored.schema if stored else Schema.infer(dataset.train, dataset.kinds, missing=True)
     names = _checked(default_models(schema, dataset.has_missing) if models is None else models)
     estimators = {name: _build(name, dataset, random_state, max_epochs, progress) for name in names}
     _set_orders(estimators, n_orders, dataset.n_variables)
@@ -129,7 +132,7 @@ def compare(
             dataset=dataset.name,
             description=dataset.description,
             split=dataset.split,
-            n_train=len(dataset.train),
+            n_train=stored.stored.n_rows[0] if stored else len(dataset.train),
             n_valid=len(dataset.valid),
             n_test=len(dataset.test),
             n_variables=dataset.n_variables,
@@ -141,7 +144,8 @@ def compare(
             results=results,
             train_rows=_some_rows(dataset.train, random_state),
             test_rows=dataset.test,
-            notes=notes,
+            notes=[stored.remark(), *notes] if stored else notes,
+            sampled=stored.sampled() if stored else None,
             fidelity=measure_samples(dataset, results, random_state),
             answers=measure_answers(dataset, results, random_state),
             seconds=time.perf_counter() - start,
@@ -311,7 +315,10 @@ def _fit(
     kept.prepare(name, estimator)
     began = time.perf_counter()
     try:
-        estimator.fit(dataset.train, X_val=dataset.valid)
+        if isinstance(dataset, StoredDataset):
+            dataset.stored.fit(estimator)
+        else:
+            estimator.fit(dataset.train, X_val=dataset.valid)
     except FitInterrupted as interrupt:
         path = kept.save(name, estimator)
         if path is None:

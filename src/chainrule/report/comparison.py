@@ -109,6 +109,9 @@ class Comparison:
         each result's `log_likelihoods`).
     seconds : float
         Time of the whole comparison.
+    sampled : dict or None
+        How many rows of each part there are, and how many stand for them, where rows are more than memory
+        holds; None where all are in memory.
     notes : list of str
         One line for each thing that the reader must know, such as a model that was left out and why.
     fidelity : FidelityReport or None
@@ -133,6 +136,7 @@ class Comparison:
     train_rows: Any
     test_rows: Any
     seconds: float
+    sampled: dict[str, dict[str, int]] | None = None
     notes: list[str] = field(default_factory=list)
     fidelity: FidelityReport | None = None
     answers: ModelAnswers | None = None
@@ -177,6 +181,7 @@ class Comparison:
             "entropy": self.entropy,
             "random_state": self.random_state,
             "seconds": self.seconds,
+            "sampled": self.sampled,
             "notes": self.notes,
             "synthetic": None if self.fidelity is None else self.fidelity.to_dict(),
             "answers": None if self.answers is None else self.answers.to_dict(),
