@@ -6,6 +6,7 @@ import io
 import json
 import os
 import signal
+import time
 import warnings
 
 import polars as pl
@@ -79,6 +80,20 @@ def test_batches_are_taken_as_workers_come_free(cluster):
     next(results)
     assert len(taken) == 4  # two for each processor
     results.close()
+
+
+def test_results_come_as_they_are_done(cluster, tmp_path):
+    def work(batch, number):
+        marker = tmp_path / "last has begun"
+        if number == 8:
+            marker.touch()
+        while number == 0 and not marker.exists():  # in order, the last would never begin
+            time.sleep(0.01)
+        return batch
+
+    results = list(cluster.as_done(work, "abcdefghi"))
+    assert sorted(results) == list("abcdefghi")
+    assert results.index("a") > 5
 
 
 COMMANDS = {

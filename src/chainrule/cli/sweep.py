@@ -10,15 +10,18 @@ import typer
 
 from chainrule.cli.fitting import MaxEpochsOption, ModelOption
 from chainrule.cli.options import (
+    AddressOption,
     DataArgument,
+    EngineOption,
     ImageSizeOption,
     JsonOption,
     KindOption,
     SeedOption,
+    check_engine,
     parse_image_size,
     parse_kinds,
 )
-from chainrule.cli.output import check_file, console_for, new_folder, write_json
+from chainrule.cli.output import check_file, console_for, new_folder, working_on, write_json
 from chainrule.errors import DataError, ParameterError
 from chainrule.report.numbers import in_ascii, with_error
 
@@ -66,6 +69,8 @@ def sweep(
         ),
     ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes of this machine.")] = 1,
+    engine: EngineOption = None,
+    address: AddressOption = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -91,6 +96,9 @@ def sweep(
 ) -> None:
     """Try many settings of a model, choose by the validation rows; after Ctrl-C the same command goes on."""
     check_file(json_file)
+    check_engine(engine, address)
+    if engine is not None and workers > 1:
+        raise ParameterError(f"--workers {workers} are processes of this machine: leave it out with --engine")
     words = _words(grid, more)
     if words is None and trials is None:
         raise ParameterError("nothing to sweep: give --grid NAME=VALUES, or --trials N to search")
@@ -109,7 +117,7 @@ def sweep(
     values = None if words is None else parse_grid(model, words)
     dataset = load_dataset(data, random_state=seed, image_size=size, kinds=kinds, missing=None)
     folder = out or Path("runs", f"{dataset.name}-sweep-{datetime.now():%Y%m%d-%H%M%S}")
-    with new_folder(folder):
+    with new_folder(folder), working_on(engine, address) as cluster:
         try:
             result = run_sweep(
                 dataset,
@@ -121,6 +129,7 @@ def sweep(
                 max_epochs=max_epochs,
                 prune=prune,
                 workers=workers,
+                engine=cluster,
                 random_state=seed,
                 out=folder,
                 storage=storage,

@@ -27,6 +27,9 @@ class Engine(Protocol):
     def in_order(self, work: Work, batches: Iterable[Any], first: int) -> Iterator[tuple[Any, Any]]:
         """Yield each batch and its result, in the order of the batches."""
 
+    def as_done(self, work: Work, batches: Iterable[Any]) -> Iterator[Any]:
+        """Yield the results as they come; no batch waits for another."""
+
 
 def in_order(
     work: Work, batches: Iterable[Any], engine: Engine | None = None, first: int = 0
@@ -130,13 +133,12 @@ class RayEngine:
         """Yield each batch and its result, in the order of the batches."""
         import ray
 
-        task = ray.remote(num_cpus=1, max_retries=-1)(_with_warnings)
-        shared = ray.put(work)
+        start = _starter(work)
         n_under_way = _BATCHES_PER_CPU * max(1, int(ray.cluster_resources().get("CPU", 1)))
         under_way: deque[tuple[Any, Any]] = deque()
         try:
             for number, batch in enumerate(batches, first):
-                under_way.append((batch, task.remote(shared, batch, number)))
+                under_way.append((batch, start(batch, number)))
                 if len(under_way) == n_under_way:
                     yield _next_of(under_way)
             while under_way:
@@ -144,6 +146,29 @@ class RayEngine:
         finally:
             for _, reference in under_way:
                 ray.cancel(reference)
+
+    def as_done(self, work: Work, batches: Iterable[Any]) -> Iterator[Any]:
+        """Yield the results as they come; no batch waits for another."""
+        import ray
+
+        start = _starter(work)
+        under_way = [start(batch, number) for number, batch in enumerate(batches)]
+        try:
+            while under_way:
+                (done,), under_way = ray.wait(under_way)
+                yield _without_warnings(done)
+        finally:
+            for reference in under_way:
+                ray.cancel(reference)
+
+
+def _starter(work: Work) -> Callable[[Any, int], Any]:
+    """Send a piece of work to the cluster; return what starts it on a batch, as a task."""
+    import ray
+
+    task = ray.remote(num_cpus=1, max_retries=-1)(_with_warnings)
+    shared = ray.put(work)
+    return lambda batch, number: task.remote(shared, batch, number)
 
 
 def _with_warnings(work: Work, batch: Any, number: int) -> tuple[Any, list[Warning]]:
@@ -160,10 +185,15 @@ def _with_warnings(work: Work, batch: Any, number: int) -> tuple[Any, list[Warni
 def _next_of(under_way: deque[tuple[Any, Any]]) -> tuple[Any, Any]:
     """Wait for the oldest batch; return it and its result."""
     batch, reference = under_way.popleft()
+    return batch, _without_warnings(reference)
+
+
+def _without_warnings(reference: Any) -> Any:
+    """Wait for the result of a task, and warn of what it warned of."""
     result, caught = result_of(reference)
     for warning in caught:
-        warnings.warn(warning, stacklevel=2)
-    return batch, result
+        warnings.warn(warning, stacklevel=3)
+    return result
 
 
 def result_of(reference: Any) -> Any:

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     import optuna
     from optuna.trial import FrozenTrial
 
+    from chainrule.distributed import Engine
+
 __all__ = ["SAMPLERS", "sweep"]
 
 SAMPLERS = ("tpe", "random")
@@ -47,6 +49,7 @@ def sweep(
     max_epochs: int | None = None,
     prune: bool | None = None,
     workers: int = 1,
+    engine: Engine | None = None,
     random_state: int = 0,
     out: str | Path | None = None,
     storage: str | None = None,
@@ -76,6 +79,10 @@ def sweep(
         and a grid, which is there to show effects, does not.
     workers : int
         Processes of this machine.
+    engine : Engine, optional
+        Of `chainrule.distributed.connected`: does the trials in place of processes of this machine, one on
+        each processor. All of its machines must reach `out`, and the storage: an SQLite file serves one
+        machine only.
     random_state : int
         The first seed of the fits, and the seed of the sampler.
     out : path, optional
@@ -117,6 +124,11 @@ def sweep(
     schema = Schema.infer(dataset.train, dataset.kinds)
     space, sampler = _plan(model, schema, grid, n_trials, sampler)
     _check_counts(n_trials=n_trials, seeds=seeds, workers=workers)
+    if engine is not None and workers > 1:
+        raise ParameterError(
+            f"an engine does the trials on its own processors, so {workers} workers have nothing to do: give "
+            "one of the two"
+        )
     need_optuna()
     rows = fingerprint(schema, map(schema.encode, (dataset.train, dataset.valid, dataset.test)))
     with tempfile.TemporaryDirectory() as scratch, quiet():
@@ -135,7 +147,7 @@ def sweep(
             random_state=random_state if storage is None else None,
         )
         with naming_the_storage(job.address):
-            result = _conclude(job, _run(job, workers, progress))
+            result = _conclude(job, _run(job, workers, engine, progress))
         if out is not None:
             write_json(folder / "results.json", result.to_dict())
             write_sweep_page(result, folder / "report.html", description=dataset.description)
@@ -171,7 +183,7 @@ def _check_counts(**counts: int | None) -> None:
             raise ParameterError(f"{name} must be a whole number of at least 1, got {value!r}")
 
 
-def _run(job: Job, workers: int, progress: bool) -> optuna.Study:
+def _run(job: Job, workers: int, engine: Engine | None, progress: bool) -> optuna.Study:
     """Do the trials that are not done yet."""
     fitter = job.fitter
     settings = {
@@ -193,7 +205,7 @@ def _run(job: Job, workers: int, progress: bool) -> optuna.Study:
             bar.update(len(trials), f"best {min(values):.3f} nats on the validation rows" if values else "")
 
         show()
-        run_trials(job, study, workers, show)
+        run_trials(job, study, workers, engine, show)
     return study
 
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     import optuna
     from optuna.trial import FrozenTrial
 
+    from chainrule.distributed import Engine
+
 __all__ = ["Job", "finished", "fit_of", "reason_of", "run_trials"]
 
 # User attributes of a trial: its place in the sweep, why its setting cannot be fitted, and one for the fit of
@@ -82,7 +84,9 @@ class Job:
         return self.fitter.space.settings() if self.n_trials is None else [{}] * self.n_trials
 
 
-def run_trials(job: Job, study: optuna.Study, workers: int, on_trial: Callable[[], None]) -> None:
+def run_trials(
+    job: Job, study: optuna.Study, workers: int, engine: Engine | None, on_trial: Callable[[], None]
+) -> None:
     """Work off the queue with processes; wait for the trials of other machines, and take over broken ones.
 
     Parameters
@@ -92,6 +96,8 @@ def run_trials(job: Job, study: optuna.Study, workers: int, on_trial: Callable[[
         Of the job.
     workers : int
         One is this process; more are processes of their own, which share out the processor's cores.
+    engine : Engine or None
+        What does the trials in place of processes of this machine.
     on_trial : callable
         Called after each trial.
 
@@ -102,15 +108,13 @@ def run_trials(job: Job, study: optuna.Study, workers: int, on_trial: Callable[[
     """
     import optuna
 
-    parallel = Parallel(workers, return_as="generator_unordered", batch_size=1, max_nbytes=None)
     unsigned: dict[int, float] = {}
     try:
         while True:
             fail_dead_trials(study, unsigned, job.run)
             n_waiting = _fill_queue(job, study)
             if n_waiting:
-                tasks = (delayed(_run_next)(job) for _ in range(n_waiting))
-                with closing(parallel(tasks)) as done:
+                with closing(_results(job, n_waiting, workers, engine)) as done:
                     for _ in done:
                         on_trial()
             elif any(trial.state.name == "RUNNING" for trial in study.get_trials(deepcopy=False)):
@@ -121,6 +125,14 @@ def run_trials(job: Job, study: optuna.Study, workers: int, on_trial: Callable[[
         for trial in study.get_trials(deepcopy=False):
             if trial.state.name == "RUNNING" and trial.user_attrs.get(RUN) == job.run:
                 study.tell(trial.number, state=optuna.trial.TrialState.FAIL, skip_if_finished=True)
+
+
+def _results(job: Job, n_trials: int, workers: int, engine: Engine | None) -> Any:
+    """Return a generator that does so many trials and yields after each."""
+    if engine is not None:
+        return engine.as_done(_Next(job), range(n_trials))
+    parallel = Parallel(workers, return_as="generator_unordered", batch_size=1, max_nbytes=None)
+    return parallel(delayed(_run_in_process)(job) for _ in range(n_trials))
 
 
 def finished(study: optuna.Study) -> list[FrozenTrial]:
@@ -203,14 +215,29 @@ def _keep_order(job: Job, study: optuna.Study) -> None:
             study._storage.set_trial_state_values(trial._trial_id, optuna.trial.TrialState.FAIL)
 
 
-def _run_next(job: Job) -> None:
-    """Do the next trial that waits."""
-    import optuna
+@dataclass(frozen=True)
+class _Next:
+    """The next trial that waits, as work for an engine."""
 
+    job: Job
+
+    def __call__(self, batch: Any, number: int) -> None:
+        _run_next(self.job)
+
+
+def _run_in_process(job: Job) -> None:
+    """Do the next trial that waits, in this process or in one that it has started."""
     if os.getpid() != job.process:
         # Signals reach all processes of a terminal or a job; the one that started this one ends it.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    _run_next(job)
+
+
+def _run_next(job: Job) -> None:
+    """Do the next trial that waits."""
+    import optuna
+
     with quiet():
         study = _open_once(job.address, job.name, job.run)
         if all(trial.state.name != "WAITING" for trial in study.get_trials(deepcopy=False)):
