@@ -56,7 +56,7 @@ def outcome_of(folder: Path) -> dict[str, Any]:
     outcome: dict[str, Any] = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
-        if path.suffix in (".safetensors", ".npy") or path.name == "explore.html":
+        if path.suffix in (".safetensors", ".npy", ".parquet") or path.name == "explore.html":
             outcome[name] = sha256(path.read_bytes()).hexdigest()
         elif path.suffix == ".json":
             outcome[name] = _without_times(json.loads(path.read_bytes()))
@@ -119,11 +119,20 @@ def _check_database(path: Path) -> None:
         raise ValueError(answer)
 
 
+def _check_parquet(path: Path) -> None:
+    """Look at both ends of a file, without polars; its content is compared with that of another run."""
+    content = path.read_bytes()
+    size = int.from_bytes(content[-8:-4], "little")
+    if len(content) < size + 12 or not content.startswith(b"PAR1") or not content.endswith(b"PAR1"):
+        raise ValueError("it has no end")
+
+
 _CHECKS = {
     ".json": _check_json,
     ".safetensors": _check_model,
     ".pt": _check_checkpoint,
     ".html": _check_page,
+    ".parquet": _check_parquet,
     ".npy": lambda path: np.load(io.BytesIO(path.read_bytes()), allow_pickle=False),
     ".db": _check_database,
     ".db-journal": lambda path: None,  # the database itself is checked, with it

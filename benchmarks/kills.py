@@ -37,6 +37,8 @@ _PATIENCE = 600.0
 _POLL = 0.002
 # Seconds between two states of a fit, in place of a minute: the runs are short.
 _STATES_EVERY = 0.03
+# Rows of a batch, in place of 65,536.
+_BATCH_ROWS = 6
 
 
 @dataclass(frozen=True)
@@ -49,10 +51,14 @@ class Command:
         From the file of rows and the folder to write into to what stands on the command line.
     to_go_on : tuple of str
         What is added to go on.
+    before : callable, optional
+        Like `arguments`, of a command that is run first and never killed; it writes into the folder ``model``
+        beside the rows.
     """
 
     arguments: Callable[[Path, Path], list[str]]
     to_go_on: tuple[str, ...] = ("--resume",)
+    before: Callable[[Path, Path], list[str]] | None = None
 
 
 def _fit(rows: Path, out: Path) -> list[str]:
@@ -83,7 +89,17 @@ def _sweep(rows: Path, out: Path) -> list[str]:
     return ["sweep", str(rows), "--model", "made", "--out", str(out), *limits, "--grid", *grid]
 
 
-COMMANDS = {"fit": Command(_fit), "compare": Command(_compare), "sweep": Command(_sweep, ())}
+def _score(rows: Path, out: Path) -> list[str]:
+    files = ["--out", str(out / "scores.parquet"), "--json", str(out / "score.json")]
+    return ["score", str(rows.with_name("model")), str(rows), "--split", "all", *files]
+
+
+COMMANDS = {
+    "fit": Command(_fit),
+    "compare": Command(_compare),
+    "sweep": Command(_sweep, ()),
+    "score": Command(_score, before=_fit),
+}
 
 
 @dataclass
@@ -112,10 +128,11 @@ class Campaign:
         self.rng = np.random.default_rng(self.seed)
         self._rows = self.scratch / "rows.csv"
         write_table(self._rows)
-        out = self.scratch / "whole"
-        code, self._n_changes, self._seconds = self.follow(self.start(out, False), out, never)
-        if code != 0:
-            raise RuntimeError(f"{self.command} ended with {code}: {self.said()[-500:]}")
+        before, out = COMMANDS[self.command].before, self.scratch / "whole"
+        if before is not None:
+            model = self._rows.with_name("model")
+            self._succeed(self._start(before(self._rows, model)), model)
+        self._n_changes, self._seconds = self._succeed(self.start(out, False), out)
         self.expected = outcome_of(out)
 
     def kill(self, n_kills: int) -> Iterator[int]:
@@ -150,10 +167,20 @@ class Campaign:
         moment = self.rng.uniform(0, self._seconds)
         return lambda n_changes, seconds: seconds >= moment
 
+    def _succeed(self, process: int, out: Path) -> tuple[int, float]:
+        """Wait for a process that nobody kills; return how often files changed, and its seconds."""
+        code, n_changes, seconds = self.follow(process, out, never)
+        if code != 0:
+            raise RuntimeError(f"{self.command} ended with {code}: {self.said()[-500:]}")
+        return n_changes, seconds
+
     def start(self, out: Path, goes_on: bool) -> int:
         """Start the command in a process of its own, and return its number."""
         command = COMMANDS[self.command]
-        arguments = command.arguments(self._rows, out) + list(command.to_go_on if goes_on else ())
+        out.mkdir(exist_ok=True)
+        return self._start(command.arguments(self._rows, out) + list(command.to_go_on if goes_on else ()))
+
+    def _start(self, arguments: list[str]) -> int:
         process = os.fork()
         if process:
             return process
@@ -229,6 +256,8 @@ def warm_up() -> None:
     """Import what the commands use, and shorten what they wait for."""
     import sqlalchemy.orm  # noqa: F401
 
+    import chainrule.batches
+    import chainrule.datasets.streaming
     import chainrule.experiments.compare
     import chainrule.explore.page
     import chainrule.sweep.run
@@ -241,6 +270,8 @@ def warm_up() -> None:
     # A trial that was taken by a process that ended before it could sign it.
     waiting: Any = chainrule.sweep.storage
     waiting._HEARTBEAT, waiting._GRACE = 1, 15
+    streaming: Any = chainrule.datasets.streaming
+    streaming._LARGE, streaming._BATCH = 0, _BATCH_ROWS
 
 
 def main() -> int:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import polars as pl
 import pytest
 from benchmarks.kill_checks import broken_files, outcome_of
 
@@ -18,7 +19,7 @@ if not Path("/proc/self/schedstat").exists():
 PATIENCE = 400  # a campaign that hangs ends the test; nothing waits for the time to pass
 
 
-@pytest.mark.parametrize(("command", "kills"), [("fit", 3), ("compare", 2), ("sweep", 3)])
+@pytest.mark.parametrize(("command", "kills"), [("fit", 3), ("compare", 2), ("sweep", 3), ("score", 5)])
 def test_a_command_that_was_killed_goes_on_to_the_same_result(command, kills):
     if command == "sweep":
         pytest.importorskip("optuna", reason="Optuna is not installed")
@@ -41,11 +42,13 @@ def folder(tmp_path):
     Independent().fit([[0, 1], [1, 0], [1, 1]]).save(tmp_path / "model")
     (tmp_path / "results.json").write_text('{"seconds": 2.0, "trials": [{"number": 1, "nll": 3.0}]}\n')
     (tmp_path / "report.html").write_text("<html></html>\n")
+    pl.DataFrame({"log_likelihood": [-1.5, -2.5]}).write_parquet(tmp_path / "scores.parquet")
     return tmp_path
 
 
 @pytest.mark.parametrize(
-    "name", ["model/model.json", "model/model.safetensors", "results.json", "report.html"]
+    "name",
+    ["model/model.json", "model/model.safetensors", "results.json", "report.html", "scores.parquet"],
 )
 def test_the_campaign_notices_a_half_written_file(name, folder):
     (folder / "report.html.partial").write_text("<ht")
