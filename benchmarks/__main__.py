@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from benchmarks import machine, same_numbers
+from benchmarks.anomalies import anomalies
 from benchmarks.any_order import any_order
 from benchmarks.calibration import calibration
 from benchmarks.cells import cells
@@ -47,6 +48,7 @@ _GROUPS: dict[str, Callable[[argparse.Namespace], Iterator[Row]]] = {
     "imputation": lambda arguments: imputation(arguments.checkpoint),
     "synthetic": lambda arguments: synthetic(arguments.checkpoint),
     "cells": lambda arguments: cells(),
+    "anomalies": lambda arguments: anomalies(arguments.checkpoint),
     "peers": lambda arguments: peers(arguments.runs),
     "tables": lambda arguments: _tables(arguments),
     "memory": lambda arguments: memory(),
@@ -115,7 +117,8 @@ def _arguments() -> argparse.Namespace:
         type=Path,
         metavar="DIR",
         help="where mnist keeps the textbook's fit and any-order its model, to go on from; imputation takes "
-        "that model from there, synthetic those of a run folder of chainrule compare, tables its figures",
+        "that model from there, synthetic those of a run folder of chainrule compare, tables and anomalies "
+        "their figures",
     )
     _add_options_of_tables(parser)
     arguments = parser.parse_args()

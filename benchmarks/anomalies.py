@@ -16,6 +16,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,9 @@ class Detected:
     average_precision: float
     seconds: float
 
-    heading = f"{'data':<18} {'setting':<17} {'seed':>4} {'detector':<14} {'AUROC':>7} {'AP':>7} {'seconds':>8}"
+    heading = (
+        f"{'data':<18} {'setting':<17} {'seed':>4} {'detector':<14} {'AUROC':>7} {'AP':>7} {'seconds':>8}"
+    )
 
     def line(self) -> str:
         """Return the row as a line of its table."""
@@ -142,6 +145,9 @@ def anomalies(
     seeds: Sequence[int] = tuple(_SEEDS),
 ) -> Iterator[Row]:
     """Yield what each detector reaches on each set, and then how they rank in each setting."""
+    if find_spec("pyod") is None:
+        yield Skipped("anomalies", "PyOD is not installed: pip install 'chainrule[bench]'")
+        return
     folder = Path(os.environ.get(DATA_VARIABLE, "")) / "adbench"
     paths = [path for path in sorted(folder.glob("*.npz")) if not data or path.stem in data]
     if not paths:

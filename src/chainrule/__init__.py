@@ -13,7 +13,7 @@ from chainrule.registry import CLASSES
 if TYPE_CHECKING:
     from chainrule.baselines import GMM, Independent, Mixture, MixtureOfBernoullis
     from chainrule.datasets import load_dataset
-    from chainrule.estimators import MADE, NADE, Ensemble, OrderlessNADE, load
+    from chainrule.estimators import MADE, NADE, Ensemble, OrderlessNADE, PyODDetector, load
 
 __version__ = "0.1.0"
 __all__ = [
@@ -25,11 +25,16 @@ __all__ = [
     "Mixture",
     "MixtureOfBernoullis",
     "OrderlessNADE",
+    "PyODDetector",
     "load",
     "load_dataset",
 ]
 
-_HOME = {"load": "chainrule.estimators", "load_dataset": "chainrule.datasets"}
+_HOME = {
+    "PyODDetector": "chainrule.estimators",
+    "load": "chainrule.estimators",
+    "load_dataset": "chainrule.datasets",
+}
 
 
 def __getattr__(name: str) -> Any:

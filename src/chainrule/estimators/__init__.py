@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from chainrule.estimators.made import MADE
     from chainrule.estimators.nade import NADE
     from chainrule.estimators.orderless import OrderlessNADE
+    from chainrule.estimators.pyod_detector import PyODDetector
 
 __all__ = [
     "MADE",
@@ -21,11 +22,16 @@ __all__ = [
     "DensityEstimator",
     "Ensemble",
     "OrderlessNADE",
+    "PyODDetector",
     "load",
 ]
 
 # Each module is imported when one of its names is first used: the baselines need no PyTorch.
-_HOME = CLASSES | {"DensityEstimator": "chainrule.estimators.base", "load": "chainrule.estimators.loading"}
+_HOME = CLASSES | {
+    "DensityEstimator": "chainrule.estimators.base",
+    "PyODDetector": "chainrule.estimators.pyod_detector",
+    "load": "chainrule.estimators.loading",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,0 +1,106 @@
+"""Our estimators where PyOD's detectors are expected."""
+
+from __future__ import annotations
+
+from numbers import Real
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, clone
+from sklearn.utils._param_validation import Interval, InvalidParameterError
+
+from chainrule.errors import ParameterError
+from chainrule.estimators.base import DensityEstimator
+from chainrule.estimators.nade import NADE
+
+__all__ = ["PyODDetector"]
+
+
+class PyODDetector(BaseEstimator):
+    """A density estimator with the interface of PyOD's detectors: high scores are strange, 1 is an anomaly.
+
+    It can stand wherever a detector of PyOD can, such as among those that `pyod.models.combination` averages;
+    PyOD itself is not needed. The score of a row is its surprisal, -log p(row) in nats.
+
+    Parameters
+    ----------
+    estimator : density estimator, optional
+        Not fitted; copied before the fit. By default ``NADE()``.
+    contamination : float
+        The share of the training rows to call anomalies, in (0, 0.5]; by default 0.1, as in PyOD.
+
+    Attributes
+    ----------
+    estimator_ : density estimator
+        Fitted.
+    decision_scores_ : ndarray of shape (n,)
+        Scores of the training rows, in nats.
+    threshold_ : float
+        Rows with higher scores are anomalies.
+    labels_ : ndarray of shape (n,)
+        1 for each training row that is an anomaly, else 0.
+
+    Examples
+    --------
+    >>> from chainrule import Independent
+    >>> X = np.random.default_rng(0).normal(size=(1000, 2))
+    >>> detector = PyODDetector(Independent(), contamination=0.05).fit(X)
+    >>> detector.predict([[0.0, 0.1], [4.0, -5.0]]), int(detector.labels_.sum())
+    (array([0, 1]), 50)
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "estimator": [DensityEstimator, None],
+        "contamination": [Interval(Real, 0, 0.5, closed="right")],
+    }
+
+    def __init__(self, estimator: DensityEstimator | None = None, contamination: float = 0.1) -> None:
+        self.estimator = estimator
+        self.contamination = contamination
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Fit the estimator.
+
+        Parameters
+        ----------
+        X : array or DataFrame, shape (n, D)
+        y : None
+            Not used.
+
+        Raises
+        ------
+        ParameterError
+            If a constructor argument is out of its range.
+        """
+        try:
+            self._validate_params()
+        except InvalidParameterError as error:
+            raise ParameterError(str(error)) from None
+        estimator = NADE() if self.estimator is None else clone(self.estimator)
+        self.estimator_: DensityEstimator = estimator.fit(X)
+        self.decision_scores_ = self.decision_function(X)
+        self.threshold_ = float(np.percentile(self.decision_scores_, 100 * (1 - self.contamination)))
+        self.labels_ = (self.decision_scores_ > self.threshold_).astype(int)
+        return self
+
+    def decision_function(self, X: Any) -> np.ndarray:
+        """Return the surprisal of each row in nats, (n,); higher is stranger."""
+        return -np.asarray(self.estimator_.score_samples(X))
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Return 1 for each row that is an anomaly and 0 for the others, (n,)."""
+        return (self.decision_function(X) > self.threshold_).astype(int)
+
+    def fit_predict(self, X: Any, y: Any = None) -> np.ndarray:
+        """Fit, and return which of the rows are anomalies, (n,)."""
+        return self.fit(X).labels_
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Return how far each row lies between the scores of the training rows, (n, 2): inside, and outside.
+
+        0 stands for the least score of a training row and 1 for the highest, as in PyOD. These are no
+        probabilities that a row is an anomaly, of which nothing in the data tells.
+        """
+        low, high = self.decision_scores_.min(), self.decision_scores_.max()
+        outside = ((self.decision_function(X) - low) / max(high - low, np.finfo(float).tiny)).clip(0, 1)
+        return np.column_stack([1 - outside, outside])

@@ -1,0 +1,61 @@
+"""Our estimators answer where PyOD's detectors do."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from chainrule import NADE, Independent, PyODDetector
+from chainrule.errors import ParameterError
+
+
+@pytest.fixture(scope="module")
+def rows():
+    rng = np.random.default_rng(0)
+    return np.concatenate([rng.normal(size=(190, 3)), rng.normal(size=(10, 3)) * 8])
+
+
+@pytest.fixture(scope="module")
+def detector(rows):
+    return PyODDetector(Independent(), contamination=0.1).fit(rows)
+
+
+def test_scores_are_surprisals_of_a_copy_of_the_estimator(rows):
+    model = NADE(8, max_epochs=2, random_state=0)
+    detector = PyODDetector(model).fit(rows)
+    np.testing.assert_array_equal(detector.decision_scores_, -model.fit(rows).score_samples(rows))
+    assert detector.estimator_ is not model
+    assert isinstance(PyODDetector().set_params(contamination=0.2), PyODDetector)
+
+
+def test_the_share_of_rows_that_was_asked_for_are_anomalies(detector, rows):
+    assert detector.labels_.sum() == 20
+    np.testing.assert_array_equal(detector.predict(rows), detector.labels_)
+    np.testing.assert_array_equal(detector.fit_predict(rows), detector.labels_)
+    assert detector.labels_[190:].mean() > detector.labels_[:190].mean()
+
+
+def test_shares_of_the_way_to_the_strangest_row(detector, rows):
+    share = detector.predict_proba(rows)
+    np.testing.assert_allclose(share.sum(axis=1), 1)
+    assert share[:, 1].min() == 0
+    assert share[:, 1].max() == 1
+    np.testing.assert_array_equal(np.argsort(share[:, 1]), np.argsort(detector.decision_scores_))
+    np.testing.assert_array_equal(detector.predict_proba([[1e3, 0.0, 0.0]]), [[0.0, 1.0]])
+
+
+@pytest.mark.parametrize("arguments", [{"contamination": 0.7}, {"estimator": "nade"}])
+def test_wrong_arguments_are_named(rows, arguments):
+    with pytest.raises(ParameterError, match=next(iter(arguments))):
+        PyODDetector(**arguments).fit(rows)
+
+
+def test_it_says_what_a_detector_of_pyod_says(detector, rows):
+    pyod = pytest.importorskip("pyod.models.hbos", reason="PyOD is in the bench extra")
+    other = pyod.HBOS(contamination=0.1).fit(rows)
+    for name in ("decision_scores_", "labels_"):
+        ours, theirs = getattr(detector, name), getattr(other, name)
+        assert (ours.shape, ours.dtype.kind) == (theirs.shape, theirs.dtype.kind)
+    for method in ("decision_function", "predict", "predict_proba"):
+        ours, theirs = getattr(detector, method)(rows), getattr(other, method)(rows)
+        assert (ours.shape, ours.dtype.kind) == (theirs.shape, theirs.dtype.kind)
