@@ -156,6 +156,29 @@ def test_wrong_addresses_are_refused(folder, data, capsys):
     assert "--address 127.0.0.1:1 goes with --engine ray" in capsys.readouterr().err
 
 
+def test_sigterm_stays_what_it_was(monkeypatch):
+    """Ray handles it in its own way, by which a command could not say what is kept."""
+
+    class Ray:
+        is_initialized = staticmethod(lambda: False)
+        shutdown = staticmethod(lambda: None)
+
+        @staticmethod
+        def init(**options):
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+    def ours(number, frame):
+        raise AssertionError
+
+    monkeypatch.setattr(engine, "import_ray", lambda address: Ray)
+    before = signal.signal(signal.SIGTERM, ours)
+    try:
+        with engine.connected("ray", "local"):
+            assert signal.getsignal(signal.SIGTERM) is ours
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def test_without_ray_a_line_says_how_to_install_it(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "ray", None)
     with pytest.raises(MissingPackageError, match=r"pip install 'chainrule\[ray\]'"):

@@ -8,6 +8,7 @@ a fit can visit all rows in random order with one file in memory at a time.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chainrule.datasets.limits import half_of_free_memory
+from chainrule.datasets.loading import note_of_names
 from chainrule.datasets.splits import hashed_parts
 from chainrule.datasets.streaming import table_batches
 from chainrule.errors import DataError
@@ -102,6 +104,8 @@ class LargeTable:
             raise DataError(f"{self.path} has too few rows")
         declared = sample.rows.columns if isinstance(self.kinds, str) else list(self.kinds or ())
         names = [name for name in columns_that_name_rows(sample.rows) if name not in declared]
+        if names:
+            warnings.warn(note_of_names(names), stacklevel=2)
         rows = sample.rows.drop(names)
         try:
             return Schema.infer(ranges.completed(rows), self.kinds, missing), rows

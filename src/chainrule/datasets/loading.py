@@ -21,7 +21,7 @@ from chainrule.datasets.tables import MISSING_WORDS
 from chainrule.errors import DataError
 from chainrule.schema import Schema, columns_that_name_rows
 
-__all__ = ["dataset_names", "load_dataset", "load_rows", "take_columns"]
+__all__ = ["dataset_names", "load_dataset", "load_rows", "note_of_names", "take_columns"]
 
 Kinds = str | Mapping[str, str] | None
 
@@ -217,13 +217,17 @@ def _without_names_of_rows(parts: Parts, kinds: Kinds) -> Parts:
     names = _undeclared_names_of_rows(parts, kinds)
     if not names:
         return parts
-    listed = ", ".join(map(repr, names))
-    note = (
-        f"text with so many levels names rows instead of describing them, and is left out: {listed}; to keep "
-        f"such a column declare its kind, --kind {names[0]}=categorical"
-    )
     kept = _map(parts, lambda rows: rows.drop(names))
-    return replace(kept, notes=(*parts.notes, note))
+    return replace(kept, notes=(*parts.notes, note_of_names(names)))
+
+
+def note_of_names(columns: Sequence[str]) -> str:
+    """Return the note that some text columns, which name rows, are left out."""
+    listed = ", ".join(map(repr, columns))
+    return (
+        f"text with so many levels names rows instead of describing them, and is left out: {listed}; to keep "
+        f"such a column declare its kind, --kind {columns[0]}=categorical"
+    )
 
 
 def _map(parts: Parts, change: Callable[[Any], Any]) -> Parts:

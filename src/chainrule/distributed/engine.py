@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -90,10 +91,13 @@ def connected(engine: str | None, address: str | None = None) -> Iterator[Engine
         yield RayEngine()
         return
     local = {"include_dashboard": False} if address == "local" else {}
+    handler = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(address=address, log_to_driver=False, logging_level="ERROR", **local)
     except (ConnectionError, ValueError) as error:
         raise DataError(f"there is no Ray cluster to be reached at {address}: {error}") from error
+    if callable(handler):  # set in the main thread; with that of Ray a process ends before it can say why
+        signal.signal(signal.SIGTERM, handler)
     try:
         yield RayEngine()
     finally:
