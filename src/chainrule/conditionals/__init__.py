@@ -20,6 +20,7 @@ from chainrule.conditionals.mixtures import (
 )
 from chainrule.conditionals.point_masses import PointMasses
 from chainrule.conditionals.row import Conditionals
+from chainrule.conditionals.splines import RationalQuadraticSpline
 from chainrule.supports import Reals, Support
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "MixtureOfLogistics",
     "NegativeBinomials",
     "PointMasses",
+    "RationalQuadraticSpline",
     "families_of",
     "make_family",
     "register_family",
@@ -52,6 +54,7 @@ FAMILIES: dict[str, type[Conditional]] = {
         MixtureOfLogistics,
         MixtureOfLaplaces,
         NegativeBinomials,
+        RationalQuadraticSpline,
     )
 }
 

@@ -23,7 +23,8 @@ _SHARED = """\
     n_components : int, by default 10
         Components of the conditional mixtures of ordinal, count and continuous columns.
     mixture : str, by default "gaussian"
-        Family of real numbers, a name of `FAMILIES`: "gaussian", "logistic", "laplace", or one added to it.
+        Family of real numbers, a name of `FAMILIES`: mixtures "gaussian", "logistic" and "laplace", a
+        "spline" of `n_components` bins, or one added to it.
     encoding : {"onehot", "scaled", "raw"}, by default "onehot"
         How categorical columns enter the network.
     kinds : str or mapping, optional
