@@ -22,7 +22,7 @@ from chainrule.experiments.study import StudyResult, StudyRun, run_study
 from chainrule.report.blocks import Block, Table
 from chainrule.report.page import write_page
 
-NAMES = ["binarized-mnist", "categorical-2d", "mixture-or-chain", "two-gaussians"]
+NAMES = ["binarized-mnist", "categorical-2d", "mixture-or-chain", "published", "two-gaussians"]
 
 
 class Counter:

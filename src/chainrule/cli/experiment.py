@@ -31,6 +31,14 @@ def experiment(
     data: Annotated[
         str | None, typer.Option(metavar="PATH", help="Where the data lie, for a study that needs to know.")
     ] = None,
+    only: Annotated[
+        str | None,
+        typer.Option(metavar="SETS", help="Only these data sets, separated by commas (published)."),
+    ] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="How long all fits may take, such as 2h or 90m (published)."),
+    ] = None,
     json_file: JsonOption = None,
 ) -> None:
     """Run a complete study, from data to a report; after Ctrl-C the same command goes on."""
@@ -40,7 +48,8 @@ def experiment(
         _list_studies()
         return
     check_file(json_file)
-    options = {key: value for key, value in {"n": n, "data": data}.items() if value is not None}
+    given = {"n": n, "data": data, "only": only, "budget": budget}
+    options = {key: value for key, value in given.items() if value is not None}
     load_study(name, options)
     from chainrule.experiments.study import run_study
 

@@ -1,0 +1,170 @@
+"""The settings of networks among which every set chooses, and the steps from one to its neighbours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import asdict, replace
+
+from chainrule.estimators import MADE, NADE, OrderlessNADE
+from chainrule.estimators.autoregressive import AutoregressiveEstimator
+
+__all__ = ["KINDS", "Setting", "neighbours", "starting_settings"]
+
+KINDS = ("nade", "made", "orderless")
+"""NADE and MADE of one order, and the network of any order."""
+
+_FAMILIES = ("gaussian", "spline", "logistic")
+_ACTIVATIONS = ("relu", "tanh")
+_MOST_UNITS = 4000
+# Beyond so many columns the network of any order is one for all columns; see `OrderlessNADE`.
+_MOST_COLUMN_NETWORKS = 32
+
+
+class Setting(Struct, frozen=True):
+    """One network and how it is fitted.
+
+    Attributes
+    ----------
+    kind : str
+        Of `KINDS`.
+    units, layers : int
+        Of hidden layers; NADE has one.
+    weight_decay, dropout, learning_rate : float
+    epochs : int
+    activation : str
+    family : str
+        Of real numbers.
+    n_components : int
+        Components or bins of it.
+    """
+
+    kind: str
+    units: int
+    layers: int
+    weight_decay: float
+    dropout: float
+    learning_rate: float
+    epochs: int
+    activation: str = "relu"
+    family: str = "gaussian"
+    n_components: int = 10
+
+    @property
+    def title(self) -> str:
+        """What a table says of it."""
+        layers = "-".join([str(self.units)] * self.layers)
+        dropout = f", dropout {self.dropout:.2g}" if self.dropout else ""
+        decay = f"decay {self.weight_decay:.2g}"
+        return f"{self.kind} {layers} {self.activation}, {decay}{dropout}, {self.epochs} epochs"
+
+    @property
+    def is_any_order(self) -> bool:
+        """Whether one fit serves every order."""
+        return self.kind == "orderless"
+
+    def estimator(
+        self,
+        ordering: str | list[int],
+        *,
+        kinds: str,
+        max_time: float,
+        random_state: int,
+        checkpoint: Path | None = None,
+        verbose: bool = False,
+    ) -> AutoregressiveEstimator:
+        """Return the unfitted network.
+
+        Parameters
+        ----------
+        ordering : "natural" or list of int
+            Of a network of one order.
+        kinds : str
+            Of all columns.
+        max_time : float
+            Seconds that the fit may take.
+        random_state : int
+        checkpoint : path, optional
+        verbose : bool
+        """
+        common: dict[str, Any] = {
+            "activation": self.activation,
+            "mixture": self.family,
+            "n_components": self.n_components,
+            "kinds": kinds,
+            "weight_decay": self.weight_decay,
+            "learning_rate": self.learning_rate,
+            "max_epochs": self.epochs,
+            "max_time": max_time,
+            "random_state": random_state,
+            "checkpoint": checkpoint,
+            "verbose": verbose,
+        }
+        sizes = (self.units,) * self.layers
+        if self.kind == "nade":
+            return NADE(self.units, ordering=ordering, **common)
+        if self.kind == "made":
+            return MADE(sizes, ordering=ordering, dropout=self.dropout, **common)
+        return OrderlessNADE(sizes, dropout=self.dropout, **common)
+
+
+def starting_settings(n_rows: int, n_columns: int, is_discrete: bool) -> list[Setting]:
+    """Return the settings that a search begins with: little and much regularisation for each kind.
+
+    Parameters
+    ----------
+    n_rows, n_columns : int
+        Of the training rows: where they are few, each is seen more often.
+    is_discrete : bool
+        Whether columns have no densities, so that their families differ in nothing.
+    """
+    epochs = min(max(round(500_000 / n_rows), 15), 60)
+    # A step of one network for all columns learns one observed mask of each row.
+    any_epochs = min(max(round(3_000_000 / n_rows), 20), 400)
+    any_units, any_rate = (64, 1e-2) if n_columns <= _MOST_COLUMN_NETWORKS else (256, 8e-3)
+    settings = [
+        Setting("nade", 500, 1, 0.02, 0.0, 2e-2, epochs),
+        Setting("nade", 500, 1, 0.3, 0.0, 2e-2, epochs),
+        Setting("made", 500, 1, 0.02, 0.3, 2e-2, epochs),
+        Setting("made", 500, 2, 0.1, 0.5, 2e-2, epochs),
+        Setting("orderless", any_units, 2, 0.05, 0.0, any_rate, any_epochs),
+        Setting("orderless", any_units, 2, 0.2, 0.2, any_rate, any_epochs),
+    ]
+    if is_discrete:
+        return settings
+    return settings + [replace(each, family="spline", n_components=8) for each in settings[1::2]]
+
+
+def neighbours(setting: Setting, is_discrete: bool) -> Iterator[tuple[str, Setting]]:
+    """Yield the settings that are one step away, each with the name of the step, the likely gains first."""
+    for name, factor in (("weight_decay", 3.0), ("weight_decay", 1 / 3)):
+        yield f"{name} x {factor:.2g}", replace(setting, weight_decay=setting.weight_decay * factor)
+    for factor in (2.0, 0.5):
+        yield f"epochs x {factor:g}", replace(setting, epochs=max(2, round(setting.epochs * factor)))
+    if setting.kind != "nade":
+        for change in (0.15, -0.15):
+            dropout = round(min(max(setting.dropout + change, 0.0), 0.8), 4)
+            yield f"dropout {change:+g}", replace(setting, dropout=dropout)
+    for factor in (2.0, 0.5):
+        yield (
+            f"units x {factor:g}",
+            replace(setting, units=min(max(8, round(setting.units * factor)), _MOST_UNITS)),
+        )
+    if not is_discrete:
+        for family in _FAMILIES:
+            yield f"family {family}", replace(setting, family=family)
+        for factor in (2.0, 0.5):
+            n_components = max(2, round(setting.n_components * factor))
+            yield f"components x {factor:g}", replace(setting, n_components=n_components)
+    for activation in _ACTIVATIONS:
+        yield f"activation {activation}", replace(setting, activation=activation)
+    for factor in (2.0, 0.5):
+        yield f"learning rate x {factor:g}", replace(setting, learning_rate=setting.learning_rate * factor)
+
+
+def as_json(setting: Setting) -> dict[str, Any]:
+    """Return a setting as JSON can hold it."""
+    return asdict(setting)
