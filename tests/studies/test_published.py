@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,7 +21,7 @@ from chainrule_studies.published import search as search_module
 from chainrule_studies.published.committee import chain, mixture, weights
 from chainrule_studies.published.fits import Fits, log_conditionals, order_of
 from chainrule_studies.published.plan import chosen_sets, parse_duration, published, shares
-from chainrule_studies.published.rows import Fold, SetRows, few_columns
+from chainrule_studies.published.rows import Fold, SetRows, few_columns, load_rows
 from chainrule_studies.published.search import search
 from chainrule_studies.published.settings import Setting, neighbours, starting_settings
 
@@ -162,7 +164,7 @@ def test_a_search_ends_with_its_time_and_gives_the_leading_kinds_more():
 
 def test_no_setting_is_made_for_a_set():
     for n_columns, is_discrete in ((10, False), (20, True), (500, True)):
-        for setting in starting_settings(1000, n_columns, is_discrete):
+        for setting in starting_settings(1000, n_columns):
             assert setting.estimator("natural", kinds="binary", max_time=1.0, random_state=0).get_params()
             steps = dict(neighbours(setting, is_discrete))
             assert ("family spline" in steps) == (not is_discrete)
@@ -324,9 +326,38 @@ def test_bad_options_are_one_line(arguments, expected, tmp_path, capsys):
 
 
 def test_a_fit_of_another_seed_is_another_fit(tmp_path):
-    rows, setting = little_rows("nltcs"), little_settings(300, 6, True)[0]
+    rows, setting = little_rows("nltcs"), little_settings(300, 6)[0]
     keys = {
         Fits(StudyRun(tmp_path, quick=True, random_state=seed), rows).fit(setting, 60.0).key
         for seed in (0, 1, 0)
     }
     assert len(keys) == 2 == len(list((tmp_path / "models").iterdir()))
+
+
+# ---------------------------------------------------------------- the files
+
+DATA = Path(os.environ.get("CHAINRULE_DATA", ""))
+need_files = pytest.mark.skipif(
+    not (DATA / "uci_continuous" / "housing.data").is_file(), reason="needs uci_continuous in CHAINRULE_DATA"
+)
+
+
+@need_files
+@pytest.mark.parametrize("name", ["red-wine", "white-wine", "parkinsons", "ionosphere", "housing"])
+def test_folds_have_the_columns_of_the_papers_and_share_no_row_twice(name):
+    rows, known = load_rows(name), published()[name]
+    assert (len(rows.folds), rows.n_columns, rows.n_train) == (10, known.columns, known.rows)
+    n_rows = sum(len(fold.test) for fold in rows.folds)
+    for fold in rows.folds:
+        train, _ = fold.split(-1)
+        assert sum(map(len, fold.parts)) + len(fold.test) == n_rows
+        np.testing.assert_allclose(train.mean(axis=0), 0, atol=1e-4)
+        np.testing.assert_allclose(train.std(axis=0), 1, atol=1e-4)
+
+
+@need_files
+@pytest.mark.parametrize("name", ["uci-nips", "nltcs"])
+def test_given_parts_have_the_rows_that_the_plan_counts(name):
+    rows, known = load_rows(name), published()[name]
+    assert (rows.n_train, rows.n_columns, len(rows.folds)) == (known.rows, known.columns, 1)
+    assert len(load_rows(name, quick=True).folds[0].test) == 500

@@ -21,7 +21,7 @@ from chainrule_studies.published.settings import KINDS, Setting, neighbours, sta
 __all__ = ["Searched", "Trial", "search"]
 
 # Shares of the search's time that the two rounds of halving may take.
-_FIRST, _SECOND = 0.2, 0.2
+_FIRST, _SECOND = 0.3, 0.3
 # Folds that a search looks at where a set has them: all would cost three times as much.
 _FOLDS_SEARCHED = 3
 _TURNS = (0, 1, 0, 2)
@@ -80,7 +80,7 @@ def search(fits: Fits, seconds: float) -> Searched:
     is_discrete = fits.rows.kinds == "binary"
     started = fits.seconds
     folds = range(min(len(fits.rows.folds), _FOLDS_SEARCHED))
-    settings = starting_settings(fits.rows.n_train, fits.rows.n_columns, is_discrete)
+    settings = starting_settings(fits.rows.n_train, fits.rows.n_columns)
 
     def tried(setting: Setting, step: str, max_time: float) -> Trial:
         each = [fits.fit(setting, max_time / len(folds), fold=fold).valid for fold in folds]

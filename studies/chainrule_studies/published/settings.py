@@ -111,35 +111,50 @@ class Setting(Struct, frozen=True):
         return OrderlessNADE(sizes, dropout=self.dropout, **common)
 
 
-def starting_settings(n_rows: int, n_columns: int, is_discrete: bool) -> list[Setting]:
+def starting_settings(n_rows: int, n_columns: int) -> list[Setting]:
     """Return the settings that a search begins with: little and much regularisation for each kind.
 
     Parameters
     ----------
     n_rows, n_columns : int
         Of the training rows: where they are few, each is seen more often.
-    is_discrete : bool
-        Whether columns have no densities, so that their families differ in nothing.
     """
-    epochs = min(max(round(500_000 / n_rows), 15), 60)
-    # A step of one network for all columns learns one observed mask of each row.
-    any_epochs = min(max(round(3_000_000 / n_rows), 20), 400)
-    any_units, any_rate = (64, 1e-2) if n_columns <= _MOST_COLUMN_NETWORKS else (256, 8e-3)
-    settings = [
+    epochs = _epochs(n_rows, 500_000, (15, 60))
+    if n_columns <= _MOST_COLUMN_NETWORKS:
+        units, rate, any_epochs = 64, 1e-2, _epochs(n_rows, 600_000, (15, 150))
+    else:  # a step of one network for all columns learns one observed mask of each row
+        units, rate, any_epochs = 256, 8e-3, _epochs(n_rows, 3_000_000, (20, 400))
+    return [
         Setting("nade", 500, 1, 0.02, 0.0, 2e-2, epochs),
         Setting("nade", 500, 1, 0.3, 0.0, 2e-2, epochs),
         Setting("made", 500, 1, 0.02, 0.3, 2e-2, epochs),
         Setting("made", 500, 2, 0.1, 0.5, 2e-2, epochs),
-        Setting("orderless", any_units, 2, 0.05, 0.0, any_rate, any_epochs),
-        Setting("orderless", any_units, 2, 0.2, 0.2, any_rate, any_epochs),
+        Setting("orderless", units, 2, 0.05, 0.0, rate, any_epochs),
+        Setting("orderless", units, 2, 0.2, 0.2, rate, any_epochs),
     ]
-    if is_discrete:
-        return settings
-    return settings + [replace(each, family="spline", n_components=8) for each in settings[1::2]]
+
+
+def _epochs(n_rows: int, n_visits: int, bounds: tuple[int, int]) -> int:
+    """Return after how many epochs rows were visited so often, all together, within bounds.
+
+    >>> _epochs(5_000, 500_000, (15, 60)), _epochs(20_000, 500_000, (15, 60))
+    (60, 25)
+    """
+    low, high = bounds
+    return min(max(round(n_visits / n_rows), low), high)
 
 
 def neighbours(setting: Setting, is_discrete: bool) -> Iterator[tuple[str, Setting]]:
-    """Yield the settings that are one step away, each with the name of the step, the likely gains first."""
+    """Yield the settings that are one step away, each with the name of the step, the likely gains first.
+
+    Where columns are discrete, the families of real numbers are left as they are.
+    """
+    if not is_discrete:
+        for family in _FAMILIES:
+            yield f"family {family}", replace(setting, family=family)
+        for factor in (0.5, 2.0):
+            n_components = max(2, round(setting.n_components * factor))
+            yield f"components x {factor:g}", replace(setting, n_components=n_components)
     for name, factor in (("weight_decay", 3.0), ("weight_decay", 1 / 3)):
         yield f"{name} x {factor:.2g}", replace(setting, weight_decay=setting.weight_decay * factor)
     for factor in (2.0, 0.5):
@@ -153,12 +168,6 @@ def neighbours(setting: Setting, is_discrete: bool) -> Iterator[tuple[str, Setti
             f"units x {factor:g}",
             replace(setting, units=min(max(8, round(setting.units * factor)), _MOST_UNITS)),
         )
-    if not is_discrete:
-        for family in _FAMILIES:
-            yield f"family {family}", replace(setting, family=family)
-        for factor in (2.0, 0.5):
-            n_components = max(2, round(setting.n_components * factor))
-            yield f"components x {factor:g}", replace(setting, n_components=n_components)
     for activation in _ACTIVATIONS:
         yield f"activation {activation}", replace(setting, activation=activation)
     for factor in (2.0, 0.5):
