@@ -72,10 +72,16 @@ class AutoregressiveModel(nn.Module):
         For networks of any order its expectation is the mean log p(x) of all orders. What `training_draws`
         has not `drawn` for these rows before is drawn now.
         """
+        return self.training_log_conditionals(x, member, context, drawn).sum(-1)
+
+    def training_log_conditionals(
+        self, x: Tensor, member: int = 0, context: Tensor | None = None, drawn: Tensor | None = None
+    ) -> Tensor:
+        """Return what each variable adds to `training_log_prob`, (n, D)."""
         x, present = self.conditioner.split_missing(x)
         outputs, weights = self.conditioner.training_outputs(x, present, member, context, drawn)
         log_probs = self.conditionals.log_prob(x, outputs)
-        return log_probs.sum(-1) if weights is None else (log_probs * weights).sum(-1)
+        return log_probs if weights is None else log_probs * weights
 
     @torch.no_grad()
     def sample(self, n: int, generator: torch.Generator, context: Tensor | None = None) -> Tensor:

@@ -18,6 +18,7 @@ __all__ = [
     "ACTIVATIONS",
     "Conditioner",
     "FixedOrderPass",
+    "Index",
     "SequentialPass",
     "activation_gain",
     "context_layer",
@@ -25,6 +26,9 @@ __all__ = [
     "undrawn_layer",
     "weights_of",
 ]
+
+Index = int | slice | tuple[int | slice, ...]
+"""What picks a part of a tensor."""
 
 
 def activation_gain(name: str) -> float:
@@ -232,6 +236,14 @@ class Conditioner(nn.Module, ABC):
 
         Those left out, biases above all, hold the marginals of the data and need no pull.
         """
+
+    def own_weights(self, d: int) -> dict[str, Index]:
+        """Return the weights that serve the params of variable d alone: parts of parameters, by their names.
+
+        Only where every weight serves one variable can each variable's be chosen by themselves; otherwise
+        there are none.
+        """
+        return {}
 
     @abstractmethod
     def set_output_bias(self, bias: Tensor) -> None:

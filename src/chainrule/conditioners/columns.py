@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from chainrule.conditioners.any_order import AnyOrderConditioner, AnyOrderPass, observed_first
-from chainrule.conditioners.base import activation_gain, context_layer, place_of
+from chainrule.conditioners.base import Index, activation_gain, context_layer, place_of
 from chainrule.conditioners.dropout import dropout
 from chainrule.conditioners.encoding import InputEncoding
 from chainrule.kernels.column_products import ColumnProducts, runs_of
@@ -132,6 +132,16 @@ class ColumnNetworks(AnyOrderConditioner):
         """Return the matrices."""
         layers = (self.first_context, self.output_context)
         return [self.first, self.deep, self.output, *(each.weight for each in layers if each is not None)]
+
+    def own_weights(self, d: int) -> dict[str, Index]:
+        """Return the weights of network d."""
+        width, outputs = self.first.shape[2], slice(self.starts[d], self.starts[d + 1])
+        own: dict[str, Index] = {"first": d, "first_bias": d, "output": outputs, "output_bias": outputs}
+        own |= {"deep": (slice(None), d), "deep_bias": (slice(None), d)}
+        if self.first_context is not None:
+            own |= {"first_context.weight": slice(d * width, (d + 1) * width)}
+            own |= {"output_context.weight": outputs}
+        return own
 
     # ---------------------------------------------------------------- one pass
 

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import kstwobign
 
 from chainrule.errors import ParameterError
 from chainrule.storage import json_safe
@@ -34,6 +33,8 @@ _RUNS = np.array([0.0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 
 # What the number of levels that stood in a run varies by, at least.
 _MIN_VARIANCE = 2.0
 _N_BARS = 20
+# The mean of Kolmogorov's distribution, by which distances from uniform times the root of n are distributed.
+_KOLMOGOROV_MEAN = float(np.sqrt(np.pi / 2) * np.log(2))
 
 
 class _Answering(Protocol):
@@ -139,7 +140,7 @@ class ColumnCalibration:
         if self.transform is None:
             assert self.reliability is not None
             return self.reliability.gap_by_chance
-        return float(kstwobign.mean() / np.sqrt(len(self.transform)))
+        return _KOLMOGOROV_MEAN / float(np.sqrt(len(self.transform)))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the figures, and the curve or the histogram in twenty bars, under keys that stay stable."""

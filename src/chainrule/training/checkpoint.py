@@ -169,7 +169,7 @@ def _state(trainer: Trainer) -> dict[str, Any]:
         "identity": trainer.identity,
         "model": trainer.model.state_dict(),
         "averaged": trainer.averaged.state_dict(),
-        "best_weights": trainer.best_weights,
+        "best_weights": trainer.best.state_dict(),
         "optimizer": trainer.optimizer.state_dict(),
         "generator": trainer.generator.get_state(),
         "dropout_generator": trainer.dropout_generator.get_state(),
@@ -210,7 +210,7 @@ def load_checkpoint(trainer: Trainer, path: Path) -> None:
 def _take_over(trainer: Trainer, state: dict[str, Any]) -> None:
     trainer.model.load_state_dict(state["model"])
     trainer.averaged.load_state_dict(state["averaged"])
-    trainer.best_weights = state["best_weights"]
+    trainer.best.load_state_dict(state["best_weights"])
     trainer.optimizer.load_state_dict(state["optimizer"])
     trainer.generator.set_state(state["generator"].cpu())
     trainer.dropout_generator.set_state(state["dropout_generator"].cpu())

@@ -18,6 +18,7 @@ from torch import Tensor
 from chainrule.errors import FitInterrupted
 from chainrule.model import AutoregressiveModel
 from chainrule.training.adamw import AdamW
+from chainrule.training.best_weights import BestWeights
 from chainrule.training.callbacks import Callback, Epoch, Plan, Step
 from chainrule.training.checkpoint import EpochSoFar, KeptState, fit_identity
 from chainrule.training.early_stopping import EarlyStopping
@@ -28,7 +29,7 @@ from chainrule.training.parallel import add_gradients, current_group
 from chainrule.training.recipes import recipe_for
 from chainrule.training.rows import Rows, TrainingRows
 from chainrule.training.schedule import SCHEDULES, Cooling
-from chainrule.training.validation import validation_nll
+from chainrule.training.validation import validation_nlls
 
 __all__ = ["Trainer"]
 
@@ -105,7 +106,7 @@ class Trainer:
         self.history = History()
         # Of every step so far; beside the history, because saved models should not carry as much.
         self.batch_nll: list[float] = []
-        self.best_weights: dict[str, Tensor] = {}
+        self.best = BestWeights(model, 0 if valid is None else len(valid))
         self.step = 0
         self.epoch: EpochSoFar | None = None
         self.kept = KeptState(self, None)
@@ -172,9 +173,9 @@ class Trainer:
         is_ended = self.epoch is None and self.is_finished()
         while not is_ended:
             train_nll = self.train_epoch()
-            valid_nll = self.validate()
+            valid_nlls = self.validate()
             with self.interruptions.held():
-                self.end_epoch(train_nll, valid_nll)
+                self.end_epoch(train_nll, valid_nlls)
             is_ended = self.tell_of_epoch() or self.is_finished()
             self.kept.write_if_due()
 
@@ -209,11 +210,11 @@ class Trainer:
             )
         return mean
 
-    def end_epoch(self, train_nll: float, valid_nll: float | None) -> None:
+    def end_epoch(self, train_nll: float, valid_nlls: Tensor | None) -> None:
         """Write down what an epoch has reached, and keep its weights if they are the best so far."""
+        valid_nll = None if valid_nlls is None else float(valid_nlls.sum())
         is_best = valid_nll is None or valid_nll < self.history.best_nll
-        if is_best:
-            self.keep_weights()
+        self.best.update(self.averaged, valid_nlls)
         if valid_nll is not None:
             self.early_stopping.update(valid_nll)
         self.history = self.history.with_epoch(train_nll, valid_nll, is_best, self.seconds())
@@ -235,15 +236,18 @@ class Trainer:
             self.average_weights()
         return float(loss.detach())
 
-    def validate(self) -> float | None:
-        """Return the validation NLL of the averaged weights in nats, None without validation rows."""
+    def validate(self) -> Tensor | None:
+        """Return the validation NLL of the averaged weights in nats, None without validation rows.
+
+        It comes in the parts that `validation_nlls` tells apart.
+        """
         if self.valid is None:
             return None
         start = time.perf_counter()
-        nll = validation_nll(self.averaged, self.valid, self.group)
+        nlls = validation_nlls(self.averaged, self.valid, self.group)
         self.validation_seconds = self.group.first(time.perf_counter() - start)
         self.agree_on_time()
-        return nll
+        return nlls
 
     # ---------------------------------------------------------------- its parts
 
@@ -303,13 +307,9 @@ class Trainer:
             return self.cooling.rate(self.step)
         return SCHEDULES[self.recipe.schedule](self.recipe, self.progress(), self.early_stopping)
 
-    def keep_weights(self) -> None:
-        """Keep the averaged weights as the best so far."""
-        self.best_weights = {name: t.detach().clone() for name, t in self.averaged.state_dict().items()}
-
     def restore_best_weights(self) -> None:
         """Put the best weights so far into the model."""
-        self.model.load_state_dict(self.best_weights or self.averaged.state_dict())
+        self.model.load_state_dict(self.best.weights or self.averaged.state_dict())
         self.model.eval()
 
     def history_of_rows(self) -> History:
