@@ -22,6 +22,7 @@ from benchmarks.cells import cells
 from benchmarks.events import events
 from benchmarks.fits import fits
 from benchmarks.imputation import imputation
+from benchmarks.likeness import likeness
 from benchmarks.memory import memory
 from benchmarks.mnist import mnist
 from benchmarks.peers import peers
@@ -30,7 +31,7 @@ from benchmarks.ray_scoring import ray_scoring
 from benchmarks.scale import scale
 from benchmarks.scaling import scaling
 from benchmarks.synthetic import synthetic
-from benchmarks.table_peers import DATA, PEERS, Settings, table_peers
+from benchmarks.table_peers import DATA, FILES, PEERS, Settings, table_peers
 from benchmarks.tables import Row, Skipped
 from benchmarks.works import sampling, scoring, start_up, training
 
@@ -50,7 +51,8 @@ _GROUPS: dict[str, Callable[[argparse.Namespace], Iterator[Row]]] = {
     "cells": lambda arguments: cells(),
     "anomalies": lambda arguments: anomalies(arguments.checkpoint),
     "peers": lambda arguments: peers(arguments.runs),
-    "tables": lambda arguments: _tables(arguments),
+    "tables": lambda arguments: _against_peers("tables", table_peers, arguments),
+    "likeness": lambda arguments: _against_peers("likeness", likeness, arguments),
     "memory": lambda arguments: memory(),
     "scale": lambda arguments: scale(),
     "ray": lambda arguments: ray_scoring(arguments.runs),
@@ -80,9 +82,11 @@ def main() -> None:
                 arguments.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
-def _tables(arguments: argparse.Namespace) -> Iterator[Row]:
+def _against_peers(
+    group: str, measure: Callable[..., Iterator[Row]], arguments: argparse.Namespace
+) -> Iterator[Row]:
     if not arguments.groups:
-        yield Skipped("tables", "it installs gigabytes and takes hours; naming the group runs it")
+        yield Skipped(group, "it installs gigabytes and takes hours; naming the group runs it")
         return
     settings = Settings(
         peers_dir=arguments.peers_dir,
@@ -91,7 +95,7 @@ def _tables(arguments: argparse.Namespace) -> Iterator[Row]:
         kill_after=arguments.kill_after,
         threads=torch.get_num_threads(),
     )
-    yield from table_peers(settings, arguments.only, arguments.data, arguments.checkpoint)
+    yield from measure(settings, arguments.only, arguments.data, arguments.checkpoint)
 
 
 def _printed(name: str, rows: Iterator[Row]) -> Iterator[Row]:
@@ -117,8 +121,8 @@ def _arguments() -> argparse.Namespace:
         type=Path,
         metavar="DIR",
         help="where mnist keeps the textbook's fit and any-order its model, to go on from; imputation takes "
-        "that model from there, synthetic those of a run folder of chainrule compare, tables and anomalies "
-        "their figures",
+        "that model from there, synthetic those of a run folder of chainrule compare, tables, likeness and "
+        "anomalies their figures",
     )
     _add_options_of_tables(parser)
     arguments = parser.parse_args()
@@ -131,9 +135,10 @@ def _arguments() -> argparse.Namespace:
 
 
 def _add_options_of_tables(parser: argparse.ArgumentParser) -> None:
-    options = parser.add_argument_group("tables")
+    options = parser.add_argument_group("tables, likeness")
     options.add_argument("--only", action="append", default=[], choices=PEERS, help="this peer; repeatable")
-    options.add_argument("--data", action="append", default=[], choices=DATA, help="this table; repeatable")
+    tables = sorted({*DATA, *FILES})
+    options.add_argument("--data", action="append", default=[], choices=tables, help="this table; repeatable")
     options.add_argument("--rows", type=int, metavar="N", help="learn from so many training rows at most")
     options.add_argument(
         "--max-time", type=float, metavar="SECONDS", help="of a fit, for those that have such an option"

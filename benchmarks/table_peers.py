@@ -7,7 +7,8 @@ How the comparison is kept fair:
   imports; those of draws after the first hundred.
 - each runs with its defaults, and is told which columns are of levels. The files in `table_runners` say what
   else. Those that take no validation rows learn from them, too.
-- one classifier in this process judges the draws of all of them (`c2st`); "real rows" are training rows.
+- one classifier in this process judges the draws of all of them (`chainrule.metrics.two_sample`); "real rows"
+  are training rows.
 - log-likelihoods are of rows of levels only, where they are probabilities. That of GaussianMixture is a lower
   bound, by dequantisation.
 """
@@ -22,26 +23,23 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 
-from benchmarks.c2st import two_sample_auc
 from benchmarks.peer_environments import ENVIRONMENTS, Environment, InstallError
 from benchmarks.table_runners.protocol import DRAWS, JOB, RESULT, THREAD_VARIABLES, Job
 from benchmarks.tables import Row, Skipped
 from chainrule.datasets import Dataset, load_dataset
 from chainrule.datasets.sources import DATA_VARIABLE
 from chainrule.errors import DataError
-from chainrule.metrics.classification import Auc
 from chainrule.metrics.fidelity import FidelityEvaluator
 from chainrule.metrics.statistics import summarize
 from chainrule.schema import Schema
 
-__all__ = ["DATA", "PEERS", "Estimated", "Peer", "Settings", "compare_peers", "table_peers"]
+__all__ = ["DATA", "FILES", "PEERS", "Estimated", "Peer", "Settings", "compare_peers", "table_peers"]
 
 _SEED = 0
 _N_DRAWS = 10_000
@@ -50,6 +48,15 @@ _ROOT = Path(__file__).parents[1]
 _ERRORS = 300  # letters of an error that a row shows
 
 DATA = ("adult", "nltcs", "uci-mushrooms")
+FILES = {
+    "adult": "adult",
+    "default": "UCI_Credit_Card.csv",
+    "magic": "magic04.csv",
+    "shoppers": "online_shoppers_intention.csv",
+    "abalone": "abalone.csv",
+}
+"""Tables that CHAINRULE_DATA holds under other names, or in folders."""
+_IDENTIFIERS = ["ID"]  # columns that number rows
 
 
 @dataclass(frozen=True)
@@ -62,6 +69,8 @@ class Peer:
 
 PEERS: dict[str, Peer] = {
     "orderless-nade": Peer("benchmarks.table_runners.ours"),
+    "nade": Peer("benchmarks.table_runners.ours"),
+    "made": Peer("benchmarks.table_runners.ours"),
     "gaussian-mixture": Peer("benchmarks.table_runners.gaussian_mixture"),
     "tree-chain": Peer("benchmarks.table_runners.tree_chain"),
     "gaussian-copula": Peer("benchmarks.table_runners.sdv_synthesizers", ENVIRONMENTS["sdv"]),
@@ -105,7 +114,9 @@ class Estimated:
     """The figures of one estimator on one table.
 
     Log-likelihoods are nats per test row; the AUC is a classifier's of real and drawn rows, 0.5 at best.
-    `margins` and `pairs` are those of `chainrule.metrics.fidelity`.
+    `margins`, `pairs` and all that follows are those of `chainrule.metrics.fidelity`; `behind_real` is the
+    area of a classifier that was trained on drawn rows above that of one trained on real rows, None without a
+    column to predict.
     """
 
     data: str
@@ -121,6 +132,12 @@ class Estimated:
     c2st_error: float
     margins: float
     pairs: float
+    information_similarity: float
+    nearer_to_training: float
+    nearer_to_training_error: float
+    behind_real: float | None
+    behind_real_error: float | None
+    giveaways: list[str]
 
     heading = (
         f"{'data':<14} {'method':<17} {'version':<9} {'rows':>6} {'fit, s':>8} {'10,000 draws, s':>16} "
@@ -150,6 +167,9 @@ class Estimated:
         return asdict(self)
 
 
+_FIELDS = {field.name for field in fields(Estimated)}
+
+
 def table_peers(
     settings: Settings, only: Sequence[str] = (), data: Sequence[str] = (), checkpoint: Path | None = None
 ) -> Iterator[Row]:
@@ -161,7 +181,7 @@ def table_peers(
     only : sequence of str
         Of `PEERS`; all if it is empty.
     data : sequence of str
-        Of `DATA`; all if it is empty.
+        Of `DATA` and `FILES`; those of `DATA` if it is empty.
     checkpoint : Path, optional
         A folder that keeps the figures, in tables.json: what is there is not measured again.
     """
@@ -204,7 +224,9 @@ class Progress:
     def find(self, data: str, method: str, identity: Mapping[str, Any]) -> Estimated | None:
         """Return a row that was measured in the same way."""
         kept = self._kept.get(f"{data}/{method}")
-        return Estimated(**kept["row"]) if kept and kept["settings"] == identity else None
+        if not kept or kept["settings"] != identity or kept["row"].keys() != _FIELDS:
+            return None
+        return Estimated(**kept["row"])
 
     def keep(self, row: Row, identity: Mapping[str, Any]) -> None:
         """Write a row down; one that failed is tried again the next time."""
@@ -223,12 +245,15 @@ def _recipe(peer: Peer) -> dict[str, Any]:
 
 
 def _dataset(name: str) -> Dataset:
-    if name != "adult":
+    if name not in FILES:
         return load_dataset(name, random_state=_SEED)
-    folder = Path(os.environ.get(DATA_VARIABLE, "")) / "tables" / name
-    if not folder.is_dir():
-        raise DataError(f"{DATA_VARIABLE} names no folder with tables/{name}")
-    return load_dataset(folder, random_state=_SEED, missing=("?",))
+    path = Path(os.environ.get(DATA_VARIABLE, "")) / "tables" / FILES[name]
+    if not path.exists():
+        raise DataError(f"{DATA_VARIABLE} names no folder with tables/{FILES[name]}")
+    dataset = load_dataset(path, random_state=_SEED, missing=("?",))
+    parts = [getattr(dataset, part) for part in ("train", "valid", "test")]
+    train, valid, test = (part.drop(_IDENTIFIERS, strict=False) for part in parts)
+    return replace(dataset, name=name, train=train, valid=valid, test=test)
 
 
 class _Table:
@@ -258,8 +283,10 @@ class _Table:
 
     def judge(self, method: str, drawn: pl.DataFrame) -> Estimated:
         """Return a row with what the draws show."""
-        drawn = self._cast(drawn)
-        found, c2st = self._fidelity.measure(drawn), self._c2st(drawn)
+        found = self._fidelity.measure(self._cast(drawn))
+        gap = None
+        if found.tstr_auc is not None and self._fidelity.real.tstr_auc is not None:
+            gap = found.tstr_auc.difference(self._fidelity.real.tstr_auc)
         return Estimated(
             data=self.name,
             method=method,
@@ -270,10 +297,16 @@ class _Table:
             log_likelihood=None,
             log_likelihood_error=None,
             is_bound=False,
-            c2st=c2st.value,
-            c2st_error=c2st.standard_error,
+            c2st=found.c2st.auc.value,
+            c2st_error=found.c2st.auc.standard_error,
             margins=found.mean_marginal_distance,
             pairs=found.association_difference,
+            information_similarity=found.information_similarity,
+            nearer_to_training=found.nearer_to_training.mean,
+            nearer_to_training_error=found.nearer_to_training.standard_error,
+            behind_real=None if gap is None else gap.mean,
+            behind_real_error=None if gap is None else gap.standard_error,
+            giveaways=[self.schema.names[d] for d in found.c2st.giveaways()],
         )
 
     def job(self, folder: Path, method: str, settings: Settings) -> Job:
@@ -292,10 +325,6 @@ class _Table:
             max_time=settings.max_time,
         )
 
-    def _c2st(self, drawn: pl.DataFrame) -> Auc:
-        categorical = [name in self.levels for name in self.train.columns]
-        return two_sample_auc(self._numbers(self.test), self._numbers(drawn), categorical, _SEED)
-
     def _cast(self, drawn: pl.DataFrame) -> pl.DataFrame:
         """Return draws in the types of the table: integers are rounded, what is no level becomes missing."""
         columns = []
@@ -305,16 +334,6 @@ class _Table:
                 column = column.cast(pl.Float64, strict=False).round()
             columns.append(column.cast(dtype, strict=False).alias(name))
         return pl.DataFrame(columns)
-
-    def _numbers(self, rows: pl.DataFrame) -> np.ndarray:
-        columns = []
-        for name in self.train.columns:
-            column = rows[name]
-            if name in self.levels:
-                levels = self.levels[name]
-                column = column.replace_strict(levels, list(range(len(levels))), default=None)
-            columns.append(column.cast(pl.Float64).fill_null(math.nan).to_numpy())
-        return np.stack(columns, axis=1)
 
 
 def _frame(rows: Any) -> pl.DataFrame:

@@ -1,4 +1,4 @@
-"""Runs `chainrule.OrderlessNADE` with its defaults, averaged over 8 orders as `chainrule compare` does."""
+"""Runs `chainrule`'s networks with their defaults; that of any order averages over 8, as in `compare`."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import time
 from typing import Any
 
 from benchmarks.table_runners.protocol import Job, serve
-from chainrule import OrderlessNADE
+from chainrule import MADE, NADE, OrderlessNADE
 from chainrule.training import Callback, Epoch
 
 _N_ORDERS = 8
+
+Network = OrderlessNADE | NADE | MADE
 
 
 class _Budget(Callback):
@@ -25,7 +27,7 @@ class _Budget(Callback):
 class _Ours:
     is_bound = False
 
-    def __init__(self, model: OrderlessNADE, seed: int) -> None:
+    def __init__(self, model: Network, seed: int) -> None:
         self._model, self._seed = model, seed
 
     def draw(self, n: int) -> Any:
@@ -36,8 +38,16 @@ class _Ours:
         return scores
 
 
+def _network(job: Job) -> Network:
+    if job.method == "nade":
+        return NADE(random_state=job.seed)
+    if job.method == "made":
+        return MADE(random_state=job.seed)
+    return OrderlessNADE(n_orderings=_N_ORDERS, random_state=job.seed)
+
+
 def _fit(job: Job, train: Any, valid: Any) -> _Ours:
-    model = OrderlessNADE(n_orderings=_N_ORDERS, random_state=job.seed)
+    model = _network(job)
     model.fit(train, X_val=valid, callbacks=[_Budget(job.max_time)])
     return _Ours(model, job.seed)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from benchmarks.c2st import two_sample_auc
+from benchmarks.likeness import Likeness
 from benchmarks.peer_environments import ENVIRONMENTS, Environment, InstallError
 from benchmarks.table_peers import PEERS, Estimated, Peer, Progress, Settings, compare_peers
 from benchmarks.tables import Skipped
@@ -122,12 +122,24 @@ def test_fewer_rows_are_learned_from_when_asked_for(settings, tmp_path):
     assert real.n_rows == 100
 
 
-def test_trees_tell_rows_apart_that_differ_only_together():
-    draw = np.random.default_rng(0)
-    real = draw.integers(0, 2, size=(2000, 2)).astype(float)
-    equal = np.repeat(draw.integers(0, 2, size=(2000, 1)), 2, axis=1).astype(float)
-    found = two_sample_auc(real, equal, [True, True])
-    assert found.value == pytest.approx(0.75, abs=0.05)
+def test_likeness_shows_the_score_and_what_gives_rows_away(settings):
+    _, found = _compare(_dataset(_mixed), ["stand-in"], settings)
+    line = Likeness(found).line()
+    score = 1 - max(0, 2 * found.c2st - 1)
+    assert f"{score:.4f} +- {2 * found.c2st_error:.4f}" in line
+    assert line.endswith(f"  {', '.join(found.giveaways)}")
+    assert set(found.giveaways) <= {"colour", "age", "size"}
+    assert (found.behind_real is None) == (found.behind_real_error is None)
+
+
+def test_rows_that_an_older_version_kept_are_measured_anew(settings, tmp_path):
+    kept = tmp_path / "tables.json"
+    rows = _compare(_dataset(), ["stand-in"], settings, Progress(kept))
+    document = json.loads(kept.read_text())
+    for entry in document.values():
+        del entry["row"]["giveaways"]
+    kept.write_text(json.dumps(document))
+    assert Progress(kept).find("stand-in", rows[0].method, settings.identity()) is None
 
 
 @pytest.mark.parametrize("name", ["gaussian-mixture", "tree-chain"])

@@ -92,7 +92,7 @@ def test_tables_leave_out_what_says_nothing_and_the_json_does_not():
 def test_keys_of_the_json_stay_in_their_order():
     metadata = small().to_dict()["results"][0]
     assert list(metadata)[: len(KEYS)] == KEYS
-    assert list(metadata)[-2:] == ["note", "column_log_likelihoods"]
+    assert list(metadata)[-3:] == ["note", "column_log_likelihoods", "membership"]
 
 
 def test_numbers_of_a_bound_are_marked_everywhere():

@@ -18,7 +18,7 @@ from chainrule.experiments.answers import measure_answers
 from chainrule.experiments.kept_fits import KeptFits, fingerprint
 from chainrule.experiments.models import orders_to_average, settings_for_few_rows
 from chainrule.experiments.stored import StoredDataset
-from chainrule.experiments.synthetic import measure_samples
+from chainrule.experiments.synthetic import measure_samples, membership_of_training_rows
 from chainrule.registry import MODELS
 from chainrule.report.comparison import Comparison, ModelResult
 from chainrule.report.comparison_page import write_report
@@ -281,10 +281,11 @@ def _result(
     samples = estimator.sample(n_samples, random_state=random_state)
     sample_seconds = (time.perf_counter() - start) * 1000 / n_samples
     history = estimator.history_
+    log_likelihoods = estimator.score_samples(dataset.test)
     return ModelResult(
         model=title,
         estimator=estimator,
-        log_likelihoods=estimator.score_samples(dataset.test),
+        log_likelihoods=log_likelihoods,
         fit_seconds=fit_seconds,
         sample_seconds=sample_seconds,
         epochs=None if history is None else history.epochs,
@@ -293,6 +294,7 @@ def _result(
         history=history,
         note=_note(estimator),
         column_log_likelihoods=_of_columns(estimator, dataset),
+        membership=membership_of_training_rows(estimator, dataset.train, log_likelihoods, random_state),
     )
 
 

@@ -1,18 +1,23 @@
-"""Rows that fitted models draw, measured against real rows of a table."""
+"""Rows that fitted models draw, measured against real rows; and whether models know their training rows."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from chainrule.metrics.fidelity import FidelityEvaluator, FidelityReport
+from chainrule.metrics.membership import Membership, membership_test
+from chainrule.report.rows import take_rows
 
 if TYPE_CHECKING:
     from chainrule.datasets import Dataset
+    from chainrule.estimators.base import DensityEstimator
     from chainrule.report.comparison import ModelResult
     from chainrule.schema import Schema
 
-__all__ = ["is_table", "measure_samples"]
+__all__ = ["is_table", "measure_samples", "membership_of_training_rows"]
 
 _MAX_ROWS = 5000
 _CELLS = 500_000  # drawn from each model: a second or two with all measures
@@ -41,8 +46,33 @@ def measure_samples(
         result.model: real.measure(result.estimator.sample(n_rows, random_state=random_state))
         for result in results
     }
-    columns = schema.names[: real.n_columns]
-    return FidelityReport(n_rows, real.target_name, columns, real.associations, real.test, real.real, drawn)
+    return FidelityReport(
+        n_rows=n_rows,
+        target=real.target_name,
+        names=schema.names,
+        columns=schema.names[: real.n_columns],
+        associations=real.associations,
+        test=real.test,
+        real=real.real,
+        models=drawn,
+    )
+
+
+def membership_of_training_rows(
+    estimator: DensityEstimator, train: Any, log_likelihoods: np.ndarray, random_state: int = 0
+) -> Membership:
+    """Return how well a fitted model's log-likelihoods tell training rows, up to 5000, from test rows.
+
+    Parameters
+    ----------
+    estimator : DensityEstimator
+    train : array or DataFrame
+    log_likelihoods : ndarray (m,)
+        Nats of the test rows.
+    random_state : int
+    """
+    some = np.random.default_rng(random_state).permutation(len(train))[:_MAX_ROWS]
+    return membership_test(estimator.score_samples(take_rows(train, some)), log_likelihoods, random_state)
 
 
 def is_table(dataset: Dataset, schema: Schema) -> bool:

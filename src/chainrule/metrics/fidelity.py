@@ -13,9 +13,13 @@ from numpy.typing import NDArray
 
 from chainrule.errors import DataError
 from chainrule.metrics.associations import associations, frequent_levels
+from chainrule.metrics.cells import few_cells
 from chainrule.metrics.classification import Auc, choose_target, tstr_auc
+from chainrule.metrics.information import information_similarity, normalised_information
 from chainrule.metrics.marginals import Marginal, marginal_distances
-from chainrule.metrics.neighbours import TrainingRows
+from chainrule.metrics.neighbours import TrainingRows, nearer_to_training
+from chainrule.metrics.statistics import Summary
+from chainrule.metrics.two_sample import TwoSampleTest, two_sample_test
 from chainrule.storage import json_safe
 
 if TYPE_CHECKING:
@@ -27,8 +31,10 @@ Codes = NDArray[np.float32]
 
 _MAX_COLUMNS = 100  # of the matrix of associations
 _MAX_ASSOCIATED_ROWS = 5000
+_N_CELLS = 20  # of a column of numbers, for mutual information
 _DISTANCES = 1e8  # between cells: half a second
 _MAX_NEIGHBOURS, _MIN_NEIGHBOURS = 1000, 50
+_MAX_REFERENCES = 5000  # training rows, and as many held-out ones, to which rows are near
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +57,14 @@ class Fidelity:
         The distance of some rows to their nearest training row.
     tstr_auc : Auc or None
         What a classifier that was trained on these rows achieves on the test rows; None without a target.
+    c2st : TwoSampleTest
+        How well trees tell these rows from the test rows.
+    information_similarity : float
+        How alike the normalised mutual information of pairs of columns is to that in the test rows, from 0
+        to 1; pairs weigh as much as they depend on each other.
+    nearer_to_training : Summary
+        The share of some rows that lie nearer to a training row than to one of as many held-out rows: 0.5
+        where nothing was memorised.
     """
 
     codes: Codes
@@ -60,6 +74,9 @@ class Fidelity:
     exact_matches: float
     distances_to_closest: NDArray[np.float64]
     tstr_auc: Auc | None
+    c2st: TwoSampleTest
+    information_similarity: float
+    nearer_to_training: Summary
 
     @property
     def n_rows(self) -> int:
@@ -78,6 +95,7 @@ class Fidelity:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the figures as JSON-safe values under keys that stay stable."""
+        names = [marginal.column for marginal in self.marginals]
         figures: dict[str, Any] = json_safe(
             {
                 "n_rows": self.n_rows,
@@ -88,6 +106,13 @@ class Fidelity:
                 "nearest_distance": self.dcr,
                 "auc": None if self.tstr_auc is None else self.tstr_auc.value,
                 "auc_standard_error": None if self.tstr_auc is None else self.tstr_auc.standard_error,
+                "c2st": self.c2st.score.mean,
+                "c2st_standard_error": self.c2st.score.standard_error,
+                "c2st_auc": self.c2st.auc.value,
+                "c2st_importances": dict(zip(names, self.c2st.importances.tolist(), strict=True)),
+                "information_similarity": self.information_similarity,
+                "nearer_to_training": self.nearer_to_training.mean,
+                "nearer_to_training_standard_error": self.nearer_to_training.standard_error,
             }
         )
         return figures
@@ -146,6 +171,9 @@ class FidelityEvaluator:
         self._training_rows = TrainingRows(schema.variables, self.train)
         self._levels = frequent_levels(schema.variables[: self.n_columns], self.train)
         self.associations = self._associations(self.test)
+        seen = schema.coarse(self.train)
+        self._cells = [few_cells(schema.variables[d], seen[:, d], _N_CELLS) for d in range(self.n_columns)]
+        self._information = self._informations(self.test)
 
     @property
     def target_name(self) -> str | None:
@@ -165,13 +193,18 @@ class FidelityEvaluator:
     def real(self) -> Fidelity:
         """What real rows have in common with the test rows: no model can be expected to do better.
 
-        Marginals, associations and classifier are those of training rows, as many as are drawn; exact
-        matches and distances to training rows are those of the test rows.
+        Exact matches and distances to training rows are those of the test rows, of one half of which the
+        share is that lies nearer to training rows than to the other half. All else is that of training rows,
+        as many as are drawn.
         """
         codes = self._rows_of_training()
-        return self._measure(codes, self._training_rows.are_exact_matches(self.test), self._some(self.test))
+        are_exact_matches = self._training_rows.are_exact_matches(self.test)
+        return self._measure(codes, are_exact_matches, self._some(self.test), self._halves[0])
 
-    def _measure(self, codes: Codes, are_exact_matches: NDArray[np.bool_], some: Codes) -> Fidelity:
+    def _measure(
+        self, codes: Codes, are_exact_matches: NDArray[np.bool_], some: Codes, new: Codes | None = None
+    ) -> Fidelity:
+        """Return the measures of rows; `new` are those whose nearest row is looked for, by default these."""
         variables, found = self.schema.variables, self._associations(codes)
         pairs = np.triu_indices(self.n_columns, 1)
         return Fidelity(
@@ -186,11 +219,33 @@ class FidelityEvaluator:
                 if self.target is None
                 else tstr_auc(codes, self.test, variables, self.target, self.random_state)
             ),
+            c2st=two_sample_test(variables, self.test, codes, self.random_state),
+            information_similarity=information_similarity(self._information, self._informations(codes)),
+            nearer_to_training=self._nearer_to_training(codes if new is None else new),
         )
 
     def _associations(self, codes: Codes) -> NDArray[np.float64]:
         variables = self.schema.variables[: self.n_columns]
         return associations(variables, codes[:_MAX_ASSOCIATED_ROWS, : self.n_columns], self._levels)
+
+    def _informations(self, codes: Codes) -> NDArray[np.float64]:
+        some = codes[:_MAX_ASSOCIATED_ROWS]
+        return normalised_information(self.schema, some, range(self.n_columns), self._cells)
+
+    @cached_property
+    def _halves(self) -> tuple[Codes, Codes]:
+        """The test rows in two halves at random: new rows, and held-out ones to be near to."""
+        rows = np.random.default_rng(self.random_state).permutation(self.test)
+        half = len(rows) // 2
+        return rows[:half], rows[half:]
+
+    def _nearer_to_training(self, codes: Codes) -> Summary:
+        held_out = self._halves[1]
+        n = min(len(self.train), len(held_out), _MAX_REFERENCES)
+        if not n or not len(codes):
+            return Summary(math.nan, math.nan, 0)
+        train = np.random.default_rng(self.random_state).permutation(self.train)[:n]
+        return nearer_to_training(self.schema.variables, self._some(codes), train, held_out[:n])
 
     def _rows_of_training(self) -> Codes:
         rng = np.random.default_rng(self.random_state)
@@ -237,6 +292,8 @@ class FidelityReport:
         How many rows each model drew, and how many training rows stand beside them.
     target : str or None
         The column that classifiers predict.
+    names : tuple of str
+        Of all columns.
     columns : tuple of str
         Those of the matrices of associations.
     associations : ndarray (D', D')
@@ -251,6 +308,7 @@ class FidelityReport:
 
     n_rows: int
     target: str | None
+    names: tuple[str, ...]
     columns: tuple[str, ...]
     associations: NDArray[np.float64]
     test: Codes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,15 @@ from chainrule.metrics.cells import Cells
 if TYPE_CHECKING:
     from chainrule.schema import Schema
 
-__all__ = ["entropy", "informational_correlation", "log_ratios", "rows_dependence", "rows_information"]
+__all__ = [
+    "entropy",
+    "information_similarity",
+    "informational_correlation",
+    "log_ratios",
+    "normalised_information",
+    "rows_dependence",
+    "rows_information",
+]
 
 Floats = NDArray[np.float64]
 
@@ -133,6 +142,13 @@ def rows_dependence(
     -------
     ndarray (D', D')
     """
+    return informational_correlation(*_information_of_rows(schema, codes, columns, cells))
+
+
+def _information_of_rows(
+    schema: Schema, codes: NDArray[np.floating], columns: Sequence[int], cells: Sequence[Cells]
+) -> tuple[Floats, Floats]:
+    """Return the mutual information of each pair of columns of rows, and the entropy of each, in nats."""
     coarse = schema.coarse(codes)
     numbers = [each.number(coarse[:, d]) for d, each in zip(columns, cells, strict=True)]
     information = np.zeros((len(columns), len(columns)))
@@ -140,4 +156,32 @@ def rows_dependence(
         for j, second in enumerate(numbers[:i]):
             information[i, j] = information[j, i] = rows_information(first, second)
     entropies = [entropy(np.bincount(column[column >= 0])) for column in numbers]
-    return informational_correlation(information, np.array(entropies))
+    return information, np.array(entropies)
+
+
+def normalised_information(
+    schema: Schema, codes: NDArray[np.floating], columns: Sequence[int], cells: Sequence[Cells]
+) -> Floats:
+    """Return the mutual information of each pair of columns over the mean of their entropies, (D', D').
+
+    From 0 to 1, which says that either column determines the other; 0 where both have one cell only.
+    Parameters are those of `rows_dependence`.
+    """
+    information, entropies = _information_of_rows(schema, codes, columns, cells)
+    means = (entropies[:, None] + entropies) / 2
+    normalised: Floats = np.where(means > 0, information / np.where(means > 0, means, 1.0), 0.0).clip(max=1)
+    return normalised
+
+
+def information_similarity(real: Floats, drawn: Floats) -> float:
+    """Return how alike two matrices of normalised mutual information are, from 0 to 1, over all pairs.
+
+    A pair has ``1 - |r - s| / max(r, s)``, and the weight ``max(r, s)``: pairs that depend on each other
+    decide. NaN where no pair does.
+
+    >>> information_similarity(np.array([[1, 0.5], [0.5, 1]]), np.array([[1, 0.25], [0.25, 1]]))
+    0.5
+    """
+    pairs = np.triu_indices(len(real), 1)
+    larger, smaller = np.maximum(real, drawn)[pairs].sum(), np.minimum(real, drawn)[pairs].sum()
+    return float(smaller / larger) if larger > 0 else math.nan

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from chainrule.metrics.statistics import Summary, summarize
+
 if TYPE_CHECKING:
     from chainrule.schema import ColumnType
 
-__all__ = ["TrainingRows", "nearest"]
+__all__ = ["TrainingRows", "nearer_to_training", "nearest"]
 
 Codes = NDArray[np.floating]
 
@@ -72,14 +74,15 @@ class TrainingRows:
         """Return which rows equal a training row in every cell; missing equals missing only."""
         return np.fromiter((key in self._known for key in _keys(codes)), dtype=bool, count=len(codes))
 
-    def nearest(self, codes: Codes) -> NDArray[np.float64]:
-        """Return the distance of each row to its nearest training row, from 0 to 1.
+    def nearest(self, codes: Codes, among: slice = slice(None)) -> NDArray[np.float64]:
+        """Return the distance of each row to its nearest training row, or of some of these, from 0 to 1.
 
         It is a mean over columns (Gower 1971): 1 for different levels, for numbers the share of the training
         rows that lies between them. Missing cells equal each other and differ from everything else, so that
         rows of which little is known are not near to all others.
         """
-        return nearest(self._to_places(codes), self._places, self._distances)[1] / len(self._numeric)
+        others = self._places[among]
+        return nearest(self._to_places(codes), others, self._distances)[1] / len(self._numeric)
 
     def _distances(self, places: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the sum over columns of the distance of each row to each other, (n, m)."""
@@ -109,6 +112,34 @@ class TrainingRows:
                 below = np.searchsorted(values, mine, "left") + np.searchsorted(values, mine, "right")
                 places[observed, d] = below / (2 * len(values))
         return places
+
+
+def nearer_to_training(
+    variables: Sequence[ColumnType], rows: Codes, train: Codes, held_out: Codes
+) -> Summary:
+    """Return the share of rows that lie nearer to a training row than to one held out, with its error.
+
+    Rows that lie as near to both count by half. Where nothing was memorised it is 0.5, if `train` and
+    `held_out` are as many rows.
+
+    Parameters
+    ----------
+    variables : sequence of ColumnType
+    rows, train, held_out : ndarray (n, D), (m, D), (m, D)
+        Codes; NaN where a cell is missing.
+
+    Examples
+    --------
+    >>> from chainrule.schema import Continuous
+    >>> rows = np.arange(6.0)[:, None]
+    >>> nearer_to_training([Continuous("x")], rows[1:5], rows[:1], rows[5:]).mean
+    0.5
+    """
+    both = TrainingRows(variables, np.concatenate([train, held_out]))
+    to_training, to_held_out = (
+        both.nearest(rows, among) for among in (slice(len(train)), slice(len(train), None))
+    )
+    return summarize((to_training < to_held_out) + 0.5 * (to_training == to_held_out))
 
 
 def _keys(codes: Codes) -> list[bytes]:

@@ -13,6 +13,7 @@ from chainrule.storage import json_safe
 
 if TYPE_CHECKING:
     from chainrule.metrics.fidelity import FidelityReport
+    from chainrule.metrics.membership import Membership
     from chainrule.report.model_answers import ModelAnswers
     from chainrule.training import History
 
@@ -46,6 +47,8 @@ class ModelResult:
     column_log_likelihoods : ndarray of shape (D,) or None
         Mean nats per test row of each column given those before it, in the order of the columns; None where
         the model takes them in another one, or there are too many.
+    membership : Membership or None
+        How well the log-likelihoods tell training rows from test rows; None where it was not measured.
     """
 
     model: str
@@ -59,6 +62,7 @@ class ModelResult:
     history: History | None = None
     note: str = ""
     column_log_likelihoods: np.ndarray | None = None
+    membership: Membership | None = None
 
     @property
     def summary(self) -> Summary:
@@ -196,4 +200,9 @@ class Comparison:
         shares = result.column_log_likelihoods
         names = () if shares is None else result.estimator.schema_.names
         by_name = None if shares is None else dict(zip(names, shares, strict=True))
-        return entry | {"note": result.note, "column_log_likelihoods": by_name}
+        membership = None if result.membership is None else result.membership.to_dict()
+        return entry | {
+            "note": result.note,
+            "column_log_likelihoods": by_name,
+            "membership": membership,
+        }

@@ -12,6 +12,7 @@ from chainrule.report.mask_plot import mask_picture
 from chainrule.report.numbers import count, number, seconds
 from chainrule.report.page import render_page
 from chainrule.report.plots import learning_curves
+from chainrule.report.privacy_blocks import privacy_blocks
 from chainrule.report.query_blocks import query_blocks
 from chainrule.report.result_blocks import result_block
 from chainrule.report.sample_blocks import extreme_blocks, sample_blocks
@@ -72,6 +73,9 @@ def render_report(comparison: Comparison, page: str | None = None) -> str:
                 "Drawn rows in place of real ones",
                 parts=synthetic_blocks(comparison, colours),
                 anchor="synthetic",
+            ),
+            Block(
+                "What is given away of the training rows", parts=privacy_blocks(comparison), anchor="privacy"
             ),
             Block(
                 "Questions to the models",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from chainrule.report.blocks import Block, Table, stacked
-from chainrule.report.numbers import count, measured_text, number
+from chainrule.report.numbers import count, listed, measured_text, number, short
 from chainrule.report.synthetic_plots import (
     association_maps,
     classifier_areas,
@@ -94,9 +94,13 @@ def synthetic_blocks(comparison: Comparison, colours: Mapping[str, str]) -> list
 def _summary(found: FidelityReport, model: str) -> str:
     """Say what rows of the leading model are good for."""
     drawn, real = found.models[model], found.real
-    n_matches = round(drawn.exact_matches * drawn.n_rows)
-    equal = {0: "none equals", 1: "1 equals"}.get(n_matches, f"{count(n_matches)} equal")
-    sentences = []
+    apart, at_best = (measured_text(fidelity.c2st.score, 3) for fidelity in (drawn, real))
+    giveaways = [found.names[d] for d in drawn.c2st.giveaways()]
+    given_away = f", most by {listed(giveaways)}" if giveaways else ""
+    sentences = [
+        f"Trees that were told to tell rows drawn from {model} from test rows leave a likeness (C2ST) of "
+        f"{apart}{given_away}; of real rows {at_best}."
+    ]
     if drawn.tstr_auc is not None and real.tstr_auc is not None:
         ours, best = (measured_text(area.summary, 3) for area in (drawn.tstr_auc, real.tstr_auc))
         gap = measured_text(drawn.tstr_auc.difference(real.tstr_auc), 3)
@@ -105,21 +109,19 @@ def _summary(found: FidelityReport, model: str) -> str:
             f"under the ROC curve (AUC) of {ours} on the real test rows; trained on as many real rows, "
             f"{best} (paired difference {gap})."
         )
-    sentences.append(
-        f"Of {count(drawn.n_rows)} rows drawn from {model}, {equal} a training row in every cell "
-        f"({_percent(drawn.exact_matches)}); of the real test rows {_percent(real.exact_matches)} do."
-    )
     return " ".join(sentences)
 
 
 def _reading(found: FidelityReport) -> str:
     """Say how the figures of the table came about."""
     sentences = [
-        f"Each model drew {count(found.n_rows)} rows. Columns: mean distance of their distributions to the "
-        "test rows, total variation for levels and Kolmogorov-Smirnov for numbers. Pairs: mean absolute "
-        "difference of their association to the test rows. Exact matches: rows that equal a training row. "
-        "DCR: median distance to the closest training record. The first line says what real rows achieve: "
-        "as many training rows for columns, pairs and AUC, the test rows for exact matches and DCR."
+        f"Each model drew {count(found.n_rows)} rows. C2ST: 1 − max(0, 2 AUC − 1) of gradient-boosted trees "
+        "that tell these rows from the test rows, in five folds; 1 where they find no difference. Given away "
+        "by: the columns without which the AUC falls most. Columns: mean distance of their distributions to "
+        "the test rows, total variation for levels and Kolmogorov-Smirnov for numbers. Pairs: mean absolute "
+        "difference of their association to the test rows. wNMI: how alike the normalised mutual information "
+        "of pairs is, 1 at best, weighted by how much they depend on each other. The first line says what as "
+        "many training rows achieve."
     ]
     if found.target is None:
         sentences.append("No column has two to ten levels with enough rows to train a classifier of it.")
@@ -144,38 +146,27 @@ def _has_missing_cells(found: FidelityReport) -> bool:
 
 def _table(found: FidelityReport, order: list[str]) -> Table:
     """Return the figures of real rows and of each model."""
-    names = ["", "columns", "pairs", "exact matches", "DCR"]
+    names = ["", "C2ST", "given away by", "columns", "pairs", "wNMI"]
     if found.target is not None:
         names += ["TSTR AUC", "TSTR AUC, difference to real"]
     groups = {
-        "Real rows": [_cells("training and test rows", found.real, found)],
+        "Real rows": [_cells("training rows", found.real, found)],
         "Drawn rows": [_cells(name, found.models[name], found) for name in order],
     }
-    return stacked(names, groups)
+    return stacked(names, groups, numeric=[place not in (0, 2) for place in range(len(names))])
 
 
 def _cells(name: str, fidelity: Fidelity, found: FidelityReport) -> list[str]:
     cells = [
         name,
+        measured_text(fidelity.c2st.score, 3),
+        ", ".join(short(found.names[d]) for d in fidelity.c2st.giveaways()),
         number(fidelity.mean_marginal_distance, 3),
         number(fidelity.association_difference, 3),
-        _percent(fidelity.exact_matches),
-        number(fidelity.dcr, 3),
+        number(fidelity.information_similarity, 3),
     ]
     if fidelity.tstr_auc is None or found.real.tstr_auc is None:
         return cells
     gap = fidelity.tstr_auc.difference(found.real.tstr_auc)
     against_real = "–" if fidelity is found.real else measured_text(gap, 3)
     return [*cells, measured_text(fidelity.tstr_auc.summary, 3), against_real]
-
-
-def _percent(share: float) -> str:
-    """Return a share with about two digits.
-
-    >>> _percent(0.0), _percent(0.00042), _percent(0.137)
-    ('0 %', '0.042 %', '13.7 %')
-    """
-    if share == 0:
-        return "0 %"
-    decimals = 1 if share >= 0.01 else 2 if share >= 0.001 else 3
-    return f"{100 * share:.{decimals}f} %"
