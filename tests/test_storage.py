@@ -170,6 +170,7 @@ DAMAGES = {
         lambda f: change(f, schema=columns(f, repeat=10**9)),
         "more than fit the model",
     ),
+    "rows of no dtype": (lambda f: change(f, schema=columns(f) | {"dtype": ""}), "'' is no dtype of rows"),
     "nested": (lambda f: (f / "model.json").write_text("[" * 10**6), "more than|too deeply"),
     "a key twice": (lambda f: rewrite(f, '"state"', '"class": "MADE", "state"'), "'class' comes twice"),
     "not finite": (

@@ -119,7 +119,7 @@ def check_container(stored: StoredSchema, columns: Sequence[ColumnType]) -> None
     if (stored.container == "numpy") != (stored.dtype is not None):
         raise StorageError(f"the schema: {stored.container} and dtype {stored.dtype!r} do not go together")
     try:
-        dtype = np.dtype(stored.dtype or object)
+        dtype = np.dtype(object if stored.dtype is None else stored.dtype)
     except (TypeError, ValueError, SyntaxError):
         dtype = np.dtype("V")
     if dtype.kind not in "biufOU" or dtype.itemsize > _MAX_ITEM:
