@@ -89,7 +89,7 @@ def test_a_model_that_excludes_a_row_leaves_weights_finite():
 def test_the_time_is_shared_out_whole():
     plan = shares(list(published()), 18_000)
     assert sum(plan.values()) == pytest.approx(18_000)
-    assert plan["binarized-mnist"] == max(plan.values())
+    assert plan["parkinsons"] > plan["binarized-mnist"] > plan["nltcs"]
     assert min(plan.values()) > 100
     assert len(plan) == 26 and [len(chosen_sets(group)) for group in ("made", "twenty", "rnade")] == [
         7,

@@ -207,7 +207,8 @@ def _described_family(family: Conditional, column: str) -> dict[str, Any]:
 
 
 def _without_counterpart(what: str) -> QueryError:
-    return QueryError(f"the page cannot compute {what}: fit with the library's own families and networks")
+    known = "fit with families and networks that it knows, such as mixtures of Gaussians"
+    return QueryError(f"the page cannot compute {what}: {known}")
 
 
 # ---------------------------------------------------------------- networks

@@ -71,7 +71,7 @@ def weights(log_probs: Array | Sequence[Array], prior_rows: float = _PRIOR_ROWS)
     Examples
     --------
     >>> weights(np.log([[0.9] * 1000, [0.1] * 1000])).round(3)
-    array([0.995, 0.005])
+    array([0.994, 0.006])
     """
     log_probs = np.asarray(log_probs)
     n_models, n = log_probs.shape

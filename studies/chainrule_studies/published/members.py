@@ -12,17 +12,18 @@ from numpy.typing import NDArray
 from chainrule_studies.published.committee import chain, mixture, weights
 from chainrule_studies.published.fits import Fit, Fits
 from chainrule_studies.published.search import Searched
-from chainrule_studies.published.settings import Setting
+from chainrule_studies.published.settings import MOST_COLUMN_NETWORKS, Setting
 
 __all__ = ["Chain", "Members", "fit_members", "score_test_rows"]
 
 Array = NDArray[Any]
 
 _MOST_ORDERS = 24
-_LEAST_SHARE = 0.02
 # Nats per column and row by which a further order must raise the validation log-likelihood.
 _TOLERANCE = 1e-4
 _PATIENCE = 2
+# Over how many orders a network is averaged that takes one pass for each.
+_ORDERS_ALONE = 16
 # A fit that took so much of its time was ended by it; members then get what leaves time for so many orders.
 _USED_UP, _LEAST_ORDERS = 0.9, 4
 
@@ -41,6 +42,8 @@ class Chain:
         Weights of the settings in each conditional of the chain.
     rows : ndarray of shape (1 + K, n)
         Log-likelihoods of the validation rows of all folds: under the chain, and under each network alone.
+    useful : list of int
+        The networks without which validation rows would have less.
     seconds : float
         How long it took to score them.
     """
@@ -49,6 +52,7 @@ class Chain:
     fits: list[list[Fit]]
     shares: Array
     rows: Array
+    useful: list[int]
     seconds: float
 
 
@@ -115,11 +119,10 @@ def fit_members(fits: Fits, searched: Searched, seconds: float) -> Members:
     for order in range(_MOST_ORDERS):
         before = fits.seconds
         one = _fit_chain(fits, members.settings, max_times, order)
-        if order == 0:
+        if order == 0 and len(one.useful) < len(members.settings):
             # What the others do without has no place in further orders; its time goes to more of them.
-            useful = [k for k, share in enumerate(one.shares) if share >= _LEAST_SHARE]
-            members.settings = [members.settings[k] for k in useful]
-            max_times = [max_times[k] for k in useful]
+            members.settings = [members.settings[k] for k in one.useful]
+            max_times = [max_times[k] for k in one.useful]
             one = _fit_chain(fits, members.settings, max_times, order)
         members.add(one, rows.is_folded)
         test_seconds = n_test / n_valid * sum(each.seconds for each in members.chains)
@@ -150,23 +153,57 @@ def _fit_chain(fits: Fits, settings: list[Setting], max_times: list[float], orde
 
     def weigh() -> dict[str, Array]:
         start = time.perf_counter()
-        cells = [
-            np.stack([fits.cells(fit, rows.split(held)[1], order) for fit in each])
+        scored = [
+            _scored(fits, each, settings, rows.split(held)[1], order)
             for rows, each in zip(fits.rows.folds, fitted, strict=True)
         ]
-        shares = weights(np.concatenate([each.reshape(len(settings), -1) for each in cells], axis=1))
-        found = np.concatenate([_chain_and_networks(each, shares) for each in cells], axis=1)
-        return {"shares": shares, "rows": found, "seconds": np.array(time.perf_counter() - start)}
+        cells, alone = (np.concatenate(part, axis=1) for part in zip(*scored, strict=True))
+        shares = weights(cells.reshape(len(cells), -1))
+        useful = _useful(cells, alone) if order == 0 else range(len(settings))
+        took = np.array(time.perf_counter() - start)
+        found = np.concatenate([chain(cells, shares)[None], alone])
+        return {"shares": shares, "rows": found, "useful": np.array(useful), "seconds": took}
 
     keys = [fit.key for each in fitted for fit in each]
     found = fits.run.arrays(f"{fits.rows.name}-chain-{order}-{len(settings)}", weigh, keys)
     fits.seconds += float(found["seconds"])
-    return Chain(order, fitted, found["shares"], found["rows"], float(found["seconds"]))
+    useful, seconds = found["useful"].tolist(), float(found["seconds"])
+    return Chain(order, fitted, found["shares"], found["rows"], useful, seconds)
 
 
-def _chain_and_networks(cells: Array, shares: Array) -> Array:
-    """Return log-likelihoods of rows under a chain and under its networks alone, (1 + K, n)."""
-    return np.concatenate([chain(cells, shares)[None], cells.sum(axis=2, dtype=np.float64)])
+def _scored(
+    fits: Fits, fitted: list[Fit], settings: list[Setting], rows: Array, order: int
+) -> tuple[Array, Array]:
+    """Return what each network gives the cells of rows in an order, (K, n, D), and rows alone, (K, n).
+
+    Networks that take one pass for an order are averaged over several when they are alone.
+    """
+    cells = np.stack([fits.cells(fit, rows, order) for fit in fitted])
+    alone = cells.sum(axis=2, dtype=np.float64)
+    for k, (fit, setting) in enumerate(zip(fitted, settings, strict=True)):
+        if setting.is_any_order and rows.shape[1] <= MOST_COLUMN_NETWORKS:
+            others = [fits.cells(fit, rows, _ORDERS_ALONE * (1 + order) + j) for j in range(1, _ORDERS_ALONE)]
+            each = np.stack([alone[k], *(other.sum(axis=1, dtype=np.float64) for other in others)])
+            alone[k] = mixture(each, np.full(_ORDERS_ALONE, 1 / _ORDERS_ALONE))
+    return cells, alone
+
+
+def _useful(cells: Array, alone: Array) -> list[int]:
+    """Return the numbers of the networks to keep: from the last on, those without which rows have less."""
+
+    def mixed(kept: list[int]) -> float:
+        shares = weights(cells[kept].reshape(len(kept), -1))
+        rows = np.concatenate([chain(cells[kept], shares)[None], alone[kept]])
+        return float(mixture(rows, weights(rows)).mean())
+
+    kept = list(range(len(cells)))
+    best = mixed(kept)
+    for k in reversed(range(1, len(cells))):
+        others = [each for each in kept if each != k]
+        without = mixed(others)
+        if best - without < _TOLERANCE * cells.shape[2]:
+            kept, best = others, without
+    return kept
 
 
 def score_test_rows(fits: Fits, members: Members) -> dict[str, Array]:
@@ -184,9 +221,10 @@ def score_test_rows(fits: Fits, members: Members) -> dict[str, Array]:
         for number, fold in enumerate(fits.rows.folds):
             rows = []
             for each in members.chains:
-                cells = np.stack([fits.cells(fit, fold.test, each.order) for fit in each.fits[number]])
-                rows.append(_chain_and_networks(cells, each.shares))
-            single.append(rows[0][1])
+                cells, alone = _scored(fits, each.fits[number], members.settings, fold.test, each.order)
+                rows.append(np.concatenate([chain(cells, each.shares)[None], alone]))
+                if each.order == 0:
+                    single.append(cells[0].sum(axis=1, dtype=np.float64))
             ensemble.append(mixture(np.concatenate(rows), members.shares.ravel()))
         took = np.array(time.perf_counter() - start)
         return {"single": np.concatenate(single), "ensemble": np.concatenate(ensemble), "seconds": took}

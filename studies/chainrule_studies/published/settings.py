@@ -12,7 +12,7 @@ from msgspec.structs import asdict, replace
 from chainrule.estimators import MADE, NADE, OrderlessNADE
 from chainrule.estimators.autoregressive import AutoregressiveEstimator
 
-__all__ = ["KINDS", "Setting", "neighbours", "starting_settings"]
+__all__ = ["KINDS", "MOST_COLUMN_NETWORKS", "Setting", "neighbours", "starting_settings"]
 
 KINDS = ("nade", "made", "orderless")
 """NADE and MADE of one order, and the network of any order."""
@@ -20,8 +20,8 @@ KINDS = ("nade", "made", "orderless")
 _FAMILIES = ("gaussian", "spline", "logistic")
 _ACTIVATIONS = ("relu", "tanh")
 _MOST_UNITS = 4000
-# Beyond so many columns the network of any order is one for all columns; see `OrderlessNADE`.
-_MOST_COLUMN_NETWORKS = 32
+MOST_COLUMN_NETWORKS = 32
+"""Columns up to which the network of any order is one for each column; see `OrderlessNADE`."""
 
 
 class Setting(Struct, frozen=True):
@@ -120,8 +120,8 @@ def starting_settings(n_rows: int, n_columns: int) -> list[Setting]:
         Of the training rows: where they are few, each is seen more often.
     """
     epochs = _epochs(n_rows, 500_000, (15, 60))
-    if n_columns <= _MOST_COLUMN_NETWORKS:
-        units, rate, any_epochs = 64, 1e-2, _epochs(n_rows, 600_000, (15, 150))
+    if n_columns <= MOST_COLUMN_NETWORKS:
+        units, rate, any_epochs = 64, 1e-2, _epochs(n_rows, 600_000, (15, 100))
     else:  # a step of one network for all columns learns one observed mask of each row
         units, rate, any_epochs = 256, 8e-3, _epochs(n_rows, 3_000_000, (20, 400))
     return [
