@@ -22,6 +22,7 @@ _HEADER = (
     "set",
     "best published",
     "by",
+    "of one order",
     "one network",
     "ensemble",
     "ahead by",
@@ -63,7 +64,7 @@ def sections(results: Mapping[str, Any]) -> list[Block]:
         if (of_group := {n: each for n, each in sets.items() if each["published"]["group"] == group})
     ]
     if sets:
-        blocks += [_gaps(sets), _orders(sets), _search(results), _settings(sets)]
+        blocks += [_gaps(sets), *_orders(sets), _search(results), _settings(sets)]
     if results["failed"]:
         rows = [[name, reason] for name, reason in results["failed"].items()]
         blocks.append(Block("Failed", table=Table(["set", "why"], rows, numeric=[False, False])))
@@ -74,7 +75,7 @@ _ABOUT = (
     "Mean per test row in nats, with its standard error; test rows were scored once, at the end. One "
     "network: the best setting on validation rows, in the natural order. Ensemble: in each order the "
     "conditionals of the best NADE, MADE and any-order network are averaged, and the orders mixed; all "
-    "weights are of validation rows."
+    "weights are of validation rows. Of one order: the best published of one order or mask."
 )
 _GROUP_TEXT = {
     "made": f"Negative log-likelihoods. {_ABOUT} Nothing is trained on validation rows, as in the papers.",
@@ -101,8 +102,9 @@ def _table(sets: Mapping[str, Any]) -> Table:
         rows.append(
             [
                 name,
-                f"{known['best']:.2f}",
+                number(known["best"], 2),
                 known["by"],
+                "" if known["one_order"] is None else number(known["one_order"], 2),
                 with_error(sign * single["test"], single["standard_error"], decimals),
                 with_error(sign * ensemble["test"], ensemble["standard_error"], decimals),
                 number(ensemble["gap"], decimals),
@@ -113,7 +115,7 @@ def _table(sets: Mapping[str, Any]) -> Table:
         )
         if ensemble["is_ahead_beyond_error"]:
             best.append(place)
-    numeric = [False, True, False, *[True] * 6]
+    numeric = [False, True, False, *[True] * 7]
     caption = "Marked: ahead of the best published by more than two standard errors of our own."
     return Table(_HEADER, rows, best=best, numeric=numeric, caption=caption)
 
@@ -139,7 +141,7 @@ def _gaps(sets: Mapping[str, Any]) -> Block:
     return Block("Gaps", text, [picture], "wide")
 
 
-def _orders(sets: Mapping[str, Any]) -> Block:
+def _orders(sets: Mapping[str, Any]) -> list[Block]:
     pictures = [
         line_picture(
             name,
@@ -152,7 +154,7 @@ def _orders(sets: Mapping[str, Any]) -> Block:
         if len(curve := each["ensemble"]["valid_by_orders"]) > 1
     ]
     text = "Validation log-likelihood by the number of orders mixed; in folds, the mean of single orders."
-    return Block("Orders", text, pictures, "small")
+    return [Block("Orders", text, pictures, "small")] if pictures else []
 
 
 def _search(results: Mapping[str, Any]) -> Block:
