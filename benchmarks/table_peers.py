@@ -35,7 +35,7 @@ from benchmarks.tables import Row, Skipped
 from chainrule.datasets import Dataset, load_dataset
 from chainrule.datasets.sources import DATA_VARIABLE
 from chainrule.errors import DataError
-from chainrule.metrics.fidelity import FidelityEvaluator
+from chainrule.metrics.fidelity import Fidelity, FidelityEvaluator
 from chainrule.metrics.statistics import summarize
 from chainrule.schema import Schema
 
@@ -278,12 +278,14 @@ class _Table:
         self._fidelity = FidelityEvaluator(self.schema, self.train, self.test, random_state=_SEED)
 
     def real(self) -> Estimated:
-        """Return the figures of training rows as draws."""
-        return self.judge(_REAL, self.train)
+        """Return the figures of training rows as draws; of test rows, how near they are to training rows."""
+        return self._estimated(_REAL, self._fidelity.real)
 
     def judge(self, method: str, drawn: pl.DataFrame) -> Estimated:
         """Return a row with what the draws show."""
-        found = self._fidelity.measure(self._cast(drawn))
+        return self._estimated(method, self._fidelity.measure(self._cast(drawn)))
+
+    def _estimated(self, method: str, found: Fidelity) -> Estimated:
         gap = None
         if found.tstr_auc is not None and self._fidelity.real.tstr_auc is not None:
             gap = found.tstr_auc.difference(self._fidelity.real.tstr_auc)

@@ -5,7 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-__all__ = ["Binary", "Counts", "Grid", "Levels", "Reals", "Support"]
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Binary", "Counts", "Grid", "Levels", "Reals", "Support", "knot_levels"]
+
+_END_LEVEL = 5e-4
 
 
 @dataclass(frozen=True)
@@ -44,9 +49,12 @@ class Grid(Support):
     ----------
     n_codes : int
         K.
+    inflated : tuple of int, default=()
+        Codes that stand out: many more values are there than beside them.
     """
 
     n_codes: int
+    inflated: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -62,8 +70,22 @@ class Reals(Support):
     ----------
     point_masses : tuple of float, default=()
         Codes that have a probability each, besides the density of all others.
+    knots : tuple of float, default=()
+        Codes that are evenly spread quantiles of all others, in rising order; without them none are known.
     """
 
     is_discrete: ClassVar[bool] = False
 
     point_masses: tuple[float, ...] = ()
+    knots: tuple[float, ...] = ()
+
+
+def knot_levels(n_knots: int) -> NDArray[np.float64]:
+    """Return of which quantiles the knots of real numbers are, (n_knots,).
+
+    >>> knot_levels(5).tolist()
+    [0.0005, 0.25, 0.5, 0.75, 0.9995]
+    """
+    levels = np.linspace(0, 1, n_knots)
+    levels[0], levels[-1] = _END_LEVEL, 1 - _END_LEVEL
+    return levels

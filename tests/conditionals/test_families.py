@@ -16,7 +16,9 @@ from chainrule.conditionals import (
     FAMILIES,
     Conditional,
     Conditionals,
+    InflatedLevels,
     InputFeatures,
+    NormalScores,
     PointMasses,
     families_of,
     make_family,
@@ -27,7 +29,12 @@ from chainrule.model import AutoregressiveModel
 from chainrule.samplers import sequential
 from chainrule.supports import Binary, Counts, Grid, Levels, Reals
 
-SUPPORTS = [Binary(), Levels(1), Levels(4), Grid(1), Grid(5), Counts(), Reals(), Reals((0.25, -1.0))]
+WRAPPERS = {InflatedLevels, NormalScores, PointMasses}  # which `make_family` puts around others
+KNOTS = (-3.0, -1.0, -0.5, 0.0, 0.125, 2.0, 4.0)
+SUPPORTS = [
+    Binary(), Levels(1), Levels(4), Grid(1), Grid(5), Grid(7, (0, 4)), Counts(),
+    Reals(), Reals((0.25, -1.0)), Reals((), KNOTS), Reals((0.25, -1.0), KNOTS),
+]  # fmt: skip
 CASES = [(name, support) for support in SUPPORTS for name in families_of(support)]
 each_case = pytest.mark.parametrize(("name", "support"), CASES, ids=lambda each: str(each))
 N = 3000
@@ -57,7 +64,7 @@ def test_every_family_of_the_library_is_in_the_table():
         held = vars(importlib.import_module(module.name)).values()
         own = [each for each in held if getattr(each, "__module__", "") == module.name]
         families = [each for each in own if isinstance(each, type) and issubclass(each, Conditional)]
-        concrete = {each for each in families if not inspect.isabstract(each)} - {PointMasses}
+        concrete = {each for each in families if not inspect.isabstract(each)} - WRAPPERS
         assert concrete <= set(FAMILIES.values()), f"{module.name}: not in FAMILIES"
 
 

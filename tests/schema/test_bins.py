@@ -82,7 +82,7 @@ def test_bins_hold_about_equally_many_rows_and_heavy_levels_have_their_own() -> 
     bins = LevelBins.fit(x, K)
     counts = np.bincount(bins.bin_of(x))
     assert bins.starts[:2].tolist() == [0, 1] and counts[0] == 5000
-    assert 100 < counts[1:].min() and counts[1:].max() < 350
+    assert 30 <= counts[1:].min() and counts[1:].max() < 60
     # Levels that hardly come twice say little by themselves; those that always come back say much.
     assert bins.discount > 0.2
     assert LevelBins.fit(np.repeat(np.arange(0, K, 7.0), 20), K).discount == 0
@@ -111,7 +111,7 @@ def test_columns_go_to_bins_and_back() -> None:
     schema = schema.with_rows(codes)
     bins = schema.variables[1].bins
     assert [each.is_refined for each in schema.variables] == [False, True, False]
-    assert schema.supports[1] == Grid(bins.n_bins) and schema.n_codes[1] == K
+    assert schema.supports[1] == Grid(bins.n_bins, bins.inflated) and schema.n_codes[1] == K
     coarse = schema.coarse(codes)
     assert coarse.dtype == codes.dtype and np.isnan(coarse[5, 1])
     np.testing.assert_array_equal(coarse[:, [0, 2]], codes[:, [0, 2]])

@@ -262,10 +262,8 @@ def test_what_is_no_point_mass():
     declared = Schema.infer(pl.DataFrame({"rain": rain()}), {"rain": "continuous"})
     assert declared.variables[0].point_masses == ()
     assert Schema.infer(rain()[:, None]).variables[0].point_masses == ()
-    twelve = np.concatenate([np.repeat(np.arange(12) + 0.5, 30 + np.arange(12)), RNG.normal(size=9)])
-    assert Schema.infer(pl.DataFrame({"x": twelve})).variables[0].point_masses == tuple(
-        np.arange(2, 12) + 0.5
-    )
+    many = np.concatenate([np.repeat(np.arange(66) + 0.5, 30 + np.arange(66)), RNG.normal(size=9)])
+    assert Schema.infer(pl.DataFrame({"x": many})).variables[0].point_masses == tuple(np.arange(2, 66) + 0.5)
 
 
 def test_nothing_but_point_masses_are_levels():

@@ -12,16 +12,18 @@ from chainrule.conditionals.counts import NegativeBinomials
 from chainrule.conditionals.discrete import Bernoulli, Categorical
 from chainrule.conditionals.discretized import DiscretizedLogistics
 from chainrule.conditionals.features import ENCODINGS, InputFeatures
+from chainrule.conditionals.inflated import InflatedLevels
 from chainrule.conditionals.mixtures import (
     LocationScaleMixture,
     MixtureOfGaussians,
     MixtureOfLaplaces,
     MixtureOfLogistics,
 )
+from chainrule.conditionals.normal_scores import NormalScores
 from chainrule.conditionals.point_masses import PointMasses
 from chainrule.conditionals.row import Conditionals
 from chainrule.conditionals.splines import RationalQuadraticSpline
-from chainrule.supports import Reals, Support
+from chainrule.supports import Grid, Reals, Support
 
 __all__ = [
     "ENCODINGS",
@@ -31,12 +33,14 @@ __all__ = [
     "Conditional",
     "Conditionals",
     "DiscretizedLogistics",
+    "InflatedLevels",
     "InputFeatures",
     "LocationScaleMixture",
     "MixtureOfGaussians",
     "MixtureOfLaplaces",
     "MixtureOfLogistics",
     "NegativeBinomials",
+    "NormalScores",
     "PointMasses",
     "RationalQuadraticSpline",
     "families_of",
@@ -98,6 +102,10 @@ def make_family(name: str, support: Support, n_components: int) -> Conditional:
             f"there is no family {name!r} of {type(support).__name__}; there are {', '.join(names)}"
         )
     family = FAMILIES[name].from_support(support, n_components)
+    if isinstance(support, Reals) and support.knots:
+        family = NormalScores.beside(family, support.knots)
     if isinstance(support, Reals) and support.point_masses:
         return PointMasses.beside(family, support.point_masses)
+    if isinstance(support, Grid) and support.inflated and not isinstance(family, Categorical):
+        return InflatedLevels.beside(family, [float(code) for code in support.inflated])
     return family

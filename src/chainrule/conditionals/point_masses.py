@@ -151,9 +151,9 @@ class PointMasses(Conditional):
         is_mass = self.is_point_mass(x)
         counts = torch.cat([(~is_mass.any(-1)).sum(0)[:, None], is_mass.sum(0)], 1) + 0.5
         logits = (counts / counts.sum(1, keepdim=True)).log()
-        columns = [x[~is_mass[:, g].any(-1), g] for g in range(x.shape[1])]
-        of_density = [
-            self.density.marginal_params((column if len(column) else x[:, g])[:, None])
-            for g, column in enumerate(columns)
-        ]
-        return torch.cat([logits.to(x.dtype), torch.cat(of_density)], 1)
+        rest = [x[~is_mass[:, g].any(-1), g] for g in range(x.shape[1])]
+        rest = [column if len(column) else x[:, g] for g, column in enumerate(rest)]
+        # As many rows of each: the density is one of all variables.
+        filled = [column.repeat(-(-len(x) // len(column)))[: len(x)] for column in rest]
+        of_density = self.density.marginal_params(torch.stack(filled, dim=1))
+        return torch.cat([logits.to(x.dtype), of_density], 1)

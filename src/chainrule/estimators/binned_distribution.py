@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from chainrule.conditionals import Categorical, DiscretizedLogistics
+from chainrule.conditionals import Conditional
 from chainrule.errors import DataError
 from chainrule.estimators.conditional_distribution import ConditionalDistribution
 from chainrule.schema import ColumnType, LevelBins
@@ -25,7 +25,7 @@ class BinnedDistribution(ConditionalDistribution):
     ----------
     variable, params
         As in `ConditionalDistribution`.
-    family : Categorical or DiscretizedLogistics
+    family : Conditional
         Of the bin's number.
     bins : LevelBins
     """
@@ -33,7 +33,7 @@ class BinnedDistribution(ConditionalDistribution):
     def __init__(
         self,
         variable: ColumnType,
-        family: Categorical | DiscretizedLogistics,
+        family: Conditional,
         params: Tensor,
         bins: LevelBins,
     ) -> None:
@@ -43,7 +43,6 @@ class BinnedDistribution(ConditionalDistribution):
         self._each = family.level_probabilities(self._params, bins.n_bins).squeeze(2).numpy()
 
     def _of(self, params: Tensor) -> Self:
-        assert isinstance(self._family, Categorical | DiscretizedLogistics)
         return type(self)(self.variable, self._family, params, self._bins)
 
     @property

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from chainrule import inference
-from chainrule.conditionals import Categorical, Conditional, DiscretizedLogistics
+from chainrule.conditionals import Conditional
 from chainrule.conditioners import AnyOrderConditioner
 from chainrule.errors import ParameterError, QueryError
 from chainrule.estimators.binned_distribution import BinnedDistribution
@@ -146,7 +146,6 @@ class QueryEngine(ABC):
         variable = self.schema.variables[d]
         if variable.bins is None:
             return ConditionalDistribution(variable, family, params)
-        assert isinstance(family, Categorical | DiscretizedLogistics)  # those of bins
         return BinnedDistribution(variable, family, params, variable.bins)
 
 

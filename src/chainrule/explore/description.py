@@ -22,9 +22,11 @@ from chainrule.conditionals import (
     MixtureOfLaplaces,
     MixtureOfLogistics,
     NegativeBinomials,
+    NormalScores,
     PointMasses,
 )
 from chainrule.conditionals.counts import MAX_LOG_MEAN, MAX_SIZE, MIN_SIZE
+from chainrule.conditionals.normal_scores import Scores
 from chainrule.conditioners import ColumnNetworks, Conditioner, OrderlessConditioner
 from chainrule.errors import QueryError
 from chainrule.model import AutoregressiveModel
@@ -109,7 +111,7 @@ def _described_column(variable: ColumnType, family: Conditional) -> dict[str, An
         "offset": offset,
         "step": step,
         "masses": variable.numbers(family.codes[0].numpy()).tolist()
-        if isinstance(family, PointMasses)
+        if isinstance(family, PointMasses) and not variable.is_discrete
         else [],
         "log_seen": variable.seen_log_det if variable.is_discrete and bins is None else 0.0,
     }
@@ -142,7 +144,7 @@ def _described_features(features: Sequence[InputFeatures], schema: Schema) -> li
     """Return how networks see each column's codes, and where its features begin."""
     described, start = [], 0
     for each, name in zip(features, schema.names, strict=True):
-        if each.transform not in (None, torch.log1p):
+        if each.transform not in (None, torch.log1p) and not isinstance(each.transform, Scores):
             raise _without_counterpart(f"the transformation of codes of column {name!r}")
         described.append(
             {
@@ -152,11 +154,18 @@ def _described_features(features: Sequence[InputFeatures], schema: Schema) -> li
                 "factor": each.factor,
                 "shift": each.shift,
                 "point_masses": list(each.point_masses),
-                "transform": None if each.transform is None else "log1p",
+                "transform": _described_transform(each.transform),
             }
         )
         start += each.width
     return described
+
+
+def _described_transform(transform: Any) -> Any:
+    """Return the name of a transformation, of normal scores what they are."""
+    if isinstance(transform, Scores):
+        return {"knots": transform.knots[0].tolist(), "heights": transform.heights.tolist()}
+    return None if transform is None else "log1p"
 
 
 # ---------------------------------------------------------------- families
@@ -200,6 +209,9 @@ def _described_family(family: Conditional, column: str) -> dict[str, Any]:
     if isinstance(family, PointMasses):
         density = _described_family(family.density, column)
         return {"name": family.name, "codes": family.codes[0].tolist(), "density": density}
+    if isinstance(family, NormalScores):
+        density, scores = _described_family(family.density, column), _described_transform(family.scores)
+        return {"name": family.name, **scores, "density": density}
     constants = _FAMILIES.get(type(family))
     if constants is None:
         raise _without_counterpart(f"the family {family.name!r} of column {column!r}")

@@ -71,21 +71,66 @@ function discretizedFamily({ n_components: M, n_codes: n, min_scale: minScale })
   };
 }
 
+/** Extra probabilities of single levels beside a distribution over all levels. */
+function inflatedFamily({ codes, density: description }) {
+  const smooth = makeFamily(description), logits = codes.length + 1;
+  const shares = new Float64Array(logits), out = new Float64Array(smooth.n);
+  return {
+    kind: "finite", width: logits + smooth.width, n: smooth.n,
+    probabilities(P, o) {
+      softmaxInto(P, o, logits, shares);
+      const each = smooth.probabilities(P, o + logits);
+      for (let k = 0; k < smooth.n; k++) out[k] = shares[0] * each[k];
+      for (let j = 0; j < codes.length; j++) out[codes[j]] += shares[1 + j];
+      return out;
+    },
+  };
+}
+
+/** Return the scores of codes and back: piecewise linear between knots and their heights. */
+function normalScores({ knots, heights }) {
+  const last = knots.length - 2;
+  // Where x lies between ends, and the number between those of `to` that lies as far.
+  function moved(x, ends, to) {
+    let low = 0, high = last;
+    while (low < high) {
+      const middle = (low + high + 1) >> 1;
+      if (ends[middle] <= x) low = middle;
+      else high = middle - 1;
+    }
+    return to[low] + (x - ends[low]) * (to[low + 1] - to[low]) / (ends[low + 1] - ends[low]);
+  }
+  const slopes = heights.slice(1).map((height, k) => (height - heights[k]) / (knots[k + 1] - knots[k]));
+  return {
+    slopes,
+    of: (x) => moved(x, knots, heights),
+    codes: (score) => moved(score, heights, knots),
+    logSlope(x) {
+      let k = 0;
+      while (k < last && knots[k + 1] <= x) k++;
+      return Math.log(slopes[k]);
+    },
+  };
+}
+
 const STANDARD = {
   gaussian: {
     logDensity: (z) => -0.5 * z * z - LOG_SQRT_2PI,
     cdf: normalCdf,
     quantile: normalQuantile,
+    partialMean: (z) => -Math.exp(-0.5 * z * z - LOG_SQRT_2PI),
   },
   logistic: {
     logDensity: (z) => logSigmoid(z) + logSigmoid(-z),
     cdf: sigmoid,
     quantile: (u) => Math.log(u) - Math.log1p(-u),
+    partialMean: (z) => -Math.abs(z) * sigmoid(-Math.abs(z)) - Math.log1p(Math.exp(-Math.abs(z))),
   },
   laplace: {
     logDensity: (z) => -Math.abs(z) - Math.LN2,
     cdf: (z) => (z < 0 ? 0.5 * Math.exp(z) : 1 - 0.5 * Math.exp(-z)),
     quantile: (u) => (u < 0.5 ? Math.log(2 * u) : -Math.log(2 * (1 - u))),
+    partialMean: (z) => -0.5 * (1 + Math.abs(z)) * Math.exp(-Math.abs(z)),
   },
 };
 
@@ -133,6 +178,14 @@ function mixtureFamily({ name, n_components: M, min_scale: minScale }) {
       mixture.read(P, o);
       return weights.reduce((sum, weight, k) => sum + weight * locations[k], 0);
     },
+    /** What the values up to x add to the mean. */
+    partialMean(x, P, o) {
+      mixture.read(P, o);
+      return weights.reduce((sum, weight, k) => {
+        const z = (x - locations[k]) / scales[k];
+        return sum + weight * (locations[k] * standard.cdf(z) + scales[k] * standard.partialMean(z));
+      }, 0);
+    },
     draw(low, high, u, v, P, o) {
       mixture.read(P, o);
       for (let k = 0; k < M; k++) masses[k] = weights[k] * massOf(k, low, high);
@@ -143,6 +196,34 @@ function mixtureFamily({ name, n_components: M, min_scale: minScale }) {
       const z = flip * standard.quantile(Math.min(Math.max(from + v * (to - from), 1e-300), 1 - 1e-16));
       return Math.min(Math.max(locations[k] + scales[k] * z, low), high);
     },
+  };
+}
+
+/** A density of a variable's normal scores. */
+function normalScoresFamily({ knots, heights, density: description }) {
+  const density = makeFamily(description), scores = normalScores({ knots, heights });
+  return {
+    kind: "real", width: density.width,
+    logProb: (x, P, o) => density.logProb(scores.of(x), P, o) + scores.logSlope(x),
+    mass: (low, high, P, o) => density.mass(scores.of(low), scores.of(high), P, o),
+    cdf: (x, P, o) => density.cdf(scores.of(x), P, o),
+    addCdf: (edges, weight, P, o, out) =>
+      density.addCdf(Float64Array.from(edges, scores.of), weight, P, o, out),
+    mean(P, o) {
+      let sum = 0, reached = 0, part = 0;
+      for (let k = 0; k < scores.slopes.length; k++) {
+        const isLast = k === scores.slopes.length - 1, end = heights[k + 1];
+        const upTo = isLast ? 1 : density.cdf(end, P, o);
+        const upToPart = isLast ? density.mean(P, o) : density.partialMean(end, P, o);
+        const left = knots[k] - heights[k] / scores.slopes[k];
+        sum += left * (upTo - reached) + (upToPart - part) / scores.slopes[k];
+        reached = upTo;
+        part = upToPart;
+      }
+      return sum;
+    },
+    draw: (low, high, u, v, P, o) =>
+      Math.min(Math.max(scores.codes(density.draw(scores.of(low), scores.of(high), u, v, P, o)), low), high),
   };
 }
 
@@ -285,6 +366,8 @@ const FAMILIES = {
   gaussian: mixtureFamily,
   logistic: mixtureFamily,
   laplace: mixtureFamily,
+  "inflated-levels": inflatedFamily,
+  "normal-scores": normalScoresFamily,
   "point-masses": pointMassesFamily,
   "negative-binomials": countsFamily,
 };

@@ -11,13 +11,21 @@ const ACTIVATIONS = {
   gelu,
 };
 
+/** Return what a code goes through before factor and shift. */
+function transformed(features, code) {
+  const { transform } = features;
+  if (!transform) return code;
+  if (transform === "log1p") return Math.log1p(code);
+  features.scores ??= normalScores(transform);
+  return features.scores.of(code);
+}
+
 /** Return the number of a code's one feature that is not zero, and its value; see InputEncoding. */
 function featureOf(features, code) {
   if (features.n_indicators) return [features.start + code, 1];
   const mass = features.point_masses.indexOf(code);
   if (mass >= 0) return [features.start + 1 + mass, 1];
-  const number = features.transform === "log1p" ? Math.log1p(code) : code;
-  return [features.start, number * features.factor + features.shift];
+  return [features.start, transformed(features, code) * features.factor + features.shift];
 }
 
 /** Add `factor` times the H numbers of W from `from` on. */

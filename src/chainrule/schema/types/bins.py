@@ -23,7 +23,7 @@ from chainrule.storage import as_described
 
 __all__ = ["LevelBins"]
 
-MAX_BINS = 64
+MAX_BINS = 256
 # Bins of fewer rows are not made.
 MIN_ROWS = 30
 
@@ -44,12 +44,15 @@ class LevelBins:
         Distinct levels of the training rows, in order, and how many rows have each.
     discount : float
         Between 0 and 1.
+    inflated : tuple of int
+        The numbers of bins of one level that more rows have than any other bin need have.
     """
 
     starts: np.ndarray
     levels: np.ndarray
     counts: np.ndarray
     discount: float
+    inflated: tuple[int, ...] = ()
 
     @classmethod
     def fit(cls, x: np.ndarray, n_levels: int) -> LevelBins:
@@ -58,7 +61,8 @@ class LevelBins:
         once, twice = (counts == 1).sum(), (counts == 2).sum()
         # The leave-one-out estimate of Ney, Essen & Kneser (1994).
         discount = once / max(once + 2 * twice, 1)
-        return cls(_starts(levels, counts, n_levels), levels, counts, float(discount))
+        starts = _starts(levels, counts, n_levels)
+        return cls(starts, levels, counts, float(discount), _inflated(starts, levels, counts))
 
     @property
     def n_bins(self) -> int:
@@ -139,7 +143,7 @@ class LevelBins:
     def to_dict(self) -> dict[str, Any]:
         """Return the bins in JSON-safe form."""
         arrays = {name: getattr(self, name).tolist() for name in ("starts", "levels", "counts")}
-        return arrays | {"discount": self.discount}
+        return arrays | {"discount": self.discount, "inflated": list(self.inflated)}
 
     @classmethod
     def from_dict(cls, metadata: Mapping[str, Any]) -> LevelBins:
@@ -152,7 +156,9 @@ class LevelBins:
         is_inside = starts[0] == 0 and (levels < starts[-1]).all()
         if not (rises and is_inside and levels.shape == counts.shape):
             raise StorageError("the bins of a column: their levels do not rise, or lie outside")
-        return cls(starts, levels, counts, stored.discount)
+        if any(number >= len(starts) - 1 for number in stored.inflated):
+            raise StorageError("the bins of a column: what stands out is none of them")
+        return cls(starts, levels, counts, stored.discount, tuple(stored.inflated))
 
 
 Number = Annotated[int, Meta(ge=0, le=2**53)]
@@ -165,11 +171,23 @@ class _StoredBins(Struct, forbid_unknown_fields=True):
     levels: list[Number]
     counts: list[Annotated[int, Meta(ge=1, le=2**40)]]
     discount: Annotated[float, Meta(ge=0, le=1)]
+    inflated: list[Number] = []
+
+
+def _inflated(starts: np.ndarray, levels: np.ndarray, counts: np.ndarray) -> tuple[int, ...]:
+    """Return the numbers of bins of one level that has twice as many rows as fill a bin."""
+    is_heavy = counts >= 2 * _enough(counts)
+    return tuple((np.searchsorted(starts, levels[is_heavy], side="right") - 1).tolist())
+
+
+def _enough(counts: np.ndarray) -> float:
+    """Return how many rows fill a bin."""
+    return float(max(counts.sum() / MAX_BINS, MIN_ROWS))
 
 
 def _starts(levels: np.ndarray, counts: np.ndarray, n_levels: int) -> np.ndarray:
     """Return where bins of about equally many rows start, levels that fill one having it for themselves."""
-    enough = max(counts.sum() / MAX_BINS, MIN_ROWS)
+    enough = _enough(counts)
     starts, rows = [0], 0
     for i, (level, count) in enumerate(zip(levels.tolist(), counts.tolist(), strict=True)):
         if count >= enough:

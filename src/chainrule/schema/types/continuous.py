@@ -15,11 +15,15 @@ from chainrule import supports
 from chainrule.errors import DataError, StorageError
 from chainrule.schema.tables import Column
 from chainrule.schema.types.base import LARGEST_CODE, BlockCodedType, Floats, integer_limits
-from chainrule.schema.types.summary import ColumnSummary, require_numbers
+from chainrule.schema.types.summary import MAX_DECIMALS, ColumnSummary, decimals_of, require_numbers
 
 __all__ = ["Continuous"]
 
 LARGEST = float(np.finfo(np.float64).max)
+# Quantiles are known of so many rows each, where there are so many of them; see `NormalScores`.
+ROWS_PER_KNOT, MIN_KNOTS, MAX_KNOTS = 20, 50, 101
+# Codes that are float32 tell knots apart that are so far from each other.
+LEAST_STEP = 1e-6
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,11 @@ class Continuous(BlockCodedType):
         Mean and standard deviation of the training rows.
     point_masses : tuple of float
         Values that have a probability each, besides the density of all others.
+    knots : tuple of float
+        Values that are evenly spread quantiles of those that are no point mass, in rising order; of few rows
+        none are known.
+    decimals : int, optional
+        To how many digits behind the point values are written; drawn ones are rounded to as many.
 
     Examples
     --------
@@ -47,6 +56,8 @@ class Continuous(BlockCodedType):
     location: Annotated[float, Meta(ge=-LARGEST, le=LARGEST)] = 0.0
     scale: Annotated[float, Meta(gt=0, le=LARGEST)] = 1.0
     point_masses: Annotated[tuple[float, ...], Meta(max_length=1000)] = ()
+    knots: Annotated[tuple[float, ...], Meta(max_length=1000)] = ()
+    decimals: Annotated[int, Meta(ge=0, le=MAX_DECIMALS)] | None = None
 
     @classmethod
     def from_dict(cls, metadata: Mapping[str, Any]) -> Self:
@@ -55,6 +66,8 @@ class Continuous(BlockCodedType):
         codes = column.point_mass_codes
         if len(set(codes)) < len(codes) or any(abs(code) > LARGEST_CODE for code in codes):
             raise StorageError(f"column {column.name!r}: its point masses are no different numbers")
+        if len(column.knots) == 1 or (np.diff(column.knot_codes) <= 0).any():
+            raise StorageError(f"column {column.name!r}: its knots do not rise")
         return column
 
     # ------------------------------------------------------------ learning
@@ -69,7 +82,19 @@ class Continuous(BlockCodedType):
         codes = replace(column, point_masses=values).point_mass_codes
         # Single precision may not tell a value from the one before.
         distinct = tuple(value for n, value in enumerate(values) if codes[n] not in codes[:n])
-        return replace(column, point_masses=distinct)
+        column = replace(column, point_masses=distinct)
+        return replace(column, knots=column._knots_of(summary.column.values.astype(np.float64)))
+
+    def _knots_of(self, values: Floats) -> tuple[float, ...]:
+        """Return evenly spread quantiles of the values that are no point mass, if these are enough."""
+        others = values[~np.isin(values, self.point_masses)]
+        n_knots = min(MAX_KNOTS, len(others) // ROWS_PER_KNOT)
+        if n_knots < MIN_KNOTS:
+            return ()
+        knots = np.quantile(others, supports.knot_levels(n_knots))
+        codes = replace(self, knots=tuple(knots.tolist())).knot_codes
+        # Values that hardly any other comes near have no scores.
+        return () if (np.diff(codes) <= LEAST_STEP).any() else tuple(knots.tolist())
 
     @classmethod
     def declared(cls, column: Column) -> Self:
@@ -83,7 +108,10 @@ class Continuous(BlockCodedType):
         with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused below
             location = column.values.mean(axis=0, dtype=np.float64)
             scale = column.values.std(axis=0, dtype=np.float64)
-        return cls.standardised(column.name, float(location), float(scale), column.dtype, column.unit)
+        plain = cls.standardised(column.name, float(location), float(scale), column.dtype, column.unit)
+        is_single = column.dtype.lower().startswith(("float32", "float[pyarrow]"))
+        values = column.values.astype(np.float32) if is_single else column.values
+        return replace(plain, decimals=decimals_of(values))
 
     @classmethod
     def standardised(cls, name: str, location: float, scale: float, dtype: str, unit: Any = "") -> Self:
@@ -101,6 +129,11 @@ class Continuous(BlockCodedType):
     def point_mass_codes(self) -> tuple[float, ...]:
         """The codes of the point masses, each a number that float32 holds."""
         return tuple(float(np.float32((value - self.location) / self.scale)) for value in self.point_masses)
+
+    @cached_property
+    def knot_codes(self) -> tuple[float, ...]:
+        """The codes of the knots."""
+        return tuple((value - self.location) / self.scale for value in self.knots)
 
     def encode(self, column: Column, unseen: float | None) -> NDArray[Any]:
         """Return the standardised numbers."""
@@ -147,6 +180,8 @@ class Continuous(BlockCodedType):
             limits = integer_limits(column.dtype)
             if limits is not None:
                 values[:, number] = np.clip(np.rint(values[:, number]), *limits)
+            elif column.decimals is not None:
+                values[:, number] = np.round(values[:, number], column.decimals)
         return values
 
     # ------------------------------------------------------------ what models see
@@ -154,7 +189,7 @@ class Continuous(BlockCodedType):
     @property
     def support(self) -> supports.Support:
         """The real numbers."""
-        return supports.Reals(self.point_mass_codes)
+        return supports.Reals(self.point_mass_codes, self.knot_codes)
 
     def log_abs_det_jacobian(self, codes: NDArray[Any]) -> Floats:
         """Return minus the log of the scale, but nothing for point masses, which have a probability."""

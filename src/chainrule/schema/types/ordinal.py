@@ -18,6 +18,8 @@ from chainrule.schema.types.base import MAX_EXACT_CODE, BlockCodedType, Floats, 
 from chainrule.schema.types.bins import LevelBins
 from chainrule.schema.types.summary import (
     MAX_INTEGER,
+    POINT_MASS_COUNT,
+    POINT_MASS_SHARE,
     ColumnSummary,
     fits_ordinal,
     in_days,
@@ -54,6 +56,8 @@ class Ordinal(BlockCodedType):
         The inclusive range of values.
     bins : LevelBins, optional
         Runs of levels that are modelled as one.
+    inflated : tuple of int
+        Values that stand out: many more rows have them than those beside them.
 
     Examples
     --------
@@ -67,6 +71,7 @@ class Ordinal(BlockCodedType):
     low: Whole = 0
     high: Whole = 0
     bins: LevelBins | None = None
+    inflated: Annotated[tuple[Whole, ...], Meta(max_length=1000)] = ()
 
     def __post_init__(self) -> None:
         if self.low > self.high:
@@ -103,7 +108,8 @@ class Ordinal(BlockCodedType):
     @classmethod
     def _of_column(cls, column: Column) -> Self:
         low, high = int(column.values.min()), int(column.values.max())
-        return cls(column.name, column.dtype, column.unit, low=low, high=high)
+        inflated = inflated_values(column.values.astype(np.int64), low, high)
+        return cls(column.name, column.dtype, column.unit, low=low, high=high, inflated=inflated)
 
     @classmethod
     def shared_by(cls, matrix: NDArray[Any], is_declared: bool) -> dict[str, Any] | None:
@@ -182,7 +188,9 @@ class Ordinal(BlockCodedType):
     @property
     def support(self) -> supports.Support:
         """The levels, or their bins, in order."""
-        return supports.Grid(self.high - self.low + 1 if self.bins is None else self.bins.n_bins)
+        if self.bins is None:
+            return supports.Grid(self.high - self.low + 1, tuple(value - self.low for value in self.inflated))
+        return supports.Grid(self.bins.n_bins, self.bins.inflated)
 
     def families(self, n_rows: int) -> tuple[str, ...]:
         """Return the families of ordered levels; where rows are many, first that with a logit for each."""
@@ -255,6 +263,29 @@ class Ordinal(BlockCodedType):
         if bins.starts[-1] != column.high - column.low + 1:
             raise StorageError(f"column {column.name!r}: its bins are not those of its range")
         return replace(column, bins=bins)
+
+
+def inflated_values(values: NDArray[np.int64], low: int, high: int) -> tuple[int, ...]:
+    """Return the integers of which there are twice as many as of the four beside each, on average.
+
+    As point masses of real numbers they make up a few in a thousand rows; of very many levels, which are
+    modelled in bins, there are none.
+
+    >>> inflated_values(np.repeat([1, 2, 3, 4, 5, 6], [50, 60, 55, 300, 50, 45]), 1, 6)
+    (4,)
+    """
+    if high - low >= MAX_LEVELS:
+        return ()
+    counts = np.bincount(values - low, minlength=high - low + 1)
+    beside = _sums_beside(counts) / np.maximum(_sums_beside(np.ones(len(counts))), 1)
+    enough = max(POINT_MASS_COUNT, POINT_MASS_SHARE * len(values))
+    return tuple((low + np.flatnonzero((counts >= enough) & (counts > 2 * beside))).tolist())
+
+
+def _sums_beside(counts: NDArray[Any]) -> NDArray[Any]:
+    """Return the sum of the two entries before and the two behind each."""
+    padded = np.pad(counts, 2)
+    return np.asarray(padded[:-4] + padded[1:-3] + padded[3:-1] + padded[4:])
 
 
 def _shared(numbers: Iterable[int]) -> Any:

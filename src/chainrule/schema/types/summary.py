@@ -16,7 +16,11 @@ from chainrule.schema.types.base import MAX_EXACT_CODE
 from chainrule.schema.values import plain_level
 
 __all__ = [
+    "MAX_DECIMALS",
+    "POINT_MASS_COUNT",
+    "POINT_MASS_SHARE",
     "ColumnSummary",
+    "decimals_of",
     "fits_ordinal",
     "in_days",
     "is_integral",
@@ -27,11 +31,14 @@ __all__ = [
 
 # Integers that span less are ordinal, whatever they are; wider ones have a density.
 MAX_ORDINAL_RANGE = 2**20
-# So many different integers, or fewer, are categories, if each comes about twice or more.
+# So many different numbers, or fewer, are categories: integers if each comes about twice or more, others if
+# each comes ten times.
 FEW_LEVELS = 10
 # A real number is a point mass where it makes up this share of the values, and so many of them.
-POINT_MASS_SHARE, POINT_MASS_COUNT, MAX_POINT_MASSES = 0.05, 10, 10
+POINT_MASS_SHARE, POINT_MASS_COUNT, MAX_POINT_MASSES = 0.003, 10, 64
 MAX_INTEGER = 2**53  # float64 holds every integer up to here
+MAX_DECIMALS = 9
+"""Numbers of more digits behind the point are taken for ones of any number of digits."""
 BLOCK = 2**20  # values per block of a pass over a matrix
 
 
@@ -93,9 +100,11 @@ class ColumnSummary:
 
     @property
     def _are_few(self) -> bool:
-        few = len(self.distinct) <= FEW_LEVELS and 2 * len(self.distinct) <= self.counts.sum()
-        whole = self.column.unit != "seconds" and is_integral(self.distinct)
-        return self.few_are_levels and whole and few
+        if not self.few_are_levels or self.column.unit == "seconds" or len(self.distinct) > FEW_LEVELS:
+            return False
+        if is_integral(self.distinct):
+            return bool(2 * len(self.distinct) <= self.counts.sum())
+        return bool(self.counts.min() >= POINT_MASS_COUNT)
 
     @cached_property
     def point_masses(self) -> NDArray[Any]:
@@ -127,6 +136,19 @@ def is_integral(matrix: NDArray[Any]) -> bool:
     blocks = (matrix[start : start + step] for start in range(0, len(matrix), step))
     # this way around, NaN does not count
     return not any(bool((np.abs(block - np.rint(block)) > 0).any()) for block in blocks)
+
+
+def decimals_of(values: NDArray[Any]) -> int | None:
+    """Return to how many digits behind the point real numbers are written, at most nine; None for more.
+
+    >>> decimals_of(np.array([0.25, 1.5, 3])), decimals_of(np.array([1 / 3]))
+    (2, None)
+    """
+    numbers = values.astype(np.float64)
+    for decimals in range(MAX_DECIMALS + 1):
+        if (np.round(numbers, decimals).astype(values.dtype) == values).all():
+            return decimals
+    return None
 
 
 def levels_of(column: Column) -> tuple[Any, ...]:
