@@ -100,6 +100,7 @@ def specs(
     max_members: int = 3,
     encodings: Sequence[str] = ENCODINGS,
     point_masses: Sequence[tuple[float, ...]] = POINT_MASSES,
+    mixtures: Sequence[str] = MIXTURES,
 ) -> st.SearchStrategy[Spec]:
     """Return random models' descriptions; `context` and `direct` fix what they name."""
 
@@ -126,7 +127,7 @@ def specs(
             drawn_degrees=draw(st.booleans()),
             natural=draw(st.booleans()),
             n_components=draw(st.integers(1, 3)),
-            mixture=draw(st.sampled_from(sorted(MIXTURES))),
+            mixture=draw(st.sampled_from(sorted(mixtures))),
             encoding=draw(st.sampled_from(encodings)),
             point_masses=tuple(
                 draw(st.sampled_from(point_masses)) if kind == "continuous" else () for kind in row

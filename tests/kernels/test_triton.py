@@ -177,6 +177,7 @@ def assert_samples_equal_the_reference(model, n, context, uniforms=None):
         max_members=2,
         networks=("nade", "made"),
         point_masses=[()],
+        mixtures=("gaussian", "logistic", "laplace"),
     )
 )
 @settings(max_examples=30)
