@@ -162,6 +162,19 @@ def test_a_search_ends_with_its_time_and_gives_the_leading_kinds_more():
     assert steps.count("made") + steps.count("nade") > 2 * steps.count("orderless") > 0
 
 
+def test_a_fit_that_still_gains_is_given_more_epochs_first():
+    class Gaining(Known):
+        def fit(self, setting, max_time, **where):
+            self.seconds += 1
+            return fits_module.Fit("key", float(np.log(setting.epochs)), 1.0, 1, setting.epochs < 300)
+
+    trials = search(Gaining(), seconds=60).trials
+    made = [
+        trial for trial in trials if trial.setting.kind == "made" and trial.step not in ("start", "halving")
+    ]
+    assert [trial.setting.epochs for trial in made[:3]] == [120, 240, 480] and made[3].setting.epochs <= 960
+
+
 def test_no_setting_is_made_for_a_set():
     for n_columns, is_discrete in ((10, False), (20, True), (500, True)):
         for setting in starting_settings(1000, n_columns):

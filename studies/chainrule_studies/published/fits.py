@@ -21,6 +21,7 @@ from chainrule.estimators.autoregressive import AutoregressiveEstimator
 from chainrule.estimators.loading import load
 from chainrule.experiments.study import StudyRun
 from chainrule.training import evaluation_batch
+from chainrule.training.history import still_gains
 from chainrule_studies.published.rows import SetRows
 from chainrule_studies.published.settings import Setting
 
@@ -41,12 +42,15 @@ class Fit:
         Mean log-likelihood of the validation rows, nats per row; an estimate for networks of any order.
     seconds : float
     n_parameters : int
+    still_gains : bool
+        Whether it ended while validation rows were still gaining, so that more epochs would help.
     """
 
     key: str
     valid: float
     seconds: float
     n_parameters: int
+    still_gains: bool = False
 
 
 class Fits:
@@ -132,6 +136,7 @@ class Fits:
             "valid": float(reached),
             "seconds": time.perf_counter() - start,
             "n_parameters": estimator.n_parameters_,
+            "still_gains": still_gains(estimator.history_.valid),
         }
 
     def cells(self, fit: Fit, rows: Array, order: int) -> Array:

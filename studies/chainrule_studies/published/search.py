@@ -16,7 +16,7 @@ import numpy as np
 from msgspec.structs import asdict
 
 from chainrule_studies.published.fits import Fits
-from chainrule_studies.published.settings import KINDS, Setting, neighbours, starting_settings
+from chainrule_studies.published.settings import KINDS, MORE_EPOCHS, Setting, neighbours, starting_settings
 
 __all__ = ["Searched", "Trial", "search"]
 
@@ -29,11 +29,15 @@ _TURNS = (0, 1, 0, 2)
 
 @dataclass
 class Trial:
-    """A setting, where it came from, and what it gives validation rows, nats per row."""
+    """A setting, where it came from, and what it gives validation rows, nats per row.
+
+    `still_gains` says whether more epochs would help.
+    """
 
     setting: Setting
     step: str
     valid: float
+    still_gains: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON can hold it."""
@@ -83,8 +87,9 @@ def search(fits: Fits, seconds: float) -> Searched:
     settings = starting_settings(fits.rows.n_train, fits.rows.n_columns)
 
     def tried(setting: Setting, step: str, max_time: float) -> Trial:
-        each = [fits.fit(setting, max_time / len(folds), fold=fold).valid for fold in folds]
-        return Trial(setting, step, float(np.mean(each)))
+        each = [fits.fit(setting, max_time / len(folds), fold=fold) for fold in folds]
+        valid = float(np.mean([fit.valid for fit in each]))
+        return Trial(setting, step, valid, all(fit.still_gains for fit in each))
 
     first = [tried(setting, "start", seconds * _FIRST / len(settings)) for setting in settings]
     better = _better_half(first)
@@ -96,7 +101,7 @@ def search(fits: Fits, seconds: float) -> Searched:
     while fits.seconds - started < seconds and any(not climb.is_over for climb in climbs.values()):
         kind = list(found.best)[_TURNS[turn % len(_TURNS)] % len(found.best)]
         turn += 1
-        step = climbs[kind].next_step(found.best[kind].setting)
+        step = climbs[kind].next_step(found.best[kind])
         if step is not None:
             name, setting = step
             if found.add(tried(setting, name, found.max_time)):
@@ -128,10 +133,10 @@ class _Climb:
         self.steps: list[str] = []
         self.is_over = False
 
-    def next_step(self, setting: Setting) -> tuple[str, Setting] | None:
-        """Return a step that was not tried yet, the one that gained last first; None if there is none."""
-        self.tried.add(setting)
-        for name, other in self._by_promise(setting):
+    def next_step(self, best: Trial) -> tuple[str, Setting] | None:
+        """Return a step that was not tried yet, None if there is none."""
+        self.tried.add(best.setting)
+        for name, other in self._by_promise(best):
             if other not in self.tried:
                 self.tried.add(other)
                 self.last = name
@@ -144,7 +149,8 @@ class _Climb:
         """Say that the last step was taken: it comes first next time."""
         self.steps.remove(self.last)
 
-    def _by_promise(self, setting: Setting) -> Iterator[tuple[str, Setting]]:
-        """Yield steps, those that were tried least often first."""
-        steps = list(neighbours(setting, self.is_discrete))
-        yield from sorted(steps, key=lambda step: self.steps.count(step[0]))
+    def _by_promise(self, best: Trial) -> Iterator[tuple[str, Setting]]:
+        """Yield steps, more epochs first where a fit still gained, then those that were tried least often."""
+        steps = list(neighbours(best.setting, self.is_discrete))
+        wanted = MORE_EPOCHS if best.still_gains else ""
+        yield from sorted(steps, key=lambda step: (step[0] != wanted, self.steps.count(step[0])))

@@ -12,10 +12,13 @@ from msgspec.structs import asdict, replace
 from chainrule.estimators import MADE, NADE, OrderlessNADE
 from chainrule.estimators.autoregressive import AutoregressiveEstimator
 
-__all__ = ["KINDS", "MOST_COLUMN_NETWORKS", "Setting", "neighbours", "starting_settings"]
+__all__ = ["KINDS", "MORE_EPOCHS", "MOST_COLUMN_NETWORKS", "Setting", "neighbours", "starting_settings"]
 
 KINDS = ("nade", "made", "orderless")
 """NADE and MADE of one order, and the network of any order."""
+
+MORE_EPOCHS = "epochs x 2"
+"""The name of one of the steps."""
 
 _FAMILIES = ("gaussian", "spline", "logistic")
 _ACTIVATIONS = ("relu", "tanh")
@@ -123,7 +126,7 @@ def starting_settings(n_rows: int, n_columns: int) -> list[Setting]:
     if n_columns <= MOST_COLUMN_NETWORKS:
         units, rate, any_epochs = 64, 1e-2, _epochs(n_rows, 600_000, (15, 100))
     else:  # a step of one network for all columns learns one observed mask of each row
-        units, rate, any_epochs = 256, 8e-3, _epochs(n_rows, 3_000_000, (20, 400))
+        units, rate, any_epochs = 256, 8e-3, _epochs(n_rows, 3_000_000, (20, 600))
     return [
         Setting("nade", 500, 1, 0.02, 0.0, 2e-2, epochs),
         Setting("nade", 500, 1, 0.3, 0.0, 2e-2, epochs),
@@ -157,8 +160,8 @@ def neighbours(setting: Setting, is_discrete: bool) -> Iterator[tuple[str, Setti
             yield f"components x {factor:g}", replace(setting, n_components=n_components)
     for name, factor in (("weight_decay", 3.0), ("weight_decay", 1 / 3)):
         yield f"{name} x {factor:.2g}", replace(setting, weight_decay=setting.weight_decay * factor)
-    for factor in (2.0, 0.5):
-        yield f"epochs x {factor:g}", replace(setting, epochs=max(2, round(setting.epochs * factor)))
+    yield MORE_EPOCHS, replace(setting, epochs=2 * setting.epochs)
+    yield "epochs x 0.5", replace(setting, epochs=max(2, round(setting.epochs / 2)))
     if setting.kind != "nade":
         for change in (0.15, -0.15):
             dropout = round(min(max(setting.dropout + change, 0.0), 0.8), 4)
