@@ -115,7 +115,7 @@ class Setting(Struct, frozen=True):
 
 
 def starting_settings(n_rows: int, n_columns: int) -> list[Setting]:
-    """Return the settings that a search begins with: little and much regularisation for each kind.
+    """Return the settings that a search begins with, two of each kind that differ in what keeps them smooth.
 
     Parameters
     ----------
@@ -132,8 +132,8 @@ def starting_settings(n_rows: int, n_columns: int) -> list[Setting]:
         Setting("nade", 500, 1, 0.3, 0.0, 2e-2, epochs),
         Setting("made", 500, 1, 0.02, 0.3, 2e-2, epochs),
         Setting("made", 500, 2, 0.1, 0.5, 2e-2, epochs),
-        Setting("orderless", units, 2, 0.05, 0.0, rate, any_epochs),
-        Setting("orderless", units, 2, 0.2, 0.2, rate, any_epochs),
+        Setting("orderless", units, 2, 0.03, 0.0, rate, any_epochs),
+        Setting("orderless", units, 2, 0.1, 0.0, rate, any_epochs, activation="tanh"),
     ]
 
 
@@ -162,6 +162,8 @@ def neighbours(setting: Setting, is_discrete: bool) -> Iterator[tuple[str, Setti
         yield f"{name} x {factor:.2g}", replace(setting, weight_decay=setting.weight_decay * factor)
     yield MORE_EPOCHS, replace(setting, epochs=2 * setting.epochs)
     yield "epochs x 0.5", replace(setting, epochs=max(2, round(setting.epochs / 2)))
+    for activation in _ACTIVATIONS:
+        yield f"activation {activation}", replace(setting, activation=activation)
     if setting.kind != "nade":
         for change in (0.15, -0.15):
             dropout = round(min(max(setting.dropout + change, 0.0), 0.8), 4)
@@ -171,8 +173,6 @@ def neighbours(setting: Setting, is_discrete: bool) -> Iterator[tuple[str, Setti
             f"units x {factor:g}",
             replace(setting, units=min(max(8, round(setting.units * factor)), _MOST_UNITS)),
         )
-    for activation in _ACTIVATIONS:
-        yield f"activation {activation}", replace(setting, activation=activation)
     for factor in (2.0, 0.5):
         yield f"learning rate x {factor:g}", replace(setting, learning_rate=setting.learning_rate * factor)
 
