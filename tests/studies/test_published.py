@@ -328,6 +328,22 @@ def test_a_set_that_fails_is_reported_and_the_others_go_on(tmp_path, monkeypatch
     assert "nltcs is nowhere" in (tmp_path / "run" / "report.html").read_text()
 
 
+def test_sets_share_out_processes_and_one_that_is_killed_is_reported(monkeypatch):
+    def fate(run, name, seconds):
+        if name == "ad":
+            os.kill(os.getpid(), 9)
+        return {"name": name, "seconds": seconds}
+
+    monkeypatch.setattr(study, "_done", fate)
+    plan = {"ad": 3.0, "dna": 2.0, "kdd": 1.0}
+    assert study._measure_in_processes(None, plan, ["dna", "kdd"], 2) == {
+        name: {"name": name, "seconds": plan[name]} for name in ("dna", "kdd")
+    }
+    done = study._measure_in_processes(None, plan, list(plan), 2)
+    assert "killed" in done["ad"]["failed"]
+    assert done["dna"]["seconds"] == 2.0 and done["kdd"]["seconds"] == 1.0
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"), [(["--only", "atlantis"], "nltcs"), (["--budget", "soon"], "2h")]
 )
