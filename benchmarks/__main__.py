@@ -26,6 +26,7 @@ from benchmarks.likeness import likeness
 from benchmarks.memory import memory
 from benchmarks.mnist import mnist
 from benchmarks.peers import peers
+from benchmarks.pieces import pieces
 from benchmarks.questions import questions
 from benchmarks.ray_scoring import ray_scoring
 from benchmarks.scale import scale
@@ -55,6 +56,7 @@ _GROUPS: dict[str, Callable[[argparse.Namespace], Iterator[Row]]] = {
     "likeness": lambda arguments: _against_peers("likeness", likeness, arguments),
     "memory": lambda arguments: memory(),
     "scale": lambda arguments: scale(),
+    "pieces": lambda arguments: pieces(),
     "ray": lambda arguments: ray_scoring(arguments.runs),
     "scaling": lambda arguments: scaling(arguments.runs),
     "mnist": lambda arguments: mnist(arguments.checkpoint),
