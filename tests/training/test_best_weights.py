@@ -53,6 +53,14 @@ def test_what_few_validation_rows_say_of_a_column_gives_way_to_what_they_say_of_
         assert_column_is_of_epoch(fit, epochs, 1, 1)
 
 
+def test_many_rows_keep_one_epoch_for_all_columns(monkeypatch):
+    nlls = torch.tensor([[3.0, 1, 1, 1, 1], [0, 1.1, 1.1, 1.1, 1.1], [5, 0, 0, 0, 1]])
+    monkeypatch.setattr("chainrule.training.recipes._FEW_ROWS", 70)  # as many as there are
+    fit, epochs = fit_with(monkeypatch, nlls.double())
+    for d in range(5):
+        assert_column_is_of_epoch(fit, epochs, d, 1)
+
+
 @pytest.mark.parametrize("n_context", [0, 2])
 def test_each_weight_of_column_networks_belongs_to_one_column(n_context):
     kinds = ("binary", "categorical", "continuous")

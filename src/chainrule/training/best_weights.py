@@ -20,14 +20,16 @@ _ROWS_OF_THE_WHOLE = 5
 class BestWeights:
     """The best weights of a model so far.
 
-    Where each column has a network of its own, each keeps the weights of the epoch that was best for its
-    column: one column is learned by heart long before another one is learned.
+    Where rows are few and each column has a network of its own, each keeps the weights of the epoch that was
+    best for its column: one column is learned by heart long before another one is learned.
 
     Parameters
     ----------
     model : AutoregressiveModel
     n_valid : int
         Number of validation rows.
+    by_column : bool
+        Whether the weights of each column are chosen by themselves, where the network has such.
 
     Attributes
     ----------
@@ -35,11 +37,11 @@ class BestWeights:
         By name; empty before the first epoch.
     """
 
-    def __init__(self, model: AutoregressiveModel, n_valid: int) -> None:
+    def __init__(self, model: AutoregressiveModel, n_valid: int, by_column: bool) -> None:
         self.weights: dict[str, Tensor] = {}
         n_variables = model.conditioner.n_variables
         own = [model.conditioner.own_weights(d) for d in range(n_variables)]
-        self._own = own if all(own) else []
+        self._own = own if by_column and all(own) else []
         self._share_of_the_whole = _ROWS_OF_THE_WHOLE / max(n_valid, 1)
         self._least = torch.full((n_variables if self._own else 1,), math.inf, dtype=torch.float64)
 

@@ -106,7 +106,7 @@ class Trainer:
         self.history = History()
         # Of every step so far; beside the history, because saved models should not carry as much.
         self.batch_nll: list[float] = []
-        self.best = BestWeights(model, 0 if valid is None else len(valid))
+        self.best = BestWeights(model, 0 if valid is None else len(valid), self.recipe.keeps_by_column)
         self.step = 0
         self.epoch: EpochSoFar | None = None
         self.kept = KeptState(self, None)

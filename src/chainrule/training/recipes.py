@@ -39,6 +39,8 @@ class Recipe:
         Of `SCHEDULES`.
     warm_up : float
         Share of the fit in which the learning rate rises.
+    keeps_by_column : bool
+        Whether the network of each column, where it has one, keeps the epoch that was best for its column.
     """
 
     learning_rate: float
@@ -51,6 +53,7 @@ class Recipe:
     tolerance: float
     schedule: str
     warm_up: float
+    keeps_by_column: bool
 
 
 def recipe_for(conditioner: Conditioner, n_rows: int, options: TrainingOptions) -> Recipe:
@@ -70,6 +73,7 @@ def recipe_for(conditioner: Conditioner, n_rows: int, options: TrainingOptions) 
         tolerance=options.tolerance,
         schedule=options.schedule,
         warm_up=_WARM_UP,
+        keeps_by_column=n_rows < _FEW_ROWS,
     )
 
 
@@ -101,6 +105,8 @@ _RECIPES = {
 _BATCH_SHARE = 1 / 64
 _PATIENCE, _MIN_PATIENCE = 0.2, 5
 _WARM_UP = 0.03
+# Fewer are learned by heart, one column long before another; of many, epochs of a column differ by chance.
+_FEW_ROWS = 1000
 # Beyond them the gain of another pass over the rows is not worth its time.
 _MOST_STEPS = 60_000
 
