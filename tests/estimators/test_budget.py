@@ -77,6 +77,19 @@ def test_batches_grow_with_the_rows_and_epochs_fall(model):
     assert (recipe.max_epochs, recipe.patience) == (3, 2)
 
 
+def test_columns_of_numbers_take_more_steps():
+    """Of ten thousand rows: 160 steps an epoch."""
+    rng = np.random.default_rng(0)
+    rows = np.concatenate([rng.normal(size=(60, 1)), rng.integers(0, 2, (60, 2))], axis=1)
+    for columns, n_epochs in (
+        (rows, 37),
+        (np.concatenate([rows, rows[:, 1:]], axis=1), 15),
+        (rows[:, 1:], 15),
+    ):
+        network = OrderlessNADE((4,), max_epochs=1).fit(columns).model_.conditioner
+        assert recipe_for(network, 10_240, TrainingOptions(batch_size=64)).max_epochs == n_epochs
+
+
 def test_orders_that_take_turns_take_shorter_steps():
     one, four = (NADE(4, n_orderings=k, max_epochs=1).fit(bits(60)).model_.conditioner for k in (1, 4))
     rates = [recipe_for(network, 500, TrainingOptions()).learning_rate for network in (one, four)]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from chainrule.training.options import TrainingOptions
@@ -61,7 +62,7 @@ def recipe_for(conditioner: Conditioner, n_rows: int, options: TrainingOptions) 
     recipe = _RECIPES[conditioner.recipe]
     batch_size = options.batch_size or _batch_size(n_rows, recipe.rows_per_batch)
     steps_per_epoch = math.ceil(n_rows / batch_size)
-    max_epochs = options.max_epochs or _epochs(recipe, steps_per_epoch)
+    max_epochs = options.max_epochs or _epochs(_for_columns(recipe, conditioner), steps_per_epoch)
     return Recipe(
         learning_rate=_or(options.learning_rate, recipe.learning_rate / _n_taking_turns(conditioner)),
         weight_decay=_or(options.weight_decay, _weight_decay(recipe, conditioner)),
@@ -82,8 +83,9 @@ class _Measured:
     """What was measured for one kind of network.
 
     `epochs` is how often each row is seen where rows are many; where they are few, it is as often as makes
-    `steps` steps, within `most_epochs`. Weight decay grows with a power of the features of a column,
-    `decay_by_features`: the more levels, the fewer rows tell of each.
+    `steps` steps, within `most_epochs`; `steps_of_numbers` where a third of the columns are numbers, whose
+    densities are finer than probabilities of a few levels. Weight decay grows with a power of the features of
+    a column, `decay_by_features`: the more levels, the fewer rows tell of each.
     """
 
     learning_rate: float
@@ -94,11 +96,12 @@ class _Measured:
     steps: int
     most_epochs: int
     decay_by_features: float = 0.0
+    steps_of_numbers: int | None = None
 
 
 _RECIPES = {
     "fixed-order": _Measured(2e-2, 2e-2, 1e-2, (32, 256), 12, 2000, 60),
-    "column-networks": _Measured(1e-2, 5e-2, 1e-8, (32, 256), 15, 2500, 100, 0.5),
+    "column-networks": _Measured(1e-2, 5e-2, 1e-8, (32, 256), 15, 2500, 100, 0.5, 6000),
     "shared-network": _Measured(8e-3, 2e-2, 1e-8, (256, 512), 15, 8000, 650),
 }
 # Batches have such a share of the rows, within the bounds of the recipe: larger ones have less noise.
@@ -133,6 +136,17 @@ def _n_taking_turns(conditioner: Conditioner) -> int:
 def _weight_decay(recipe: _Measured, conditioner: Conditioner) -> float:
     features_per_column = conditioner.encoding.n_features / conditioner.n_variables
     return recipe.weight_decay * features_per_column**recipe.decay_by_features
+
+
+def _for_columns(recipe: _Measured, conditioner: Conditioner) -> _Measured:
+    """Return the recipe with as many steps as the network's columns want."""
+    # Numbers have the params of a density; a column of two levels has one.
+    widths = [end - start for start, end in pairwise(conditioner.starts)]
+    pairs = zip(conditioner.encoding.is_onehot, widths, strict=True)
+    n_numbers = sum(not is_onehot and width > 1 for is_onehot, width in pairs)
+    if recipe.steps_of_numbers is None or 3 * n_numbers < len(widths):
+        return recipe
+    return replace(recipe, steps=recipe.steps_of_numbers)
 
 
 def _epochs(recipe: _Measured, steps_per_epoch: int) -> int:
