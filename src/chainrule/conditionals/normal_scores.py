@@ -62,13 +62,13 @@ class Scores:
         left, slope = (each.to(scores.dtype).gather(1, part) for each in (self.knots, self.slopes))
         return self._by_row(left + (columns - self.heights.to(scores.dtype)[part]) / slope, scores.shape)
 
-    @staticmethod
-    def _by_variable(x: Tensor) -> Tensor:
+    def _by_variable(self, x: Tensor) -> Tensor:
+        if len(self.knots) == 1:  # codes of any shape are of the one variable
+            return x.reshape(1, -1)
         return x.reshape(-1, x.shape[-1]).T.contiguous()
 
-    @staticmethod
-    def _by_row(columns: Tensor, shape: torch.Size) -> Tensor:
-        return columns.T.reshape(shape)
+    def _by_row(self, columns: Tensor, shape: torch.Size) -> Tensor:
+        return columns.reshape(shape) if len(self.knots) == 1 else columns.T.reshape(shape)
 
     def _part(self, ends: Tensor, columns: Tensor) -> Tensor:
         """Return between which two knots each number lies, by that of the first."""
