@@ -242,10 +242,11 @@ def test_draws_lie_within_three_standard_errors_of_the_exact_answer(monkeypatch)
                 drawn = model.probability(event, given, random_state=case)
             assert exact.method == "exact"
             if drawn.method == "sampling":
-                off.append(abs(drawn.value - exact.value) / max(drawn.standard_error, 1e-9))
+                # Where draws leave nothing to chance, single precision is what differs.
+                off.append(abs(drawn.value - exact.value) / max(drawn.standard_error, 1e-7))
     assert len(off) > 150
-    # Of so many with an error of the t distribution one lies beyond 3; 5 or more come once in 270 times.
-    assert (np.array(off) > 3).sum() <= 4
+    # Of so many with an error of the t distribution one lies beyond 3; 4 or more come once in 50 times.
+    assert (np.array(off) > 3).sum() <= 3
 
 
 @pytest.mark.parametrize("is_fitted", [True, False], ids=["at the fit", "at the question"])
