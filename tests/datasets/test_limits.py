@@ -10,13 +10,14 @@ import struct
 import tarfile
 import tracemalloc
 import zlib
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 from PIL import Image
 
-from chainrule.datasets import limits
+from chainrule.datasets import limits, load_rows
 from chainrule.datasets.files import read_path
 from chainrule.errors import DataError
 
@@ -92,6 +93,8 @@ def test_the_size_in_a_numpy_header_is_checked_before_memory_is_taken(shape, tmp
 def test_a_parquet_file_of_equal_values_stops_before_it_unpacks(tmp_path, little_memory):
     pl.DataFrame({"a": np.zeros(10**6)}).write_parquet(tmp_path / "it.parquet")
     assert (tmp_path / "it.parquet").stat().st_size < MEGABYTE / 50
+    pl.DataFrame({"a": [1.0]}).write_parquet(tmp_path / "small.parquet")
+    read_path(tmp_path / "small.parquet")  # what is imported takes memory, too
     assert peak(read_path, tmp_path / "it.parquet") < MEGABYTE
 
 
@@ -175,3 +178,10 @@ def test_damaged_arrow_files_are_one_line(tmp_path):
             refused += 1
             assert "truncated, damaged, or not an Arrow IPC file" in str(error)
     assert refused > 20
+
+
+def test_a_parquet_file_whose_pages_have_impossible_sizes_is_refused():
+    """Polars asks for exabytes and ends the process, so pyarrow looks first."""
+    pytest.importorskip("pyarrow", reason="without pyarrow nothing looks first")
+    with pytest.raises(DataError, match="truncated, damaged, or not a parquet file"):
+        load_rows(Path(__file__).parent / "damaged" / "page_sizes.parquet")

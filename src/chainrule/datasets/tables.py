@@ -42,6 +42,8 @@ MISSING_WORDS = ("NA", "?", "N/A", "#N/A", "n/a", "NULL", "null")
 ARROW_SUFFIXES = (".arrow", ".feather", ".ipc")
 _BLANK_LINE = re.compile(rb"\n[ \t]*\r?\n[ \t\r\n]*[^ \t\r\n]")
 _CELL_BYTES = 8
+# Larger parquet files are not read twice.
+_LOOKED_THROUGH = 2**26
 _DATE = r"^\d{4}-\d{2}-\d{2}$"
 _DATETIME = r"^\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}:\d{2}(\.\d+)?$"
 
@@ -261,7 +263,31 @@ def scan_arrow(path: Path) -> pl.LazyFrame:
 
 def read_parquet(path: Path) -> Parts:
     """Read a parquet file, or a folder of them."""
+    if not path.is_dir():
+        check_is_file(path)
+        if path.stat().st_size <= _LOOKED_THROUGH:
+            _look_through(path)
     return _collected(path, scan_parquet, "a parquet file")
+
+
+def _look_through(path: Path) -> None:
+    """Let pyarrow read a parquet file, if it is installed, for the reason that `scan_arrow` gives."""
+    try:
+        from pyarrow import ArrowNotImplementedError, parquet
+    except ImportError:
+        return
+    try:
+        with parquet.ParquetFile(path) as file:
+            for number in range(file.num_row_groups):
+                group = file.metadata.row_group(number)
+                check_unpacked(group.num_rows * group.num_columns * _CELL_BYTES, path)
+                file.read_row_group(number)
+    except ArrowNotImplementedError:  # polars may know it
+        return
+    except Exception as error:  # whatever pyarrow raises of damaged content
+        if isinstance(error, DataError) or getattr(error, "errno", None):
+            raise
+        raise DataError(f"{path} is truncated, damaged, or not a parquet file") from error
 
 
 def read_arrow(path: Path) -> Parts:
