@@ -355,6 +355,7 @@ def test_a_fixed_order_answers_what_leads_it_and_refuses_the_rest():
         ("P(rooms - 1 > 2)", "only comparisons.*double quotes"),
         ("P(sex = colour)", "compared with values"),
         ("P(0 < rooms < 3)", "only comparisons"),
+        ("P(rooms > 3E)", r"this is no number \(at '3E\)', letter 11\)"),
         ("P(sex = 'male)", "a quote is not closed .*letter 9"),
         ("P(rooms IS NULL)", "not whether it is missing"),
         ("P(rooms > 2 | rooms IS NULL OR sex = 'male')", "not whether it is missing"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -310,11 +310,11 @@ class Reader:
         """Return a number, a text or a truth value that stands in the text as such."""
         kind = type(node).__name__
         if kind == "Literal":
-            return str(node.this) if node.is_string else _number(node.this)
+            return str(node.this) if node.is_string else self._number(node)
         if kind == "Boolean":
             return bool(node.this)
         if kind == "Neg" and type(node.this).__name__ == "Literal" and not node.this.is_string:
-            return -_number(node.this.this)
+            return -self._number(node.this)
         if kind == "Cast" and type(node.this).__name__ == "Literal":  # DATE '2024-03-01'
             return str(node.this.this)
         if kind == "Column":
@@ -326,6 +326,13 @@ class Reader:
                 )
             )
         raise self.refusal(node)
+
+    def _number(self, node: Any) -> int | float:
+        """Return the number that a literal spells; sqlglot takes 3E for one, too."""
+        for number in (int, float):
+            with suppress(ValueError):
+                return number(node.this)
+        raise QueryError(with_place("this is no number", self.text, self.place(node)))
 
     def refusal(self, node: Any) -> QueryError:
         """Return the error about a node that is no condition."""
@@ -340,10 +347,3 @@ class Reader:
         """Return where the first name or value of a node stands in the text."""
         starts = [part.meta["start"] for part in node.walk() if "start" in part.meta]
         return self.start + min(starts, default=0)
-
-
-def _number(text: str) -> int | float:
-    try:
-        return int(text)
-    except ValueError:
-        return float(text)

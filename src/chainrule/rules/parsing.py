@@ -120,7 +120,8 @@ def parse_rule(text: str) -> Rule:
         if column.name in names[:number]:
             raise QueryError(with_place("a rule names each column once", text, column.place))
     if len(names) < 2:
-        raise QueryError(with_place("a rule is about two columns or more", text, rule.columns[0].place))
+        place = rule.columns[0].place if rule.columns else 0
+        raise QueryError(with_place("a rule is about two columns or more", text, place))
     return rule
 
 
