@@ -244,6 +244,7 @@ def test_what_the_page_cannot_do_is_refused():
         (["first + 1"], "a rule is 'signup <= churn'"),
         (["state, IN observed"], "a condition is missing (at 'IN observed', letter 7)"),
         (["state IN observed"], "about two columns or more"),
+        (["total = 1e9+9+ net"], "this is no number"),
         (["0 @IN observed"], "about two columns or more"),
         (["state, height IN observed"], "column 'height' is continuous and has no list of levels"),
         (["total = net + height"], "are ordinal of whole numbers and continuous of real numbers in"),

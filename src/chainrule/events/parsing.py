@@ -310,11 +310,11 @@ class Reader:
         """Return a number, a text or a truth value that stands in the text as such."""
         kind = type(node).__name__
         if kind == "Literal":
-            return str(node.this) if node.is_string else self._number(node)
+            return str(node.this) if node.is_string else self.number(node)
         if kind == "Boolean":
             return bool(node.this)
         if kind == "Neg" and type(node.this).__name__ == "Literal" and not node.this.is_string:
-            return -self._number(node.this)
+            return -self.number(node.this)
         if kind == "Cast" and type(node.this).__name__ == "Literal":  # DATE '2024-03-01'
             return str(node.this.this)
         if kind == "Column":
@@ -327,7 +327,7 @@ class Reader:
             )
         raise self.refusal(node)
 
-    def _number(self, node: Any) -> int | float:
+    def number(self, node: Any) -> int | float:
         """Return the number that a literal spells; sqlglot takes 3E for one, too."""
         for number in (int, float):
             with suppress(ValueError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -201,7 +201,7 @@ class _Terms:
             raise QueryError(with_place(advice, self.reader.text, self.reader.place(node)))
 
     def _number(self, node: Any) -> float:
-        number = float(node.this)
-        if not math.isfinite(number):
+        number = self.reader.number(node)
+        if abs(number) > sys.float_info.max:
             raise QueryError(with_place("this number is too large", self.reader.text, 0))
-        return number
+        return float(number)
