@@ -203,3 +203,16 @@ def test_its_features_tell_codes_apart(name, support, encoding):
     seen = InputEncoding([features]).double()(x)
     assert seen.shape == (N, features.width)
     assert len(seen.unique(dim=0)) == len(x.unique())
+
+
+def test_scores_of_a_column_of_a_wide_array_bring_no_warning(recwarn):
+    """Torch warns of strides once per process, on the screen of whoever happens to be there."""
+    family = make_family("gaussian", Reals((), KNOTS), 2)
+    column = torch.randn(5, 3)[:, 1:2]
+    always = torch.is_warn_always_enabled()
+    torch.set_warn_always(True)
+    try:
+        family.log_prob(column, torch.zeros(5, 1, family.n_parameters))
+    finally:
+        torch.set_warn_always(always)
+    assert not list(recwarn)

@@ -25,7 +25,7 @@ from chainrule.datasets.streaming import table_batches
 from chainrule.errors import DataError
 from chainrule.estimators.rows import CodedRows
 from chainrule.estimators.stored_fit import fit_stored
-from chainrule.schema import UNSEEN, Schema, columns_that_name_rows
+from chainrule.schema import UNSEEN, Schema, columns_that_name_rows, folding_rare_levels
 
 if TYPE_CHECKING:
     import polars as pl
@@ -62,11 +62,14 @@ class LargeTable:
     path : Path
     kinds : str or mapping, optional
         Kinds that are declared.
+    min_level_count : int, default=1
+        Of text, levels that fewer rows of the sample have become one.
     """
 
     table: pl.LazyFrame
     path: Path
     kinds: str | Mapping[str, str] | None = None
+    min_level_count: int = 1
 
     def fits_into(self, memory: int) -> bool:
         """Return whether a fit of all rows at once takes less than so many bytes."""
@@ -107,8 +110,11 @@ class LargeTable:
         if names:
             warnings.warn(note_of_names(names), stacklevel=2)
         rows = sample.rows.drop(names)
+        completed, kinds = ranges.completed(rows), self.kinds
         try:
-            return Schema.infer(ranges.completed(rows), self.kinds, missing), rows
+            if self.min_level_count > 1:
+                kinds = folding_rare_levels(completed, kinds, self.min_level_count)
+            return Schema.infer(completed, kinds, missing), rows
         except DataError as error:
             raise DataError(f"{self.path.name}: {error}") from error
 

@@ -18,8 +18,9 @@ from chainrule.cli.kinds import say_kinds
 from chainrule.cli.large import (
     ROWS_FOLDER,
     MemoryOption,
+    MinLevelCountOption,
+    Reading,
     large_table,
-    parse_memory,
     rows_to_compare,
     stored_rows,
 )
@@ -31,8 +32,6 @@ from chainrule.cli.options import (
     JsonOption,
     KindOption,
     SeedOption,
-    parse_image_size,
-    parse_kinds,
     parse_sizes,
     with_training_options,
 )
@@ -45,6 +44,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from chainrule.batches import LargeTable
+    from chainrule.datasets import Dataset
     from chainrule.estimators.base import DensityEstimator
     from chainrule.report.comparison import Comparison, ModelResult
 
@@ -86,6 +86,7 @@ def compare(
     ] = None,
     kind: KindOption = None,
     image_size: ImageSizeOption = None,
+    min_level_count: MinLevelCountOption = 1,
     memory: MemoryOption = None,
     resume: Annotated[
         bool,
@@ -103,10 +104,10 @@ def compare(
         _say_how_it_begins(out, out / STATE_FOLDER, unfinished_work(out), resume)
     elif resume:
         raise DataError("--resume needs --out DIR, the run folder of the comparison to go on with")
-    kinds, size, memory_bytes = parse_kinds(kind), parse_image_size(image_size), parse_memory(memory)
+    reading = Reading.of_options(seed, kind, image_size, memory, min_level_count)
     from chainrule.experiments.compare import compare as run_comparison
 
-    rows = rows_to_compare(data, kinds, size, memory_bytes, seed, out)
+    rows = rows_to_compare(data, reading, out)
     with rows as (dataset, folder), _naming_what_is_saved(folder):
         comparison = run_comparison(
             dataset,
@@ -177,6 +178,7 @@ def fit(
     ] = False,
     kind: KindOption = None,
     image_size: ImageSizeOption = None,
+    min_level_count: MinLevelCountOption = 1,
     memory: MemoryOption = None,
     engine: EngineOption = None,
     address: AddressOption = None,
@@ -206,10 +208,10 @@ def fit(
         "rules": rule or None,
         **training_options,
     }
-    kinds, size, memory_bytes = parse_kinds(kind), parse_image_size(image_size), parse_memory(memory)
+    reading = Reading.of_options(seed, kind, image_size, memory, min_level_count)
     estimator = _build(model, {name: value for name, value in asked.items() if value is not None})
     place = str(Path(data).resolve()) if Path(data).exists() else data  # workers may be elsewhere
-    work = partial(_fit_and_save, estimator, out.resolve(), place, seed, size, kinds, memory_bytes)
+    work = partial(_fit_and_save, estimator, out.resolve(), place, reading)
     reached = work() if workers is None else fit_on_cluster(work, workers, address, out, checkpoint)
     if reached is None:
         return
@@ -225,7 +227,7 @@ def fit(
 
 
 def _fit_and_save(
-    estimator: DensityEstimator, out: Path, data: str, seed: int, size: Any, kinds: Any, memory: int | None
+    estimator: DensityEstimator, out: Path, data: str, reading: Reading
 ) -> dict[str, Any] | None:
     """Fit and save a model; return what there is to say of it, nothing where another process says it."""
     from chainrule.datasets import MISSING_WORDS
@@ -234,11 +236,11 @@ def _fit_and_save(
     if "checkpoint" in estimator.get_params():
         estimator.set_params(checkpoint=out / CHECKPOINT)
     with joined() as group:
-        large = large_table(data, kinds, missing, memory)
+        large = large_table(data, reading, missing)
         if large is None:
-            valid, seconds = _fit_in_memory(estimator, out, data, seed, size, kinds, missing)
+            valid, seconds = _fit_in_memory(estimator, out, reading.dataset(data, missing))
         else:
-            valid, seconds = _fit_in_pieces(estimator, out, *large, seed)
+            valid, seconds = _fit_in_pieces(estimator, out, *large, reading.seed)
     if not group.is_first:
         return None
     (out / CHECKPOINT).unlink(missing_ok=True)
@@ -271,14 +273,10 @@ def _say_how_it_begins(out: Path, state: Path, is_there: bool, resume: bool) -> 
         say(f"going on from {state}" if is_there else f"nothing to go on with in {out}: it begins anew")
 
 
-def _fit_in_memory(
-    estimator: DensityEstimator, out: Path, data: str, seed: int, size: Any, kinds: Any, missing: Any
-) -> tuple[float, float]:
+def _fit_in_memory(estimator: DensityEstimator, out: Path, dataset: Dataset) -> tuple[float, float]:
     """Fit and save a model; return the log-likelihood of the validation rows and the seconds of the fit."""
-    from chainrule.datasets import load_dataset
     from chainrule.schema import Schema
 
-    dataset = load_dataset(data, random_state=seed, image_size=size, kinds=kinds, missing=missing)
     estimator.set_params(kinds=dataset.kinds)
     schema = Schema.infer(dataset.train, dataset.kinds, missing=estimator.supports_missing)
     estimator.check(schema)

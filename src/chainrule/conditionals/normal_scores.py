@@ -64,7 +64,7 @@ class Scores:
 
     def _by_variable(self, x: Tensor) -> Tensor:
         if len(self.knots) == 1:  # codes of any shape are of the one variable
-            return x.reshape(1, -1)
+            return x.reshape(1, -1).contiguous()
         return x.reshape(-1, x.shape[-1]).T.contiguous()
 
     def _by_row(self, columns: Tensor, shape: torch.Size) -> Tensor:

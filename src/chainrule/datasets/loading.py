@@ -19,7 +19,7 @@ from chainrule.datasets.named import NAMED, NamedSet
 from chainrule.datasets.splits import complete_parts
 from chainrule.datasets.tables import MISSING_WORDS
 from chainrule.errors import DataError
-from chainrule.schema import Schema, columns_that_name_rows
+from chainrule.schema import Schema, columns_that_name_rows, folding_rare_levels
 
 __all__ = ["dataset_names", "load_dataset", "load_rows", "note_of_names", "take_columns"]
 
@@ -39,6 +39,7 @@ def load_dataset(
     kinds: Kinds = None,
     missing: Sequence[str] | None = MISSING_WORDS,
     columns: Sequence[str] | None = None,
+    min_level_count: int = 1,
 ) -> Dataset:
     """Load a named data set, a file, or a folder of images, and split it where its source does not.
 
@@ -60,6 +61,8 @@ def load_dataset(
     columns : sequence of str, optional
         Which columns of a table to keep, if it has them all. By default all but text with so many levels
         that it names rows, which `Schema.infer` refuses unless its kind is declared.
+    min_level_count : int, default=1
+        Of text, levels that fewer training rows have become one: see `folding_rare_levels`.
 
     Raises
     ------
@@ -88,12 +91,13 @@ def load_dataset(
     for note in parts.notes:
         warnings.warn(note, stacklevel=2)
     train, valid, test, split = complete_parts(parts, random_state)
+    declared = _kinds_to_declare(parts, kinds, whole, train)
     return Dataset(
         name=_stem(path),
         train=train,
         valid=valid,
         test=test,
-        kinds=_kinds_to_declare(parts, kinds, whole, train),
+        kinds=declared if min_level_count == 1 else folding_rare_levels(train, declared, min_level_count),
         image_shape=parts.image_shape,
         description="; ".join([f"Rows of {path.name}", *parts.notes]),
         split=split,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from chainrule.schema.core import Schema
-from chainrule.schema.inference import columns_that_name_rows
+from chainrule.schema.inference import columns_that_name_rows, folding_rare_levels
 from chainrule.schema.types import (
     COLUMN_TYPES,
     UNSEEN,
@@ -29,5 +29,6 @@ __all__ = [
     "Ordinal",
     "Schema",
     "columns_that_name_rows",
+    "folding_rare_levels",
     "register_column_type",
 ]

@@ -25,6 +25,7 @@ from chainrule.schema.packing import (
 )
 from chainrule.schema.tables import Container, Table, read_table, refuse_missing
 from chainrule.schema.types import ColumnType, Empty
+from chainrule.schema.types.levels import OTHER
 from chainrule.schema.values import quoted
 from chainrule.storage import as_described
 
@@ -159,7 +160,9 @@ class Schema:
     def describe(self) -> str:
         """Return a short summary: how many variables of which kinds."""
         counts = ", ".join(f"{count} {kind}" for kind, count in Counter(self.kinds).most_common())
-        return f"{self.n_variables} variable{'s' * (self.n_variables != 1)}: {counts}"
+        n_folded = sum(variable.n_folded_levels for variable in self.variables)
+        folded = f"; {n_folded} rare levels are folded into {OTHER!r}" if n_folded else ""
+        return f"{self.n_variables} variable{'s' * (self.n_variables != 1)}: {counts}{folded}"
 
     # ------------------------------------------------------------ codes
 

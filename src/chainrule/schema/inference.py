@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, NoReturn, cast
+from typing import Any, NamedTuple, NoReturn, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ from chainrule.schema.types import COLUMN_TYPES, Binary, Categorical, ColumnType
 from chainrule.schema.types.summary import BLOCK, ColumnSummary, in_days, parses_as_number
 from chainrule.schema.values import did_you_mean, quoted
 
-__all__ = ["columns_that_name_rows", "infer_columns", "names_rows"]
+__all__ = ["columns_that_name_rows", "folding_rare_levels", "infer_columns", "names_rows"]
 
 # Text with more levels than this and than half of its values names rows instead of describing them.
 MAX_TEXT_LEVELS = 100
@@ -68,25 +69,78 @@ def _empty_columns(table: Table) -> dict[int, ColumnType]:
 # ---------------------------------------------------------------- declared kinds
 
 
-def _declared_kinds(kinds: Kinds, names: Sequence[str]) -> dict[int, type[ColumnType]]:
-    """Return the declared type of each column number that has one."""
+class _Declared(NamedTuple):
+    """A declared kind, and of how many rows its levels must be lest they are folded."""
+
+    column_type: type[ColumnType]
+    least: int = 1
+
+    def of(self, column: Column) -> ColumnType:
+        """Return the type of a column."""
+        if self.least > 1:
+            return self.column_type.folding(column, self.least)
+        return self.column_type.declared(column)
+
+
+def _declared_kinds(kinds: Kinds, names: Sequence[str]) -> dict[int, _Declared]:
+    """Return what is declared of each column number of which something is."""
     if kinds is None:
         return {}
     if isinstance(kinds, str):
-        return dict.fromkeys(range(len(names)), _type_of(kinds))
+        return dict.fromkeys(range(len(names)), _as_declared(kinds))
     if not isinstance(kinds, Mapping):
         raise DataError(
             f"kinds must be a kind or a mapping from columns to kinds, got {type(kinds).__name__}"
         )
     positions = {name: position for position, name in enumerate(names)}
-    return {_position(key, positions): _type_of(name) for key, name in kinds.items()}
+    return {_position(key, positions): _as_declared(text) for key, text in kinds.items()}
 
 
-def _type_of(name: Any) -> type[ColumnType]:
-    found = COLUMN_TYPES.get(name) if isinstance(name, str) else None
-    if found is None:
-        raise DataError(f"{name!r} is not a kind; kinds are {', '.join(COLUMN_TYPES)}")
-    return found
+def _as_declared(text: Any) -> _Declared:
+    """Return what a text declares: a kind, or ``"categorical:10"``."""
+    name, colon, least = text.partition(":") if isinstance(text, str) else (text, "", "")
+    if name not in COLUMN_TYPES:
+        raise DataError(f"{text!r} is not a kind; kinds are {', '.join(COLUMN_TYPES)}")
+    if colon and not (least.isdecimal() and 0 < int(least) < 2**53):
+        raise DataError(f"{text!r}: expected a number of rows behind the colon, such as {name}:10")
+    return _Declared(COLUMN_TYPES[name], int(least or 1))
+
+
+def folding_rare_levels(X: Any, kinds: Kinds, least: int) -> str | dict[Any, str] | None:
+    """Return kinds by which levels of fewer than `least` rows become one, in all columns of text.
+
+    Parameters
+    ----------
+    X : DataFrame or array of shape (n, D)
+        Training rows; cells may be missing.
+    kinds : str or mapping, optional
+        What is declared already.
+    least : int
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> ports = pl.DataFrame({"port": ["Cork"] * 20 + ["Bergen"] * 20 + ["Ulm", "Bonn"]})
+    >>> kinds = folding_rare_levels(ports, None, 10)
+    >>> kinds
+    {'port': 'categorical:10'}
+    >>> infer_columns(read_table(ports), kinds, missing=False)[0].describe()
+    "categorical, 3 levels, of which 'other' stands for 2 rare ones"
+    """
+    table = read_table(X)
+    if table.matrix is not None:
+        return kinds if kinds is None or isinstance(kinds, str) else dict(kinds)
+    by_name = dict.fromkeys(table.names, kinds) if isinstance(kinds, str) else dict(kinds or {})
+    for d, variable in enumerate(infer_columns(table, kinds, missing=True)):
+        column = table.column(d)
+        if not variable.is_numeric and _has_rare_levels(column, least):
+            by_name[variable.name] = f"{Categorical.kind}:{least}"
+    return by_name or None
+
+
+def _has_rare_levels(column: Column, least: int) -> bool:
+    counts = Counter(column.values.tolist())
+    return min(counts.values(), default=least) < least and all(isinstance(level, str) for level in counts)
 
 
 def _position(key: Any, positions: Mapping[str, int]) -> int:
@@ -103,14 +157,14 @@ def _position(key: Any, positions: Mapping[str, int]) -> int:
 
 def _infer_matrix(
     table: Table,
-    declared: Mapping[int, type[ColumnType]],
+    declared: Mapping[int, _Declared],
     whole: bool,
     empty: Mapping[int, ColumnType],
 ) -> tuple[ColumnType, ...]:
     """Infer the columns of one numeric array: whole-array rules first, then column by column."""
     matrix = cast("NDArray[Any]", table.matrix)
     free = [d for d in range(table.n_columns) if d not in empty and (whole or d not in declared)]
-    shared = _shared_type(matrix, free, declared[0] if whole else None)
+    shared = _shared_type(matrix, free, declared[0].column_type if whole else None)
     if shared is not None:
         column_type, metadata = shared
         dtype = str(matrix.dtype)
@@ -177,13 +231,13 @@ def _infer_float_block(block: NDArray[np.float64], names: Sequence[str], dtype: 
 # ---------------------------------------------------------------- single columns
 
 
-def _infer_column(column: Column, declared: type[ColumnType] | None) -> ColumnType:
+def _infer_column(column: Column, declared: _Declared | None) -> ColumnType:
     number_format = None
-    if declared is None or declared.is_numeric:
+    if declared is None or declared.column_type.is_numeric:
         number_format = _number_format(column)
         column = in_number_format(number_format, column)
     if declared is not None:
-        return _with_format(declared.declared(column), number_format)
+        return _with_format(declared.of(column), number_format)
     _refuse_text(column)
     found = _first_taker(ColumnSummary(in_days(column)))
     _warn_of_identifier(column, found)

@@ -99,6 +99,25 @@ class ColumnType(ABC):
             If its values do not allow that: naming the column, the row, and what to do.
         """
 
+    @property
+    def n_folded_levels(self) -> int:
+        """How many rare levels have become one."""
+        return 0
+
+    @classmethod
+    def folding(cls, column: Column, least: int) -> Self:
+        """Return the type of a column of which levels of fewer than `least` rows are to be taken for one.
+
+        Raises
+        ------
+        DataError
+            If this kind has no levels that could be.
+        """
+        raise DataError(
+            f"column {column.name!r}: rare levels are folded in columns of text, declared "
+            f"'categorical:{least}'; this one is declared {cls.kind}"
+        )
+
     @classmethod
     def shared_by(cls, matrix: NDArray[Any], is_declared: bool) -> dict[str, Any] | None:
         """Return the arguments that all columns of a numeric array share, or None if it is not of this type.

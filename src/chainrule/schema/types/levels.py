@@ -15,12 +15,14 @@ from chainrule.schema.tables import Column
 from chainrule.schema.types.base import UNSEEN, ColumnType, Floats, number_or_none, spelt
 from chainrule.schema.values import did_you_mean, quoted
 
-__all__ = ["LeveledType"]
+__all__ = ["OTHER", "LeveledType"]
 
 Level = str | bool | int | float
 MAX_LISTED = 10
 # A constant has probability 1, but for this.
 RESERVED_BY_CONSTANT = 1e-6
+OTHER = "other"
+"""The level that rare ones become where these are folded."""
 
 
 @dataclass(frozen=True)
@@ -33,14 +35,20 @@ class LeveledType(ColumnType, ABC):
         The user's values.
     reserved : float, default=0.0
         The share of probability that is kept for levels never seen in training.
+    n_folded : int, default=0
+        How many levels of too few training rows have become one, `OTHER`, which then stands for levels never
+        seen, too.
     """
 
     is_numeric: ClassVar[bool] = False
 
     levels: tuple[Level, ...] = ()
     reserved: Annotated[float, Meta(ge=0, lt=1)] = 0.0
+    n_folded: Annotated[int, Meta(ge=0)] = 0
 
     def __post_init__(self) -> None:
+        if self.n_folded and OTHER not in self.levels:
+            raise DataError(f"column {self.name!r}: levels were folded, but there is no level {OTHER!r}")
         if len(set(self.levels)) < len(self.levels):
             raise DataError(f"column {self.name!r}: a level comes twice")
         if any(isinstance(level, int) and not -(2**63) <= level < 2**64 for level in self.levels):
@@ -55,6 +63,11 @@ class LeveledType(ColumnType, ABC):
         if len(levels) == 1 and not column.categories:
             reserved = min(RESERVED_BY_CONSTANT, 1 / (n + 1))
         return cls(column.name, column.dtype, column.unit, levels=levels, reserved=reserved)
+
+    @property
+    def n_folded_levels(self) -> int:
+        """How many rare levels have become one."""
+        return self.n_folded
 
     # ------------------------------------------------------------ values and codes
 
@@ -74,7 +87,8 @@ class LeveledType(ColumnType, ABC):
         if numeric_levels and (column.is_numeric or column.storage == "boolean"):
             return _numeric_positions(column.values, np.asarray(self.levels))
         position = {level: code for code, level in enumerate(self.levels)}
-        found = (position.get(value, -1) for value in column.values)
+        unknown = position[OTHER] if self.n_folded else -1
+        found = (position.get(value, unknown) for value in column.values)
         return np.fromiter(found, dtype=np.intp, count=len(column.values))
 
     def _refuse_level(self, column: Column, unseen: NDArray[np.bool_]) -> NoReturn:
