@@ -277,7 +277,8 @@ def _fit_in_memory(estimator: DensityEstimator, out: Path, dataset: Dataset) -> 
     """Fit and save a model; return the log-likelihood of the validation rows and the seconds of the fit."""
     from chainrule.schema import Schema
 
-    estimator.set_params(kinds=dataset.kinds)
+    known = estimator.get_params(deep=False)
+    estimator.set_params(**{name: value for name, value in dataset.arguments.items() if name in known})
     schema = Schema.infer(dataset.train, dataset.kinds, missing=estimator.supports_missing)
     estimator.check(schema)
     say_kinds(schema)

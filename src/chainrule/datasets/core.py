@@ -81,6 +81,11 @@ class Dataset:
             if 0 in shape:
                 raise DataError(f"{self.name}: {part} has no {'rows' if shape[0] == 0 else 'columns'}")
 
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What estimators are told of the rows, where their constructors take it."""
+        return {"kinds": self.kinds, "image_shape": self.image_shape}
+
     @cached_property
     def has_missing(self) -> bool:
         """Whether any value is missing (NaN or null) of columns that are not empty in the training rows."""

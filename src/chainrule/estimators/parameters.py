@@ -17,6 +17,7 @@ from chainrule.training.options import TRAINING_OPTIONS
 
 __all__ = [
     "COUNT",
+    "IMAGE_SHAPE",
     "MEMBERS",
     "SHARED_CONSTRAINTS",
     "argument_to_json",
@@ -32,6 +33,8 @@ COUNT = Interval(Integral, 1, None, closed="left")
 """What arguments that count something may be, in scikit-learn's form."""
 MEMBERS = Interval(Integral, 1, 10_000, closed="both")
 """How many orders or masks may share weights: a row is scored under each."""
+IMAGE_SHAPE = (None, "array-like")
+"""What the shape of images may be; `ImageShape.of` holds it against the rows."""
 SHARED_CONSTRAINTS: Mapping[str, list[Any]] = {
     "kinds": [None, str, Mapping],
     "validation_fraction": [Interval(Real, 0, 1, closed="left")],

@@ -240,7 +240,7 @@ def _build(
     wanted: dict[str, Any] = {
         **settings_for_few_rows(len(dataset.train), dataset.n_variables),
         **MODELS[name].arguments,
-        "kinds": dataset.kinds,
+        **dataset.arguments,
         "random_state": random_state,
         "verbose": progress,
     }

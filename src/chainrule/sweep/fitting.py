@@ -163,7 +163,7 @@ class Fitter:
     def _build(self, setting: Mapping[str, Any], seed: int, checkpoint: Path | None) -> DensityEstimator:
         estimator = new_estimator(self.model, self.space.values(setting))
         common = {
-            "kinds": self.dataset.kinds,
+            **self.dataset.arguments,
             "random_state": seed,
             "checkpoint": checkpoint,
             "max_epochs": self.max_epochs,
