@@ -30,6 +30,7 @@ from chainrule.errors import ChainruleError, StorageError
 __all__ = [
     "FORMAT_VERSION",
     "OLDEST_VERSION",
+    "file_made_whole",
     "file_written_whole",
     "ArraySpec",
     "StoredArrays",
@@ -116,6 +117,24 @@ def file_written_whole(path: Path) -> Iterator[IO[bytes]]:
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+    _sync_names(path.parent)
+
+
+@contextmanager
+def file_made_whole(path: Path) -> Iterator[Path]:
+    """Yield the path of a file to make that comes to stand at `path` at the end, if none stands there then.
+
+    It is for libraries that make a file in several steps, after any of which the process may end, and for
+    several processes that make it at once: the first one's stands.
+    """
+    partial = path.with_name(f"{path.name}.{os.getpid()}{_PARTIAL}")
+    partial.unlink(missing_ok=True)
+    try:
+        yield partial
+        with suppress(FileExistsError):
+            os.link(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
     _sync_names(path.parent)
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chainrule.errors import DataError, MissingPackageError
+from chainrule.storage import file_made_whole
 
 if TYPE_CHECKING:
     import optuna
@@ -250,6 +251,8 @@ def _checked_scheme(address: str) -> str:
 def _storage(address: str, scheme: str) -> optuna.storages.BaseStorage:
     import optuna
 
+    if scheme == "sqlite":
+        _make_tables(address)
     arguments = {"connect_args": {"timeout": _PATIENCE}} if scheme == "sqlite" else {"pool_pre_ping": True}
     # Of Optuna's storages only this one has a heartbeat, by which the trials of dead workers are found.
     storage = optuna.storages.RDBStorage(
@@ -261,6 +264,23 @@ def _storage(address: str, scheme: str) -> optuna.storages.BaseStorage:
     if scheme == "sqlite":
         _let_one_write_at_a_time(storage.engine)
     return storage
+
+
+def _make_tables(address: str) -> None:
+    """Make an SQLite file with Optuna's tables, whole, if there is none.
+
+    Optuna makes one table or index after the other. Where it is killed in between, no later call makes the
+    indices that are lacking, without which a study can be made twice.
+    """
+    import optuna
+    import sqlalchemy
+
+    database = sqlalchemy.engine.make_url(address).database or ""
+    path = Path(database)
+    if database.startswith((":", "file:")) or path.exists() or not path.parent.is_dir():
+        return
+    with file_made_whole(path) as partial:
+        optuna.storages.RDBStorage(f"sqlite:///{partial.resolve().as_posix()}").engine.dispose()
 
 
 def _let_one_write_at_a_time(engine: Any) -> None:
