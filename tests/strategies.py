@@ -19,16 +19,18 @@ from chainrule.conditioners import (
     MADEConditioner,
     NADEConditioner,
     OrderlessConditioner,
+    PixelCNNConditioner,
 )
 from chainrule.conditioners.masked import StaircaseLinear
+from chainrule.image_shape import ImageShape
 from chainrule.masks import even_degrees, layer_degrees, uniform_degrees
 from chainrule.model import AutoregressiveModel
 from chainrule.orders import natural_order, random_orders
 
 KINDS = ("binary", "categorical", "ordinal", "continuous")
 DISCRETE = KINDS[:3]
-NETWORKS = ("nade", "made", "columns", "orderless")
-ANY_ORDER = NETWORKS[2:]
+NETWORKS = ("nade", "made", "pixelcnn", "columns", "orderless")
+ANY_ORDER = NETWORKS[3:]
 # Activations with a gradient everywhere: where a path exists, its gradient is not zero by chance.
 # Codes of continuous variables that may have a probability each.
 POINT_MASSES = ((), (), (0.5,), (-0.25, 1.0))
@@ -158,6 +160,17 @@ def build(
             orders,
             spec.hidden,
             residual=spec.residual,
+            dropout=dropout,
+            **common,
+        )
+    elif spec.network == "pixelcnn":
+        conditioner = PixelCNNConditioner(
+            encoding,
+            conditionals.starts,
+            orders,
+            ImageShape(1, spec.n_variables),
+            spec.hidden[0],
+            n_layers=len(spec.hidden),
             dropout=dropout,
             **common,
         )

@@ -13,7 +13,7 @@ from chainrule.registry import CLASSES
 if TYPE_CHECKING:
     from chainrule.baselines import GMM, Independent, Mixture, MixtureOfBernoullis
     from chainrule.datasets import load_dataset
-    from chainrule.estimators import MADE, NADE, Ensemble, OrderlessNADE, PyODDetector, load
+    from chainrule.estimators import MADE, NADE, Ensemble, OrderlessNADE, PixelCNN, PyODDetector, load
 
 __version__ = "0.1.0"
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "Mixture",
     "MixtureOfBernoullis",
     "OrderlessNADE",
+    "PixelCNN",
     "PyODDetector",
     "load",
     "load_dataset",

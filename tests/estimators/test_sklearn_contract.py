@@ -22,7 +22,17 @@ from sklearn.utils.estimator_checks import (
     parametrize_with_checks,
 )
 
-from chainrule import GMM, MADE, NADE, Ensemble, Independent, Mixture, MixtureOfBernoullis, OrderlessNADE
+from chainrule import (
+    GMM,
+    MADE,
+    NADE,
+    Ensemble,
+    Independent,
+    Mixture,
+    MixtureOfBernoullis,
+    OrderlessNADE,
+    PixelCNN,
+)
 from chainrule.errors import DataError
 
 SMALL = {"hidden_sizes": (8,), "max_epochs": 2, "n_components": 2}
@@ -32,6 +42,7 @@ ESTIMATORS = [
     Mixture(n_components=2),
     NADE(hidden_size=8, max_epochs=2, n_components=2),
     MADE(**SMALL),
+    PixelCNN(n_filters=8, n_layers=1, max_epochs=2, n_components=2),
     OrderlessNADE(network="shared", **SMALL),
     OrderlessNADE(**SMALL),
     Ensemble(MADE(**SMALL), n_members=2),

@@ -163,6 +163,9 @@ def fit(
     degrees: Annotated[
         Literal["even", "uniform"] | None, typer.Option(help="How the degrees of hidden units are spread.")
     ] = None,
+    n_filters: Annotated[int | None, typer.Option(min=1, help="Width of convolutions.")] = None,
+    n_layers: Annotated[int | None, typer.Option(min=1, help="Residual blocks of convolutions.")] = None,
+    kernel_size: Annotated[int | None, typer.Option(min=3, help="Of convolutions, odd.")] = None,
     device: Annotated[Literal["cpu", "cuda"] | None, typer.Option(help="Default: cuda if present.")] = None,
     rule: Annotated[
         list[str] | None,
@@ -201,6 +204,9 @@ def fit(
         "n_masks": n_masks,
         "resample_every": resample_every,
         "degrees": degrees,
+        "n_filters": n_filters,
+        "n_layers": n_layers,
+        "kernel_size": kernel_size,
         "n_components": n_components,
         "mixture": mixture,
         "dropout": dropout,

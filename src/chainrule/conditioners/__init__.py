@@ -8,6 +8,7 @@ from chainrule.conditioners.encoding import InputEncoding
 from chainrule.conditioners.made import MADEConditioner
 from chainrule.conditioners.nade import NADEConditioner
 from chainrule.conditioners.orderless import OrderlessConditioner
+from chainrule.conditioners.pixel_cnn import PixelCNNConditioner
 
 __all__ = [
     "ACTIVATIONS",
@@ -19,4 +20,5 @@ __all__ = [
     "MADEConditioner",
     "NADEConditioner",
     "OrderlessConditioner",
+    "PixelCNNConditioner",
 ]

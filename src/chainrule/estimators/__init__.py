@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from chainrule.estimators.made import MADE
     from chainrule.estimators.nade import NADE
     from chainrule.estimators.orderless import OrderlessNADE
+    from chainrule.estimators.pixel_cnn import PixelCNN
     from chainrule.estimators.pyod_detector import PyODDetector
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "DensityEstimator",
     "Ensemble",
     "OrderlessNADE",
+    "PixelCNN",
     "PyODDetector",
     "load",
 ]

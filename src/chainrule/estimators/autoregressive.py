@@ -259,9 +259,13 @@ class AutoregressiveEstimator(EmbeddingMethods, DensityEstimator):
             orders[0] = natural_order(n_variables)
         return Members(orders)
 
+    def _n_orders(self) -> int:
+        """Return how many orders share the weights."""
+        return self.n_orderings
+
     def _read_members(self, arrays: StoredArrays) -> Members:
         """Return the orders of a saved model's members."""
-        shape = (self.n_orderings, self.schema_.n_variables)
+        shape = (self._n_orders(), self.schema_.n_variables)
         orders = arrays.read("conditioner.orders", ArraySpec(shape, "int64"))
         if (np.sort(orders, axis=1) != np.arange(shape[1])).any():
             raise StorageError("the orders of the model are no permutations of its columns")

@@ -46,7 +46,7 @@ def batches_of_whole_blocks(n: int, size: int) -> Iterator[tuple[slice, slice | 
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Return x W^T + b, (n, n_out); where no gradient is wanted, narrow ones as wide as rows need.
+    """Return x W^T + b, (..., n_out); where no gradient is wanted, narrow ones as wide as rows need.
 
     Training takes the fastest product: its batches are what they are.
     """
@@ -54,12 +54,12 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     if lacking <= 0 or torch.is_grad_enabled():
         return F.linear(x, weight, bias)
     bias = None if bias is None else F.pad(bias, (0, lacking))
-    return F.linear(x, F.pad(weight, (0, 0, 0, lacking)), bias)[:, : len(weight)]
+    return F.linear(x, F.pad(weight, (0, 0, 0, lacking)), bias)[..., : len(weight)]
 
 
 class ScoringLinear(nn.Linear):
     """A linear layer whose outputs for a row depend on no row beside it where no gradient is wanted."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return x W^T + b, (n, n_out)."""
+        """Return x W^T + b, (..., n_out)."""
         return linear(x, self.weight, self.bias)

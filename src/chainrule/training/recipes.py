@@ -103,6 +103,7 @@ _RECIPES = {
     "fixed-order": _Measured(2e-2, 2e-2, 1e-2, (32, 256), 12, 2000, 60),
     "column-networks": _Measured(1e-2, 5e-2, 1e-8, (32, 256), 15, 2500, 100, 0.5, 6000),
     "shared-network": _Measured(8e-3, 2e-2, 1e-8, (256, 512), 15, 8000, 650),
+    "convolutional": _Measured(4e-3, 1e-2, 1e-8, (32, 32), 20, 2500, 100),
 }
 # Batches have such a share of the rows, within the bounds of the recipe: larger ones have less noise.
 _BATCH_SHARE = 1 / 64
