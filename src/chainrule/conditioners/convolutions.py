@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-__all__ = ["convolved", "undrawn_convolution"]
+__all__ = ["convolved", "has_bfloat16", "undrawn_convolution"]
 
 
 def undrawn_convolution(
@@ -20,3 +20,10 @@ def convolved(layer: nn.Conv2d, maps: Tensor) -> Tensor:
     """Return the convolution of maps (n, height, width, channels), which come padded."""
     convolution: Tensor = layer(maps.permute(0, 3, 1, 2))
     return convolution.permute(0, 2, 3, 1)
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Return whether products of bfloat16 numbers are quick there: instructions or tensor cores for them."""
+    if device.type == "cpu":
+        return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from chainrule.conditioners.base import FixedOrderPass
@@ -91,7 +90,7 @@ class PixelCNNPass(FixedOrderPass):
             lines[:, :-1] = lines[:, 1:].clone()
             lines[:, -1, columns] = network.activate(vertical)[:, 0]
             h = network.activate(convolved(block.vertical, lines))
-            vertical = vertical + F.glu(block.vertical_gate(h), dim=-1)
+            vertical = vertical + block.vertical_gated(h)
             self.from_above[number] = block.from_above(network.activate(vertical)[:, 0])
 
     def _begin_pixel(self, row: int, column: int) -> None:
@@ -105,7 +104,7 @@ class PixelCNNPass(FixedOrderPass):
             self.pixels[number][:, reach + column] = network.activate(h)
             window = self.pixels[number][:, column : column + reach + 1].flatten(1)
             g = torch.addmm(self.from_above[number][:, column], window, self.horizontal[number])
-            h = h + F.glu(block.horizontal_gate(network.activate(g)), dim=-1)
+            h = h + block.horizontal_gated(network.activate(g))
         self.z = network.before_heads(network.activate(h))
 
 
