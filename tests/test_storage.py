@@ -14,7 +14,7 @@ import torch
 from safetensors.numpy import save as serialize_arrays
 
 import chainrule
-from chainrule import MADE, NADE, load
+from chainrule import MADE, NADE, PixelCNN, load
 from chainrule.errors import StorageError
 from chainrule.storage import FORMAT_VERSION, is_saved_model, read_folder, write_bytes, write_folder
 
@@ -44,6 +44,8 @@ MODELS = {
     "NADE context": NADE(6, ordering=(2, 0, 3, 1), activation="tanh"),
     "MADE": MADE((6, 5), direct_connections=False, encoding="scaled"),
     "MADE ensemble": MADE((6, 6), n_masks=3, n_orderings=2, residual=True, mixture="laplace"),
+    "PixelCNN": PixelCNN(6, n_layers=2, kernel_size=5, n_orderings=3, dropout=0.1, image_shape=(2, 1, 2)),
+    "PixelCNN context": PixelCNN(6, n_layers=1, ordering=(2, 0, 3, 1), n_orderings=2),
     "MADE context": MADE((6,), n_masks=2, degrees="uniform", dropout=0.5),
 }
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 from trainers import SPECS, InterruptAt, assert_same_fit, each_spec, rows, trainer
 
-from chainrule import MADE, NADE
+from chainrule import MADE, NADE, PixelCNN
 from chainrule.errors import FitInterrupted, ParameterError, StorageError
 from chainrule.training import Callback, mean_nll
 from chainrule.training.checkpoint import save_checkpoint
@@ -258,8 +258,9 @@ def test_an_interrupt_before_the_first_epoch_ends_leaves_a_usable_model(monkeypa
         NADE(6, n_orderings=2),
         MADE((6, 6), dropout=0.5),
         MADE((6,), dropout=0.5, n_masks=3, n_orderings=2, ordering="random"),
+        PixelCNN(4, n_layers=1, dropout=0.5, ordering="random", n_orderings=2),
     ],
-    ids=["NADE", "MADE", "ensemble"],
+    ids=["NADE", "MADE", "ensemble", "PixelCNN"],
 )
 def test_an_interrupted_estimator_resumes_bit_by_bit(estimator, tmp_path):
     X = np.random.default_rng(0).integers(0, 2, (100, 5))

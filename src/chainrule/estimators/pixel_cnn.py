@@ -90,7 +90,7 @@ class PixelCNN(AutoregressiveEstimator):
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **AutoregressiveEstimator._parameter_constraints,
         "n_filters": [COUNT],
-        "n_layers": [Interval(Integral, 1, 1000, closed="both")],
+        "n_layers": [Interval(Integral, 1, 200, closed="both")],
         "kernel_size": [Interval(Integral, 3, None, closed="left")],
         "image_shape": [*IMAGE_SHAPE],
         "dropout": [Interval(Real, 0, 0.99, closed="left")],
