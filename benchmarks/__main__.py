@@ -27,6 +27,7 @@ from benchmarks.memory import memory
 from benchmarks.mnist import mnist
 from benchmarks.peers import peers
 from benchmarks.pieces import pieces
+from benchmarks.pixels import pixels
 from benchmarks.questions import questions
 from benchmarks.ray_scoring import ray_scoring
 from benchmarks.scale import scale
@@ -40,6 +41,7 @@ _SEED = 0
 
 _GROUPS: dict[str, Callable[[argparse.Namespace], Iterator[Row]]] = {
     "sampling": lambda arguments: sampling(arguments.runs),
+    "pixels": lambda arguments: pixels(arguments.runs),
     "training": lambda arguments: training(arguments.runs),
     "scoring": lambda arguments: scoring(arguments.runs),
     "questions": lambda arguments: questions(arguments.runs),

@@ -11,13 +11,24 @@ from chainrule.conditioners import (
     MADEConditioner,
     NADEConditioner,
     OrderlessConditioner,
+    PixelCNNConditioner,
 )
+from chainrule.image_shape import ImageShape
 from chainrule.masks import even_degrees
 from chainrule.model import AutoregressiveModel
 from chainrule.orders import natural_order, random_orders
 from chainrule.training import Rows, Trainer, TrainingOptions
 
-__all__ = ["SHARE_OF_ONES", "any_order", "binary_rows", "gaussian_rows", "made", "nade", "trainer"]
+__all__ = [
+    "SHARE_OF_ONES",
+    "any_order",
+    "binary_rows",
+    "gaussian_rows",
+    "made",
+    "nade",
+    "pixel_cnn",
+    "trainer",
+]
 
 # About the share of ink in MNIST.
 SHARE_OF_ONES = 0.13
@@ -49,6 +60,22 @@ def nade(n_variables: int, hidden_size: int, *, n_orders: int = 1) -> Autoregres
         _orders(n_variables, n_orders),
         hidden_size,
         activation="sigmoid",
+        generator=torch.Generator().manual_seed(_SEED),
+    )
+    return _with_margins(AutoregressiveModel(conditioner, conditionals))
+
+
+def pixel_cnn(side: int, n_filters: int, n_layers: int) -> AutoregressiveModel:
+    """Return a causal convolutional network over square binary images."""
+    shape = ImageShape(side, side)
+    conditionals = _conditionals(shape.n_variables, "binary")
+    conditioner = PixelCNNConditioner(
+        _encoding(shape.n_variables, "binary"),
+        conditionals.starts,
+        shape.scans()[:1],
+        shape,
+        n_filters,
+        n_layers=n_layers,
         generator=torch.Generator().manual_seed(_SEED),
     )
     return _with_margins(AutoregressiveModel(conditioner, conditionals))
