@@ -64,7 +64,7 @@ def recipe_for(conditioner: Conditioner, n_rows: int, options: TrainingOptions) 
     steps_per_epoch = math.ceil(n_rows / batch_size)
     max_epochs = options.max_epochs or _epochs(_for_columns(recipe, conditioner), steps_per_epoch)
     return Recipe(
-        learning_rate=_or(options.learning_rate, recipe.learning_rate / _n_taking_turns(conditioner)),
+        learning_rate=_or(options.learning_rate, _learning_rate(recipe, conditioner)),
         weight_decay=_or(options.weight_decay, _weight_decay(recipe, conditioner)),
         epsilon=recipe.epsilon,
         batch_size=batch_size,
@@ -85,7 +85,8 @@ class _Measured:
     `epochs` is how often each row is seen where rows are many; where they are few, it is as often as makes
     `steps` steps, within `most_epochs`; `steps_of_numbers` where a third of the columns are numbers, whose
     densities are finer than probabilities of a few levels. Weight decay grows with a power of the features of
-    a column, `decay_by_features`: the more levels, the fewer rows tell of each.
+    a column, `decay_by_features`: the more levels, the fewer rows tell of each. Where orders take turns, a
+    step for one of them is noise to the others, unless `orders_are_alike`, as scans of an image are.
     """
 
     learning_rate: float
@@ -97,13 +98,14 @@ class _Measured:
     most_epochs: int
     decay_by_features: float = 0.0
     steps_of_numbers: int | None = None
+    orders_are_alike: bool = False
 
 
 _RECIPES = {
     "fixed-order": _Measured(2e-2, 2e-2, 1e-2, (32, 256), 12, 2000, 60),
     "column-networks": _Measured(1e-2, 5e-2, 1e-8, (32, 256), 15, 2500, 100, 0.5, 6000),
     "shared-network": _Measured(8e-3, 2e-2, 1e-8, (256, 512), 15, 8000, 650),
-    "convolutional": _Measured(4e-3, 1e-2, 1e-8, (32, 32), 20, 2500, 100),
+    "convolutional": _Measured(4e-3, 1e-2, 1e-8, (32, 32), 20, 4000, 100, orders_are_alike=True),
 }
 # Batches have such a share of the rows, within the bounds of the recipe: larger ones have less noise.
 _BATCH_SHARE = 1 / 64
@@ -129,9 +131,9 @@ def _or(wanted: float | None, measured: float) -> float:
     return measured if wanted is None else wanted
 
 
-def _n_taking_turns(conditioner: Conditioner) -> int:
-    """Return how many orders a fit takes in turns: a step for one of them is noise to the others."""
-    return 1 if conditioner.is_any_order else len(conditioner.orders)
+def _learning_rate(recipe: _Measured, conditioner: Conditioner) -> float:
+    take_turns = not (conditioner.is_any_order or recipe.orders_are_alike)
+    return recipe.learning_rate / (len(conditioner.orders) if take_turns else 1)
 
 
 def _weight_decay(recipe: _Measured, conditioner: Conditioner) -> float:
