@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 
 from chainrule import __version__
 from chainrule.cli.ask import ask
+from chainrule.cli.compressing import compress, decompress
 from chainrule.cli.experiment import experiment
 from chainrule.cli.explore import explore
 from chainrule.cli.fitting import compare, fit
@@ -69,7 +70,11 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode="rich",
 )
-for command in (compare, fit, score, sample, impute, ask, explore, sweep, experiment, datasets):
+_COMMANDS = (
+    *(compare, fit, score, sample, impute, ask),
+    *(compress, decompress, explore, sweep, experiment, datasets),
+)
+for command in _COMMANDS:
     app.command()(command)
 
 

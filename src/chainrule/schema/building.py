@@ -13,9 +13,26 @@ from chainrule.errors import StorageError
 from chainrule.schema.dates import dates_of, objects_of, time_zone
 from chainrule.schema.types import ColumnType
 
-__all__ = ["build_frame", "build_object_array"]
+__all__ = ["build_frame", "build_matrix", "build_object_array"]
 
 Values = Sequence[NDArray[Any]]
+
+
+def build_matrix(values: Values, dtype: str) -> NDArray[Any]:
+    """Return a numeric array (n, D), NaN where a value is missing.
+
+    Raises
+    ------
+    StorageError
+        If the dtype has no such values.
+    """
+    matrix = np.empty((len(values[0]), len(values)), dtype=dtype)
+    try:
+        for d, column in enumerate(values):
+            matrix[:, d] = column
+    except (OverflowError, TypeError, ValueError) as error:
+        raise StorageError(f"the columns cannot be made into an array of {dtype}: {error}") from error
+    return matrix
 
 
 def build_object_array(variables: Sequence[ColumnType], values: Values, dtype: str) -> NDArray[Any]:

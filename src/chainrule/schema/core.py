@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chainrule.errors import DataError
-from chainrule.schema.building import build_frame, build_object_array
+from chainrule.schema.building import build_frame, build_matrix, build_object_array
 from chainrule.schema.coding import check_codes, decode_matrix, encode_table, restore_rows, restore_values
 from chainrule.schema.inference import infer_columns
 from chainrule.schema.lookup import column_numbers, encode_value
@@ -197,7 +197,7 @@ class Schema:
         DataError
             If columns are missing, or a value is missing, infinite, unseen or of the wrong type.
         """
-        table = self._aligned(read_table(X), estimator)
+        table = self.read(X, estimator)
         if not missing:
             refuse_missing(table, {d for d, each in enumerate(self.variables) if isinstance(each, Empty)})
         return encode_table(table, self.variables, unseen)
@@ -275,6 +275,10 @@ class Schema:
         """Numbers of the columns whose terms depend on the code."""
         return tuple(d for d, each in enumerate(self.variables) if each.seen_log_det is None or each.reserved)
 
+    def read(self, X: Any, estimator: str = "Schema") -> Table:
+        """Return the table of rows, its columns in the order of the variables; DataError if it has others."""
+        return self._aligned(read_table(X), estimator)
+
     def _aligned(self, table: Table, estimator: str) -> Table:
         """Return the table with its columns in the order of the variables."""
         by_name = self.named and table.named
@@ -333,13 +337,23 @@ class Schema:
                 return matrix
         values = [variable.decode_column(codes[:, d]) for d, variable in enumerate(self.variables)]
         self._restore(values, known)
-        values = [
-            column if variable.number_format is None else variable.number_format.write_all(column)
-            for variable, column in zip(self.variables, values, strict=True)
-        ]
-        if self.container == "numpy":
-            return build_object_array(self.variables, values, str(self.dtype))
-        return build_frame(self.container, self.variables, values, self.integer_names)
+        return self.build(
+            [
+                column if variable.number_format is None else variable.number_format.write_all(column)
+                for variable, column in zip(self.variables, values, strict=True)
+            ]
+        )
+
+    def build(self, values: Sequence[NDArray[Any]]) -> Any:
+        """Return rows in the user's container from the values of each column, None where one is missing.
+
+        Dates are numbers in the column's unit, numbers in a format its texts.
+        """
+        if self.container != "numpy":
+            return build_frame(self.container, self.variables, values, self.integer_names)
+        if np.dtype(self.dtype).kind in "biuf":
+            return build_matrix(values, str(self.dtype))
+        return build_object_array(self.variables, values, str(self.dtype))
 
     def _restore(self, values: Sequence[NDArray[Any]], known: Any) -> None:
         """Write the real numbers that are known into decoded columns."""

@@ -6,6 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
 
 import numpy as np
@@ -158,7 +159,11 @@ class ColumnType(ABC):
         """
         if len(column.values) == 0:  # of no type that could be checked
             return column.over_rows(np.empty(0))
-        return self.encode(in_unit_of(self.unit, self.as_numbers(column)), unseen)
+        return self.encode(self.in_own_unit(column), unseen)
+
+    def in_own_unit(self, column: Column) -> Column:
+        """Return a column as numbers where its text spells them, and dates in this type's unit."""
+        return in_unit_of(self.unit, self.as_numbers(column))
 
     def as_numbers(self, column: Column) -> Column:
         """Return a column whose text, where that spells this column's numbers, has become numbers."""
@@ -230,6 +235,11 @@ class ColumnType(ABC):
         return None
 
     # ------------------------------------------------------------ values as numbers
+
+    @property
+    def step(self) -> Fraction | None:
+        """The step of the grid that real numbers lie on, as far as training rows show; None without one."""
+        return None
 
     @property
     @abstractmethod

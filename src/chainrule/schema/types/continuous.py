@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Self
 
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from chainrule import supports
 from chainrule.errors import DataError, StorageError
 from chainrule.schema.tables import Column
-from chainrule.schema.types.base import LARGEST_CODE, BlockCodedType, Floats, integer_limits
+from chainrule.schema.types.base import LARGEST_CODE, BlockCodedType, Floats, integer_limits, is_integer_dtype
 from chainrule.schema.types.summary import MAX_DECIMALS, ColumnSummary, decimals_of, require_numbers
 
 __all__ = ["Continuous"]
@@ -205,6 +206,13 @@ class Continuous(BlockCodedType):
         return None if self.point_masses else -float(np.log(self.scale))
 
     # ------------------------------------------------------------ values as numbers
+
+    @property
+    def step(self) -> Fraction | None:
+        """One for integers; the value of the last digit where numbers have so many."""
+        if is_integer_dtype(self.dtype):
+            return Fraction(1)
+        return None if self.decimals is None else Fraction(1, 10**self.decimals)
 
     def numbers(self, codes: NDArray[Any]) -> NDArray[Any]:
         """Return the values of codes; those of point masses are exact."""

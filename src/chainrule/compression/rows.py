@@ -1,0 +1,157 @@
+"""Rows in the user's container to symbols, and back, with whatever symbols do not say beside them."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chainrule.compression.coders import ANY
+from chainrule.compression.columns import Column
+from chainrule.compression.patches import Patch, apply_patches, differing, patch_of
+from chainrule.errors import DataError
+from chainrule.estimators.base import DensityEstimator
+from chainrule.schema import UNSEEN, Schema
+from chainrule.schema.tables import Table, read_table
+
+__all__ = ["SymbolRows", "rows_between", "symbols_of", "values_of"]
+
+Symbols = NDArray[np.int64]
+Truth = NDArray[np.bool_]
+
+# So many numbers, and this share of all, may lie off a grid before it is taken for the wrong one.
+_FEW, _SHARE = 10, 0.1
+
+
+@dataclass(frozen=True)
+class SymbolRows:
+    """Rows as they are coded.
+
+    Parameters
+    ----------
+    symbols : ndarray of int64, shape (n, D)
+        `ANY` where a patch stands in place of a symbol; 0 where a cell is missing.
+    missing : ndarray of bool, shape (n, D)
+    patches : list of Patch
+    codes : ndarray of float32, shape (n, D)
+        As `Schema.encode` gives them.
+    """
+
+    symbols: Symbols
+    missing: Truth
+    patches: list[Patch]
+    codes: NDArray[np.float32]
+
+
+def symbols_of(
+    X: Any, model: DensityEstimator, columns: Sequence[Column], declared: Collection[int]
+) -> SymbolRows:
+    """Return rows as they are coded.
+
+    Parameters
+    ----------
+    X : array or DataFrame, shape (n, D)
+    model : density estimator
+    columns : sequence of Column
+    declared : collection of int
+        Numbers of the columns whose values are rounded to the resolution that the user has declared.
+
+    Raises
+    ------
+    DataError
+        If rows cannot be used, or could not be given back as they are.
+    """
+    schema, asker = model.schema_, type(model).__name__
+    table = schema.read(X, asker)
+    with warnings.catch_warnings():
+        # Values beyond the range of the training rows are scored as its end, but not compressed as such.
+        warnings.simplefilter("ignore")
+        codes = schema.encode(X, estimator=asker, missing=model.supports_missing, unseen=UNSEEN)
+    missing = np.isnan(codes)
+    symbols = np.zeros(codes.shape, dtype=np.int64)
+    for d, column in enumerate(columns):
+        rows = ~missing[:, d]
+        own = column.variable.in_own_unit(table.column(d)).values if column.is_of_numbers else codes[rows, d]
+        symbols[rows, d] = column.symbols(own, codes[rows, d])
+    for d in declared:
+        if (symbols[:, d] == ANY).any():
+            raise DataError(
+                f"the resolution of column {schema.names[d]!r} is too fine for numbers as large as its own"
+            )
+    stood_for = np.where(symbols == ANY, 0, symbols)
+    patches = _patches(table, schema, columns, symbols, stood_for, missing, declared)
+    return SymbolRows(symbols, missing, patches, codes)
+
+
+def _patches(
+    table: Table,
+    schema: Schema,
+    columns: Sequence[Column],
+    symbols: Symbols,
+    stood_for: Symbols,
+    missing: Truth,
+    declared: Collection[int],
+) -> list[Patch]:
+    """Return what symbols do not give back as it was."""
+    made = _read_back(schema, values_of(columns, stood_for, missing, []))
+    patches = []
+    for d, column in enumerate(columns):
+        rows = np.flatnonzero(symbols[:, d] == ANY)
+        if d not in declared:
+            rows = np.union1d(rows, differing(column.variable, made.column(d), table.column(d)))
+        if not len(rows):
+            continue
+        if column.is_of_numbers and len(rows) > max(_FEW, _SHARE * (~missing[:, d]).sum()):
+            raise DataError(_off_grid(column, len(rows)))
+        patches.append(patch_of(d, column.variable, table.column(d), rows))
+    if patches:
+        made = _read_back(schema, values_of(columns, stood_for, missing, patches))
+        for d, column in enumerate(columns):
+            if d in declared:
+                continue
+            wrong = differing(column.variable, made.column(d), table.column(d))
+            if len(wrong):
+                raise DataError(
+                    f"column {schema.names[d]!r} holds a value in row {int(wrong[0]) + 1} that a column of "
+                    f"{column.variable.dtype}, as in the training rows, cannot hold: it would not come back"
+                )
+    return patches
+
+
+def _off_grid(column: Column, n_rows: int) -> str:
+    name = column.variable.name
+    return (
+        f"{n_rows:,} numbers of column {name!r} have more digits than those of the training rows: give the "
+        f"resolution to which they are to be kept, such as --resolution {name}=0.01"
+    )
+
+
+def _read_back(schema: Schema, values: list[NDArray[Any]]) -> Table:
+    return read_table(schema.build(values))
+
+
+def values_of(
+    columns: Sequence[Column], symbols: Symbols, missing: Truth, patches: Sequence[Patch]
+) -> list[NDArray[Any]]:
+    """Return the values of each column as `Schema.build` takes them."""
+    made: list[NDArray[Any]] = []
+    for d, column in enumerate(columns):
+        values: NDArray[Any] = column.values(symbols[:, d])
+        if missing[:, d].any():
+            values = values.astype(object)
+            values[missing[:, d]] = None
+        form = column.variable.number_format
+        made.append(values if form is None else form.write_all(values))
+    apply_patches(patches, made)
+    return made
+
+
+def rows_between(X: Any, start: int, stop: int) -> Any:
+    """Return consecutive rows of any container."""
+    if hasattr(X, "iloc"):
+        return X.iloc[start:stop]
+    return X.slice(start, stop - start) if hasattr(X, "slice") else X[start:stop]
