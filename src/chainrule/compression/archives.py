@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from hashlib import blake2b
 from typing import IO, Any
@@ -15,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from chainrule.compression.chains import CodingChain, best_candidate, candidates
 from chainrule.compression.coders import ANY, Decoder, Encoder, SymbolCoder
-from chainrule.compression.columns import Column, columns_of, steps_of
+from chainrule.compression.columns import Column
 from chainrule.compression.format import (
     MAX_CHUNK_ROWS,
     Chunk,
@@ -27,12 +28,14 @@ from chainrule.compression.format import (
     write_chunk,
     write_header,
 )
+from chainrule.compression.grids import declared_steps, steps_of
 from chainrule.compression.missing import code_missing, describe_missing
-from chainrule.compression.rows import SymbolRows, rows_between, symbols_of, values_of
-from chainrule.errors import StorageError
+from chainrule.compression.rows import SymbolRows, rows_between, symbols_of, table_of, values_of
+from chainrule.errors import DataError, StorageError
 from chainrule.estimators.base import DensityEstimator
 from chainrule.estimators.fingerprint import arrays_digest
 from chainrule.schema import Schema
+from chainrule.schema.tables import Table
 
 __all__ = ["Compressor", "compress", "decompress", "decompress_batches"]
 
@@ -83,20 +86,13 @@ class Compressor:
         measures: bool = False,
     ) -> None:
         check_is_fitted(model, "schema_")
-        (any_of_them, _), *_ = candidates(model)  # or refuse
+        candidates(model)  # or refuse
         self.model, self.n_rows, self.nll_bits = model, 0, 0.0
         self._file, self._measures = file, measures
         self._schema = model.schema_
-        declared = dict(resolution or {})
-        numbers = self._schema.column_numbers(list(declared))
-        self._declared = dict(zip(numbers, declared.values(), strict=True))
-        self._steps = steps_of(self._schema, self._declared)
-        self._columns = columns_of(any_of_them.conditionals, self._schema, self._steps)
-        self._block_rows = _block_rows(self._columns)
+        self._declared = declared_steps(self._schema, resolution or {})
         self._chain: CodingChain | None = None
-        self._n_chunks, self._order = 0, 0
-        self._start = file.tell()
-        write_header(file, self._header(bytes(16)))
+        self._n_chunks = 0
 
     def add(self, X: Any) -> None:
         """Write rows.
@@ -115,38 +111,44 @@ class Compressor:
             self._add_chunk(rows_between(X, start, start + most))
 
     def finish(self) -> None:
-        """Write the header once more, with what is now known of all rows."""
+        """Write the header once more, with what is now known of all rows; DataError if there are none."""
         if self._chain is None:
-            self._chain = CodingChain(self.model, 0, self._steps)
+            raise DataError("there are no rows to compress")
         end = self._file.tell()
         self._file.seek(self._start)
-        write_header(self._file, self._header(self._chain.probe))
+        write_header(self._file, replace(self._header, n_rows=self.n_rows, n_chunks=self._n_chunks))
         self._file.seek(end)
 
-    def _header(self, probe: bytes) -> Header:
-        steps = [(d, step.numerator, step.denominator) for d, step in self._steps.items()]
-        return Header(
-            n_columns=self._schema.n_variables,
-            n_rows=self.n_rows,
-            n_chunks=self._n_chunks,
-            order=self._order,
-            block_rows=self._block_rows,
-            schema=_schema_digest(self._schema),
-            arrays=arrays_digest(self.model, 16),
-            probe=probe,
-            notes=HeaderNotes(steps),
-        )
-
     def _add_chunk(self, X: Any) -> None:
-        rows = symbols_of(X, self.model, self._columns, self._declared)
+        table = table_of(X, self.model)
         if self._chain is None:
-            self._order = best_candidate(self.model, rows.codes)
-            self._chain = CodingChain(self.model, self._order, self._steps)
+            self._begin(X, table)
+        assert self._chain is not None
+        rows = symbols_of(X, table, self.model, self._chain.columns, self._declared)
         if self._measures:
-            self.nll_bits += _nll_bits(self.model, rows, self._steps)
-        write_chunk(self._file, self._n_chunks, _encoded(self._chain, rows, self._block_rows))
+            self.nll_bits += _nll_bits(self.model, rows, self._chain.steps)
+        write_chunk(self._file, self._n_chunks, _encoded(self._chain, rows, self._header.block_rows))
         self._n_chunks += 1
         self.n_rows += len(rows.symbols)
+
+    def _begin(self, X: Any, table: Table) -> None:
+        """Choose order and grids by the first rows, and write a header that holds their place."""
+        schema, steps = self._schema, steps_of(self._schema, self._declared, table)
+        order = best_candidate(self.model, X)
+        self._chain = CodingChain(self.model, order, steps)
+        self._header = Header(
+            n_columns=schema.n_variables,
+            n_rows=0,
+            n_chunks=0,
+            order=order,
+            block_rows=_block_rows(self._chain.columns),
+            schema=_schema_digest(schema),
+            arrays=arrays_digest(self.model, 16),
+            probe=self._chain.probe,
+            notes=HeaderNotes([(d, step.numerator, step.denominator) for d, step in steps.items()]),
+        )
+        self._start = self._file.tell()
+        write_header(self._file, self._header)
 
 
 def compress(model: DensityEstimator, X: Any, *, resolution: Mapping[Any, Any] | None = None) -> bytes:

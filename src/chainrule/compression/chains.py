@@ -16,6 +16,7 @@ from torch import Tensor
 
 from chainrule.compression.coders import Prober, SymbolCoder
 from chainrule.compression.columns import Column, columns_of
+from chainrule.compression.rows import codes_of, rows_between
 from chainrule.conditioners.any_order import AnyOrderPass
 from chainrule.errors import DataError
 from chainrule.estimators.autoregressive import AutoregressiveEstimator
@@ -55,12 +56,12 @@ def candidates(estimator: DensityEstimator) -> list[tuple[AutoregressiveModel, i
     return found
 
 
-def best_candidate(estimator: DensityEstimator, codes: NDArray[np.float32]) -> int:
-    """Return the number of the candidate under which the first rows of codes (n, D) are most probable."""
+def best_candidate(estimator: DensityEstimator, X: Any) -> int:
+    """Return the number of the candidate under which the first rows are most probable."""
     found = candidates(estimator)
     if len(found) == 1:
         return 0
-    codes = codes[:_SAMPLE]
+    codes = codes_of(rows_between(X, 0, _SAMPLE), estimator)
     known = np.isfinite(codes) | np.isnan(codes)
     seen = estimator.schema_.coarse(np.where(known, codes, 0.0).astype(np.float32))
     scores = []
@@ -94,6 +95,7 @@ class CodingChain:
 
     def __init__(self, estimator: DensityEstimator, number: int, steps: Mapping[int, Fraction]) -> None:
         model, self._member = candidates(estimator)[number]
+        self.steps = steps
         self._conditioner = copy.deepcopy(model.conditioner).cpu().eval()
         self._order: list[int] = self._conditioner.order(self._member).tolist()
         self.columns: tuple[Column, ...] = columns_of(model.conditionals, estimator.schema_, steps)

@@ -24,11 +24,10 @@ from chainrule import supports
 from chainrule.compression.coders import ANY, SymbolCoder
 from chainrule.compression.lines import LARGEST_SYMBOL, RADIX, code_on_line, n_digits_of
 from chainrule.conditionals import Conditional, Conditionals
-from chainrule.errors import DataError
 from chainrule.schema import ColumnType, Schema
 from chainrule.schema.types.bins import LevelBins
 
-__all__ = ["Column", "columns_of", "steps_of"]
+__all__ = ["Column", "columns_of"]
 
 Floats = NDArray[np.float64]
 Symbols = NDArray[np.int64]
@@ -330,48 +329,6 @@ def _cdf(family: Conditional, codes: NDArray[Any], params: Tensor) -> Floats:
 
 
 # ---------------------------------------------------------------- the columns of a model
-
-
-def steps_of(schema: Schema, declared: Mapping[int, Any]) -> dict[int, Fraction]:
-    """Return the step of the grid of each column of real numbers, by the number of the column.
-
-    Parameters
-    ----------
-    schema : Schema
-    declared : mapping of int to number
-        The steps that the user declares; other columns lie on the grid of the training rows.
-
-    Raises
-    ------
-    DataError
-        If a column has any number of digits, or a declared step is none.
-    """
-    steps = {}
-    for d, variable in enumerate(schema.variables):
-        if variable.is_discrete:
-            if d in declared:
-                raise DataError(f"column {variable.name!r} is {variable.kind}: it needs no resolution")
-            continue
-        step = _step(declared[d], variable.name) if d in declared else variable.step
-        if step is None:
-            raise DataError(
-                f"column {variable.name!r} holds real numbers of any number of digits: give the resolution "
-                f"to which they are to be kept, such as --resolution {variable.name}=0.01"
-            )
-        steps[d] = step
-    return steps
-
-
-def _step(step: Any, name: str) -> Fraction:
-    try:
-        fraction = Fraction(str(step))
-    except (ValueError, ZeroDivisionError):
-        fraction = Fraction(0)
-    if not 0 < fraction.numerator < 2**31 or fraction.denominator >= 2**31:
-        raise DataError(
-            f"the resolution of column {name!r} must be a number above 0, such as 0.01, got {step}"
-        )
-    return fraction
 
 
 def columns_of(

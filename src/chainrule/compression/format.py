@@ -24,6 +24,7 @@ from typing import IO, Annotated, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
+from chainrule.compression.lines import LARGEST_SYMBOL
 from chainrule.compression.missing import MissingColumn
 from chainrule.compression.patches import Patch
 from chainrule.errors import StorageError
@@ -54,7 +55,7 @@ _MAX_BLOCK = 2**12
 _MAX_NOTES = 2**28
 _DAMAGED = "the compressed rows are truncated or were altered"
 
-Whole = Annotated[int, Meta(ge=-(2**58), le=2**58)]
+Whole = Annotated[int, Meta(ge=-LARGEST_SYMBOL, le=LARGEST_SYMBOL)]
 Notes = TypeVar("Notes")
 
 

@@ -14,7 +14,7 @@ __all__ = ["LARGEST_SYMBOL", "RADIX", "code_on_line", "n_digits_of"]
 Floats = NDArray[np.float64]
 Symbols = NDArray[np.int64]
 
-LARGEST_SYMBOL = 2**58
+LARGEST_SYMBOL = 2**61
 """Symbols on a line lie between this and its negative, so that no sum of them overflows."""
 
 RADIX = 16

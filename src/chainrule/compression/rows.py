@@ -7,24 +7,24 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import narwhals as nw
 import numpy as np
 from numpy.typing import NDArray
 
 from chainrule.compression.coders import ANY
 from chainrule.compression.columns import Column
+from chainrule.compression.grids import is_few
 from chainrule.compression.patches import Patch, apply_patches, differing, patch_of
 from chainrule.errors import DataError
 from chainrule.estimators.base import DensityEstimator
-from chainrule.schema import UNSEEN, Schema
+from chainrule.schema import UNSEEN, ColumnType, Schema
 from chainrule.schema.tables import Table, read_table
+from chainrule.schema.types import Empty
 
-__all__ = ["SymbolRows", "rows_between", "symbols_of", "values_of"]
+__all__ = ["SymbolRows", "rows_between", "codes_of", "symbols_of", "table_of", "values_of"]
 
 Symbols = NDArray[np.int64]
 Truth = NDArray[np.bool_]
-
-# So many numbers, and this share of all, may lie off a grid before it is taken for the wrong one.
-_FEW, _SHARE = 10, 0.1
 
 
 @dataclass(frozen=True)
@@ -47,14 +47,35 @@ class SymbolRows:
     codes: NDArray[np.float32]
 
 
+def table_of(X: Any, model: DensityEstimator) -> Table:
+    """Return the table of rows that a model is to compress.
+
+    Raises
+    ------
+    DataError
+        If rows have other columns, or hold what a table does not keep.
+    """
+    table = model.schema_.read(X, type(model).__name__)
+    refuse_fine_times(X, table)
+    for d, variable in enumerate(model.schema_.variables):
+        if isinstance(variable, Empty) and len(table.column(d).values):
+            raise DataError(
+                f"column {variable.name!r} was empty in the training rows and holds values now: leave the "
+                "column out, or fit a model that knows it"
+            )
+    return table
+
+
 def symbols_of(
-    X: Any, model: DensityEstimator, columns: Sequence[Column], declared: Collection[int]
+    X: Any, table: Table, model: DensityEstimator, columns: Sequence[Column], declared: Collection[int]
 ) -> SymbolRows:
     """Return rows as they are coded.
 
     Parameters
     ----------
     X : array or DataFrame, shape (n, D)
+    table : Table
+        What `table_of` has made of it.
     model : density estimator
     columns : sequence of Column
     declared : collection of int
@@ -65,12 +86,8 @@ def symbols_of(
     DataError
         If rows cannot be used, or could not be given back as they are.
     """
-    schema, asker = model.schema_, type(model).__name__
-    table = schema.read(X, asker)
-    with warnings.catch_warnings():
-        # Values beyond the range of the training rows are scored as its end, but not compressed as such.
-        warnings.simplefilter("ignore")
-        codes = schema.encode(X, estimator=asker, missing=model.supports_missing, unseen=UNSEEN)
+    schema = model.schema_
+    codes = codes_of(X, model)
     missing = np.isnan(codes)
     symbols = np.zeros(codes.shape, dtype=np.int64)
     for d, column in enumerate(columns):
@@ -85,6 +102,16 @@ def symbols_of(
     stood_for = np.where(symbols == ANY, 0, symbols)
     patches = _patches(table, schema, columns, symbols, stood_for, missing, declared)
     return SymbolRows(symbols, missing, patches, codes)
+
+
+def codes_of(X: Any, model: DensityEstimator) -> NDArray[np.float32]:
+    """Return the codes of rows; levels may be `UNSEEN`."""
+    with warnings.catch_warnings():
+        # Values beyond the range of the training rows are scored as its end, but not compressed as such.
+        warnings.simplefilter("ignore")
+        return model.schema_.encode(
+            X, estimator=type(model).__name__, missing=model.supports_missing, unseen=UNSEEN
+        )
 
 
 def _patches(
@@ -105,8 +132,8 @@ def _patches(
             rows = np.union1d(rows, differing(column.variable, made.column(d), table.column(d)))
         if not len(rows):
             continue
-        if column.is_of_numbers and len(rows) > max(_FEW, _SHARE * (~missing[:, d]).sum()):
-            raise DataError(_off_grid(column, len(rows)))
+        if column.is_of_numbers and not is_few(len(rows), int((~missing[:, d]).sum())):
+            raise DataError(_off_grid(column.variable, len(rows)))
         patches.append(patch_of(d, column.variable, table.column(d), rows))
     if patches:
         made = _read_back(schema, values_of(columns, stood_for, missing, patches))
@@ -122,11 +149,11 @@ def _patches(
     return patches
 
 
-def _off_grid(column: Column, n_rows: int) -> str:
-    name = column.variable.name
+def _off_grid(variable: ColumnType, n_rows: int) -> str:
     return (
-        f"{n_rows:,} numbers of column {name!r} have more digits than those of the training rows: give the "
-        f"resolution to which they are to be kept, such as --resolution {name}=0.01"
+        f"{n_rows:,} numbers of column {variable.name!r} are too large to compress, or have more digits than "
+        "other rows: give the resolution to which they are to be kept, such as --resolution "
+        f"{variable.name}=0.01, or leave the column out"
     )
 
 
@@ -155,3 +182,21 @@ def rows_between(X: Any, start: int, stop: int) -> Any:
     if hasattr(X, "iloc"):
         return X.iloc[start:stop]
     return X.slice(start, stop - start) if hasattr(X, "slice") else X[start:stop]
+
+
+def refuse_fine_times(X: Any, table: Table) -> None:
+    """Refuse times that microseconds from 1970 on, as a float, do not tell: they would not come back."""
+    if table.container == "numpy":
+        return
+    for series in nw.from_native(X, eager_only=True).iter_columns():
+        if not isinstance(series.dtype, nw.Datetime) or series.null_count() == len(series):
+            continue
+        column = table.column(table.names.index(str(series.name)))
+        finest = "ns" if series.dtype.time_unit == "ns" else "us"
+        ticks = series.drop_nulls().dt.timestamp(finest).to_numpy()
+        kept = np.rint(column.values * 1e6).astype(np.int64) * (1000 if finest == "ns" else 1)
+        if (ticks != kept).any():
+            raise DataError(
+                f"column {column.name!r} holds times with parts of a microsecond, or far from 1970, which "
+                "would not come back as they are: round them first"
+            )
