@@ -11,12 +11,14 @@ import numpy as np
 from chainrule.errors import DataError
 from chainrule.schema import ColumnType, Schema
 from chainrule.schema.tables import Column, Table
-from chainrule.schema.types.summary import decimals_of
+from chainrule.schema.types.summary import MAX_DECIMALS
 
 __all__ = ["declared_steps", "is_few", "steps_of"]
 
 # So many numbers, or this share of all, may lie off a grid before it is taken for the wrong one.
 _FEW, _SHARE = 10, 0.1
+# A grid with fewer digits is better than one that this share of all do not need.
+_NEARLY_NONE = 0.01
 _SINGLE = ("float32", "float", "float[pyarrow]")
 
 
@@ -48,8 +50,8 @@ def declared_steps(schema: Schema, resolution: Mapping[Any, Any]) -> dict[int, F
 def steps_of(schema: Schema, declared: Mapping[int, Fraction], table: Table) -> dict[int, Fraction]:
     """Return the step of the grid of each column of real numbers, by the number of the column.
 
-    That is what the user declares, else the digits of the training rows if nearly all rows have no more, else
-    those of the rows at hand.
+    That is what the user declares, else the grid of the training rows if nearly all numbers lie on it, else
+    the coarsest decimal one on which nearly all do.
 
     Raises
     ------
@@ -67,25 +69,27 @@ def _step_of(variable: ColumnType, column: Column) -> Fraction:
     numbers = variable.in_own_unit(column).values if len(column.values) else np.empty(0)
     if column.dtype.lower() in _SINGLE:
         numbers = numbers.astype(np.float32)  # in which 0.1 is another number
-    if variable.step is not None and _suits(numbers, variable.step):
+    if variable.step is not None and is_few(_n_off(numbers, variable.step), len(numbers)):
         return variable.step
-    decimals = decimals_of(numbers)
-    if decimals is None:
-        raise DataError(
-            f"column {variable.name!r} holds real numbers of any number of digits: give the resolution to "
-            f"which they are to be kept, such as --resolution {variable.name}=0.01"
-        )
-    return Fraction(1, 10**decimals)
+    grids = [Fraction(1, 10**decimals) for decimals in range(MAX_DECIMALS + 1)]
+    n_off = [_n_off(numbers, grid) for grid in grids]
+    for is_enough in (lambda n: n <= _NEARLY_NONE * len(numbers), lambda n: is_few(n, len(numbers))):
+        if found := [grid for grid, n in zip(grids, n_off, strict=True) if is_enough(n)]:
+            return found[0]
+    raise DataError(
+        f"column {variable.name!r} holds real numbers of any number of digits: give the resolution to which "
+        f"they are to be kept, such as --resolution {variable.name}=0.01"
+    )
 
 
-def _suits(numbers: np.ndarray, step: Fraction) -> bool:
-    """Whether nearly all numbers lie on a grid."""
+def _n_off(numbers: np.ndarray, step: Fraction) -> int:
+    """Return how many numbers lie off a grid."""
     if np.issubdtype(numbers.dtype, np.integer) and step.numerator == 1:
-        return True
+        return 0
     with np.errstate(over="ignore"):
         steps = np.rint(numbers.astype(np.float64) * step.denominator / step.numerator)
-        off = (steps * step.numerator / step.denominator).astype(numbers.dtype) != numbers
-    return is_few(int(off.sum()), len(numbers))
+        nearest = (steps * step.numerator / step.denominator).astype(numbers.dtype)
+    return int((nearest != numbers).sum())
 
 
 def is_few(n_off: int, n: int) -> bool:
