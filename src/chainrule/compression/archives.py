@@ -23,6 +23,7 @@ from chainrule.compression.format import (
     ChunkNotes,
     Header,
     HeaderNotes,
+    check_chunks,
     chunks_of,
     read_header,
     write_chunk,
@@ -222,9 +223,13 @@ def decompress_batches(model: DensityEstimator, file: IO[bytes]) -> Iterator[Any
 
 def _decoded_parts(model: DensityEstimator, file: IO[bytes]) -> Iterator[Values]:
     check_is_fitted(model, "schema_")
-    header = read_header(file)
-    chain = _chain_of(model, header)
-    for chunk in chunks_of(file, header, _max_chunk_rows(model.schema_)):
+    header, most = read_header(file), _max_chunk_rows(model.schema_)
+    steps = _checked_steps(model, header)
+    check_chunks(file, header, most)
+    chain = CodingChain(model, header.order, steps)
+    if chain.probe != header.probe:
+        raise StorageError(_OTHER_NUMBERS)
+    for chunk in chunks_of(file, header, most):
         symbols, missing = _decoded(chain, chunk, header.block_rows)
         yield values_of(chain.columns, symbols, missing, chunk.notes.patches)
 
@@ -308,8 +313,8 @@ _OTHER_NUMBERS = (
 )
 
 
-def _chain_of(model: DensityEstimator, header: Header) -> CodingChain:
-    """Return the chain by which rows were compressed; StorageError if the model or the machine is another."""
+def _checked_steps(model: DensityEstimator, header: Header) -> dict[int, Fraction]:
+    """Return the steps of real columns; StorageError if rows were compressed by another model."""
     schema, found = model.schema_, candidates(model)
     if header.n_columns != schema.n_variables or header.schema != _schema_digest(schema):
         raise StorageError(
@@ -321,10 +326,7 @@ def _chain_of(model: DensityEstimator, header: Header) -> CodingChain:
     steps = {d: Fraction(numerator, denominator) for d, numerator, denominator in header.notes.steps}
     if set(steps) != {d for d, variable in enumerate(schema.variables) if not variable.is_discrete}:
         raise StorageError("the compressed rows were altered: their steps are not those of the columns")
-    chain = CodingChain(model, header.order, steps)
-    if chain.probe != header.probe:
-        raise StorageError(_OTHER_NUMBERS)
-    return chain
+    return steps
 
 
 def _schema_digest(schema: Schema) -> bytes:

@@ -25,6 +25,7 @@ from chainrule.compression.coders import ANY, SymbolCoder
 from chainrule.compression.lines import LARGEST_SYMBOL, RADIX, code_on_line, n_digits_of
 from chainrule.conditionals import Conditional, Conditionals
 from chainrule.schema import ColumnType, Schema
+from chainrule.schema.types.base import is_integer_dtype
 from chainrule.schema.types.bins import LevelBins
 
 __all__ = ["Column", "columns_of"]
@@ -227,7 +228,7 @@ class RealColumn(Column):
 
     def values(self, symbols: Symbols) -> NDArray[Any]:
         """Return the multiples of the step: the floats nearest to them."""
-        if self.step.denominator == 1:
+        if is_integer_dtype(self.variable.dtype) and self.step.denominator == 1:
             return symbols * self.step.numerator
         return self._numbers(symbols)
 

@@ -36,6 +36,7 @@ __all__ = [
     "ChunkNotes",
     "Header",
     "HeaderNotes",
+    "check_chunks",
     "chunks_of",
     "read_header",
     "write_chunk",
@@ -145,7 +146,14 @@ def write_chunk(file: IO[bytes], number: int, chunk: Chunk) -> None:
 
 
 def chunks_of(file: IO[bytes], header: Header, max_rows: int) -> Iterator[Chunk]:
-    """Yield the chunks that follow the header; all sizes are held against the file before the first of them.
+    """Yield the chunks that follow the header, once `check_chunks` has found them whole."""
+    for number in range(header.n_chunks):
+        rows, digest, notes, words = _next_chunk(file, number, max_rows)
+        yield Chunk(rows, digest, _decoded(_inflated(notes), ChunkNotes), words)
+
+
+def check_chunks(file: IO[bytes], header: Header, max_rows: int) -> None:
+    """Hold all that follows the header against its sizes and checksums; the file stands where it stood.
 
     Parameters
     ----------
@@ -153,25 +161,29 @@ def chunks_of(file: IO[bytes], header: Header, max_rows: int) -> Iterator[Chunk]
     header : Header
     max_rows : int
         How many rows a chunk of so many columns may have.
+
+    Raises
+    ------
+    StorageError
+        If anything was altered; no more memory is taken than the file has bytes.
     """
     start = file.tell()
-    n_rows = 0
-    for _ in range(header.n_chunks):
-        rows, notes, n_words, _ = _FRAME.unpack(_read(file, _FRAME.size))
-        if not 1 <= rows <= max_rows:
-            raise StorageError(f"{_DAMAGED}: a chunk claims {rows:,} rows, of at most {max_rows:,}")
-        _skip(file, notes + 4 * n_words + _CHECKSUM)
-        n_rows += rows
+    n_rows = sum(_next_chunk(file, number, max_rows)[0] for number in range(header.n_chunks))
     if n_rows != header.n_rows or _n_left(file):
         raise StorageError(f"{_DAMAGED}: {header.n_rows:,} rows are announced and {n_rows:,} are there")
     file.seek(start)
-    for number in range(header.n_chunks):
-        frame = _read(file, _FRAME.size)
-        rows, notes_length, n_words, digest = _FRAME.unpack(frame)
-        notes, words = _read(file, notes_length), _read(file, 4 * n_words)
-        if _read(file, _CHECKSUM) != _checksum(frame + notes + words, number):
-            raise StorageError(_DAMAGED)
-        yield Chunk(rows, digest, _decoded(_inflated(notes), ChunkNotes), words)
+
+
+def _next_chunk(file: IO[bytes], number: int, max_rows: int) -> tuple[int, bytes, bytes, bytes]:
+    """Return how many rows the next chunk has, their digest, notes and words."""
+    frame = _read(file, _FRAME.size)
+    rows, notes_length, n_words, digest = _FRAME.unpack(frame)
+    if not 1 <= rows <= max_rows:
+        raise StorageError(f"{_DAMAGED}: a chunk claims {rows:,} rows, of at most {max_rows:,}")
+    notes, words = _read(file, notes_length), _read(file, 4 * n_words)
+    if _read(file, _CHECKSUM) != _checksum(frame + notes + words, number):
+        raise StorageError(_DAMAGED)
+    return rows, digest, notes, words
 
 
 def _checksum(content: bytes, number: int = 0) -> bytes:
@@ -189,12 +201,6 @@ def _read(file: IO[bytes], n_bytes: int) -> bytes:
     if n_bytes > _n_left(file):
         raise StorageError(_DAMAGED)
     return file.read(n_bytes)
-
-
-def _skip(file: IO[bytes], n_bytes: int) -> None:
-    if n_bytes > _n_left(file):
-        raise StorageError(_DAMAGED)
-    file.seek(n_bytes, os.SEEK_CUR)
 
 
 def _inflated(notes: bytes) -> bytes:

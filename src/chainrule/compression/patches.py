@@ -103,13 +103,8 @@ def apply_patches(patches: Sequence[Patch], columns: list[Values]) -> None:
         column = columns[patch.column]
         if len(rows) and int(rows[-1]) >= len(column):
             raise StorageError("the compressed rows were altered: a patch belongs to no row")
-        values = np.array([*patch.values, None], dtype=object)[:-1]
-        kinds = {type(value) for value in patch.values}
-        if (
-            column.dtype == object
-            or not kinds <= {int, float}
-            or (column.dtype.kind in "iub" and float in kinds)
-        ):
-            column = column.astype(object)
+        of_floats = column.dtype.kind == "f"
+        values = [float(v) if of_floats and isinstance(v, int) else v for v in patch.values]
+        column = column.astype(object)
         column[rows.astype(np.intp)] = values
         columns[patch.column] = column
