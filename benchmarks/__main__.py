@@ -19,6 +19,7 @@ from benchmarks.anomalies import anomalies
 from benchmarks.any_order import any_order
 from benchmarks.calibration import calibration
 from benchmarks.cells import cells
+from benchmarks.compression import compression
 from benchmarks.events import events
 from benchmarks.fits import fits
 from benchmarks.imputation import imputation
@@ -52,6 +53,7 @@ _GROUPS: dict[str, Callable[[argparse.Namespace], Iterator[Row]]] = {
     "imputation": lambda arguments: imputation(arguments.checkpoint),
     "synthetic": lambda arguments: synthetic(arguments.checkpoint),
     "cells": lambda arguments: cells(),
+    "compression": lambda arguments: compression(arguments.checkpoint),
     "anomalies": lambda arguments: anomalies(arguments.checkpoint),
     "peers": lambda arguments: peers(arguments.runs),
     "tables": lambda arguments: _against_peers("tables", table_peers, arguments),
@@ -124,7 +126,8 @@ def _arguments() -> argparse.Namespace:
         "--checkpoint",
         type=Path,
         metavar="DIR",
-        help="where mnist keeps the textbook's fit and any-order its model, to go on from; imputation takes "
+        help="where mnist keeps the textbook's fit, any-order its model, to go on from, and compression its "
+        "two; imputation takes "
         "that model from there, synthetic those of a run folder of chainrule compare, tables, likeness and "
         "anomalies their figures",
     )
