@@ -163,6 +163,22 @@ def test_neither_threads_nor_denormal_numbers_matter(models):
         torch.set_flush_denormal(False)
 
 
+def test_rows_that_break_a_rule_or_are_far_come_back():
+    rng = np.random.default_rng(0)
+    low = rng.integers(0, 20, 200)
+    rows = pl.DataFrame(
+        {"low": low, "high": low + rng.integers(0, 20, 200), "x": rng.normal(size=200).round(2)}
+    )
+    model = OrderlessNADE((8,), rules=["low <= high"], max_epochs=1, random_state=0).fit(rows)
+    for change in (pl.col("high") * 0, pl.col("x") * 1e30):
+        file = io.BytesIO()
+        compressor = Compressor(model, file, measures=True)
+        compressor.add(changed := rows.with_columns(change).head(8))
+        compressor.finish()
+        assert decompress(model, file.getvalue()).equals(changed)
+        assert not np.isfinite(compressor.nll_bits)
+
+
 # ---------------------------------------------------------------- at the model's rate
 
 

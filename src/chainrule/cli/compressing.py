@@ -130,7 +130,7 @@ def _figures(compressor: Compressor, out: Path, data: str, model: Path, seconds:
         "n_bytes": n_bytes,
         "bits_per_row": 8 * n_bytes / n_rows,
         "nll_bits_per_row": nll / n_rows,
-        "over_nll": 8 * n_bytes / nll - 1 if nll > 0 else math.nan,
+        "over_nll": 8 * n_bytes / nll - 1 if 0 < nll < math.inf else math.nan,
         "input_bytes": n_input,
         "ratio": None if n_input is None else n_bytes / n_input,
         "model_bytes": sum(path.stat().st_size for path in model.iterdir() if path.is_file()),

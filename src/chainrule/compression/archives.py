@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
@@ -75,7 +76,8 @@ class Compressor:
         How many have been written.
     nll_bits : float
         How many bits they take as the model itself says: its log-likelihood under all of its orders, in
-        which a real number counts with the width of a step of its grid.
+        which a real number counts with the width of a step of its grid. Infinite where rows break a rule of
+        the model, NaN where a number is too far from the training rows for a density.
     """
 
     def __init__(
@@ -346,8 +348,11 @@ def _block_rows(columns: Sequence[Column]) -> int:
 
 
 def _nll_bits(model: DensityEstimator, rows: SymbolRows, steps: Mapping[int, Fraction]) -> float:
-    """Return how many bits the model says that rows take."""
-    nats = -model.log_likelihoods(rows.codes, None).sum()
+    """Return how many bits the model says that rows take, NaN where it has no number for one of them."""
+    try:
+        nats = -model.log_likelihoods(rows.codes, None).sum()
+    except DataError:
+        return math.nan
     for d, step in steps.items():
         masses = getattr(model.schema_.supports[d], "point_masses", ())
         has_density = ~rows.missing[:, d] & ~np.isin(rows.codes[:, d], np.array(masses, dtype=np.float32))
