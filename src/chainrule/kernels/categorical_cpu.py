@@ -17,6 +17,7 @@ from numba import njit
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from chainrule.kernels.compiling import COMPILE
 from chainrule.kernels.plans import LANES
 from chainrule.kernels.threads import range_step, run_ranges
 from chainrule.kernels.vectors import exp, load, maximum, splat, store
@@ -24,10 +25,9 @@ from chainrule.kernels.vectors import exp, load, maximum, splat, store
 __all__ = ["CompiledCategorical"]
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
-_COMPILE: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
 
 
-@njit(**_COMPILE)
+@njit(**COMPILE)
 def _forward(  # pragma: no cover
     code: Array,
     logits: Array,
@@ -58,7 +58,7 @@ def _forward(  # pragma: no cover
             chosen[g, i] = logits[first[g] + code[g, i], i] - chosen[g, i]
 
 
-@njit(**_COMPILE)
+@njit(**COMPILE)
 def _backward(  # pragma: no cover
     code: Array,
     upstream: Array,

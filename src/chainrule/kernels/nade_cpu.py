@@ -30,6 +30,7 @@ import torch.nn.functional as F
 from numba import njit
 from torch import Tensor
 
+from chainrule.kernels.compiling import COMPILE
 from chainrule.kernels.plans import LANES, vector_activation_code, whole_vectors
 from chainrule.kernels.threads import run_ranges
 from chainrule.kernels.vector_activations import INLINE, activate, advance, pass_through
@@ -42,10 +43,8 @@ Array: TypeAlias = "np.ndarray[Any, Any]"
 _ROWS = 4
 _N_SAVED = 8
 
-_COMPILE: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
 
-
-@njit(**_COMPILE)
+@njit(**COMPILE)
 def _forward(  # pragma: no cover
     row: Array,
     value: Array,
@@ -123,7 +122,7 @@ def _finish(d_start: Array, at: int, h: Any, upstream: Any, activation: int) -> 
     store(d_start, at, load(d_start, at) + pass_through(h, upstream, activation))
 
 
-@njit(**_COMPILE)
+@njit(**COMPILE)
 def _backward(  # pragma: no cover
     row: Array,
     value: Array,

@@ -25,6 +25,7 @@ import numpy as np
 import torch
 from numba import njit
 
+from chainrule.kernels.compiling import COMPILE
 from chainrule.kernels.plans import LANES, Draws, MADEPlan, NADEPlan, RowPlan
 from chainrule.kernels.threads import run_ranges
 from chainrule.kernels.vector_activations import INLINE, advance
@@ -39,8 +40,6 @@ _MAX_ROWS = 32
 _GROUP = 4
 # A cache line of zeros after each row's states: rows a power of two apart would evict each other.
 _GAP = 16
-
-_COMPILE: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
 
 
 def sample(plan: MADEPlan | NADEPlan, row: RowPlan, draws: Draws) -> Array:
@@ -91,7 +90,7 @@ def _activate(z: Any, activation: int) -> Any:  # pragma: no cover
     return 0.5 * z * (1 + math.erf(z * math.sqrt(0.5)))
 
 
-@njit(**_COMPILE)
+@njit(**COMPILE)
 def _choose(logits: Array, b: int, n: int, uniform: float) -> int:  # pragma: no cover
     """Return the index at which the cumulative softmax of a row's first n logits passes the uniform."""
     highest = logits[0, b]
@@ -108,12 +107,12 @@ def _choose(logits: Array, b: int, n: int, uniform: float) -> int:  # pragma: no
     return n - 1
 
 
-@njit(**_COMPILE)
+@njit(**COMPILE)
 def _softplus(x: float) -> float:  # pragma: no cover
     return x if x > 20 else math.log1p(math.exp(x))
 
 
-@njit(**_COMPILE)
+@njit(**COMPILE)
 def _draw(  # pragma: no cover
     family: int,
     params: Array,
@@ -198,7 +197,7 @@ def _add_scaled(
         store(total, at + j, load(total, at + j) + factor * load(weight, w + j))
 
 
-@njit(**_COMPILE)
+@njit(**COMPILE)
 def _draw_made(  # pragma: no cover
     order: Array, family: Array, start: Array, width: Array, n_levels: Array, min_scale: Array,
     feature: Array, onehot: Array, factor: Array, shift: Array,
@@ -267,7 +266,7 @@ def _draw_made(  # pragma: no cover
                     _add_scaled(accumulated, b * n_direct, value, direct, f * n_direct, n_direct)
 
 
-@njit(**_COMPILE)
+@njit(**COMPILE)
 def _draw_nade(  # pragma: no cover
     order: Array, family: Array, start: Array, width: Array, n_levels: Array, min_scale: Array,
     feature: Array, onehot: Array, factor: Array, shift: Array,

@@ -23,6 +23,7 @@ from numba import njit
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from chainrule.kernels.compiling import COMPILE
 from chainrule.kernels.plans import LANES
 from chainrule.kernels.threads import range_step, run_ranges
 from chainrule.kernels.vectors import load, store
@@ -30,10 +31,9 @@ from chainrule.kernels.vectors import load, store
 __all__ = ["CompiledSeenSums"]
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
-_COMPILE: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
 
 
-@njit(**_COMPILE)
+@njit(**COMPILE)
 def _forward(  # pragma: no cover
     row: Array, value: Array, flag: Array, n_seen: Array, weight: Array, sums: Array, low: int, high: int
 ) -> None:
@@ -52,7 +52,7 @@ def _forward(  # pragma: no cover
                 store(sums, at, total)
 
 
-@njit(**_COMPILE)
+@njit(**COMPILE)
 def _backward(  # pragma: no cover
     row: Array,
     value: Array,
