@@ -55,7 +55,14 @@ def test_every_module_opens_with_a_docstring_and_names_what_it_offers(path):
 
 
 def test_public_names_are_those_of_the_registry():
-    assert set(chainrule.__all__) == {*CLASSES, "PyODDetector", "load", "load_dataset"}
+    assert set(chainrule.__all__) == {
+        *CLASSES,
+        "PyODDetector",
+        "SDVSynthesizer",
+        "export_onnx",
+        "load",
+        "load_dataset",
+    }
 
 
 def test_public_names_exist():

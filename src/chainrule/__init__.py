@@ -13,9 +13,19 @@ from chainrule.registry import CLASSES
 if TYPE_CHECKING:
     from chainrule.baselines import GMM, Independent, Mixture, MixtureOfBernoullis
     from chainrule.datasets import load_dataset
-    from chainrule.estimators import MADE, NADE, Ensemble, OrderlessNADE, PixelCNN, PyODDetector, load
+    from chainrule.estimators import (
+        MADE,
+        NADE,
+        Ensemble,
+        OrderlessNADE,
+        PixelCNN,
+        PyODDetector,
+        SDVSynthesizer,
+        export_onnx,
+        load,
+    )
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = [
     "GMM",
     "MADE",
@@ -27,12 +37,16 @@ __all__ = [
     "OrderlessNADE",
     "PixelCNN",
     "PyODDetector",
+    "SDVSynthesizer",
+    "export_onnx",
     "load",
     "load_dataset",
 ]
 
 _HOME = {
     "PyODDetector": "chainrule.estimators",
+    "SDVSynthesizer": "chainrule.estimators",
+    "export_onnx": "chainrule.estimators",
     "load": "chainrule.estimators",
     "load_dataset": "chainrule.datasets",
 }

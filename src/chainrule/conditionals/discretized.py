@@ -115,6 +115,8 @@ class DiscretizedLogistics(Conditional):
             + torch.where(first, 0, log_above_lower)
             + torch.where(first | last, 0, log_width)
         )
+        if self.n_components == 1:
+            return mass.squeeze(-1)
         return torch.logsumexp(logits.log_softmax(-1) + mass, dim=-1)
 
     def sample(self, params: Tensor, uniforms: Tensor) -> Tensor:

@@ -13,7 +13,8 @@ from chainrule.conditioners.any_order import AnyOrderConditioner, AnyOrderPass, 
 from chainrule.conditioners.base import Index, activation_gain, context_layer, place_of
 from chainrule.conditioners.dropout import dropout
 from chainrule.conditioners.encoding import InputEncoding
-from chainrule.kernels.column_products import ColumnProducts, runs_of
+from chainrule.kernels.backends import is_recorded
+from chainrule.kernels.column_products import ColumnProducts, column_products_reference, runs_of
 from chainrule.kernels.row_blocks import MIN_OUTPUTS, linear
 from chainrule.kernels.seen_sums import seen_sums
 from chainrule.orders import rank_of
@@ -189,7 +190,12 @@ class ColumnNetworks(AnyOrderConditioner):
 
     def _outputs(self, h: Tensor, context: Tensor | None) -> Tensor:
         """Return the outputs (n, n_outputs) of the last hidden layer's activations (D, n, H)."""
-        outputs: Tensor = ColumnProducts.apply(h, _whole(self.output, 1), self.output_bias, self._runs)
+        arguments = (h, _whole(self.output, 1), self.output_bias)
+        outputs: Tensor = (
+            column_products_reference(*arguments, self.starts)
+            if is_recorded()
+            else ColumnProducts.apply(*arguments, self._runs)
+        )
         return outputs if self.output_context is None else outputs + self.output_context(context)
 
     def training_draws(self, x: Tensor, present: Tensor | None) -> Tensor:

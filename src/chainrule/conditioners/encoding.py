@@ -65,7 +65,7 @@ class InputEncoding(nn.Module):
         row, value = self.rows_and_values(x)
         if self.n_features == self.n_variables:
             return value
-        return x.new_zeros(len(x), self.n_features).scatter_(1, row, value)
+        return x.new_zeros(x.shape[0], self.n_features).scatter_(1, row, value)
 
     def rows_and_values(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return for each code the number of its one non-zero feature and that feature's value, (n, D) each.

@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from chainrule.kernels.backends import is_recorded
 from chainrule.kernels.row_blocks import linear
-from chainrule.kernels.staircase import StaircaseProduct, blocks_of
+from chainrule.kernels.staircase import StaircaseProduct, blocks_of, staircase_product_reference
 
 __all__ = ["MaskedLinear", "Permuted", "StaircaseLinear"]
 
@@ -118,6 +119,8 @@ class StaircaseLinear(nn.Module):
         """Return x W^T + b, (n, n_out)."""
         if len(self.blocks) == 1 and not torch.is_grad_enabled():
             return linear(x[:, self.blocks[0].columns], self.blocks[0].of(self.packed), self.bias)
+        if is_recorded():
+            return staircase_product_reference(x, self.packed, self.bias, self.blocks)
         return StaircaseProduct.apply(x, self.packed, self.bias, self.blocks, self._stairs())
 
 

@@ -109,7 +109,7 @@ class NADEConditioner(CompiledConditioner):
             value,
             self.order(member),
             self.weight,
-            self.start(len(x), context),
+            self.start(x.shape[0], context),
             self._output_weight_by_variable(),
             self.activation,
         )

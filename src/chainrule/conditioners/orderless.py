@@ -267,7 +267,7 @@ class OrderlessPass(AnyOrderPass):
         """Take in the codes (n,) of variable d in some rows (bool (n,)), or in all."""
         encoding = self.network.encoding
         features = encoding.of_variable(d, value)
-        mask = features.new_ones(len(features), 1) if rows is None else rows.to(features.dtype)[:, None]
+        mask = features.new_ones(features.shape[0], 1) if rows is None else rows.to(features.dtype)[:, None]
         flag = encoding.n_features + d
         inputs = [self.weight[encoding.starts[d] : encoding.starts[d + 1]], self.weight[flag : flag + 1]]
         self.pre = self.pre + linear(torch.cat([features * mask, mask], dim=1), torch.cat(inputs).T)

@@ -13,9 +13,11 @@ if TYPE_CHECKING:
     from chainrule.estimators.loading import load
     from chainrule.estimators.made import MADE
     from chainrule.estimators.nade import NADE
+    from chainrule.estimators.onnx_export import export_onnx
     from chainrule.estimators.orderless import OrderlessNADE
     from chainrule.estimators.pixel_cnn import PixelCNN
     from chainrule.estimators.pyod_detector import PyODDetector
+    from chainrule.estimators.sdv_synthesizer import SDVSynthesizer
 
 __all__ = [
     "MADE",
@@ -25,6 +27,8 @@ __all__ = [
     "OrderlessNADE",
     "PixelCNN",
     "PyODDetector",
+    "SDVSynthesizer",
+    "export_onnx",
     "load",
 ]
 
@@ -32,6 +36,8 @@ __all__ = [
 _HOME = CLASSES | {
     "DensityEstimator": "chainrule.estimators.base",
     "PyODDetector": "chainrule.estimators.pyod_detector",
+    "SDVSynthesizer": "chainrule.estimators.sdv_synthesizer",
+    "export_onnx": "chainrule.estimators.onnx_export",
     "load": "chainrule.estimators.loading",
 }
 

@@ -7,15 +7,24 @@ from importlib.util import find_spec
 
 import torch
 
-__all__ = ["has_numba", "runs_compiled", "runs_triton"]
+__all__ = ["has_numba", "is_recorded", "runs_compiled", "runs_triton"]
 
 # Volta: the oldest generation of NVIDIA's that Triton compiles for.
 _MIN_CAPABILITY = (7, 0)
 
 
-@cache
+def is_recorded() -> bool:
+    """Return whether operations are recorded for an export: they must all be PyTorch's own then."""
+    return torch.jit.is_tracing()  # type: ignore[attr-defined]
+
+
 def has_numba() -> bool:
-    """Return whether there is Numba, which compiles the kernels of the CPU."""
+    """Return whether there is Numba, which compiles the kernels of the CPU, and they may be called."""
+    return _is_numba_installed() and not is_recorded()
+
+
+@cache
+def _is_numba_installed() -> bool:
     return find_spec("numba") is not None
 
 
