@@ -97,7 +97,7 @@ def test_a_family_of_ones_own_is_refused_by_name(tmp_path):
 
 def test_a_notebook_without_anywidget_says_what_to_install(model, monkeypatch):
     monkeypatch.setitem(sys.modules, "anywidget", None)
-    with pytest.raises(MissingPackageError, match=r"pip install 'chainrule\[jupyter\]'"):
+    with pytest.raises(MissingPackageError, match=r"pip install 'chainrule\[notebook\]'"):
         model.explore()
 
 

@@ -37,7 +37,7 @@ def show_widget(models: Sequence[AutoregressiveModel], schema: Schema, title: st
     except ImportError as error:
         raise MissingPackageError(
             "the page in a notebook needs anywidget, which is not installed: "
-            "pip install 'chainrule[jupyter]', or give a path to write the page to"
+            "pip install 'chainrule[notebook]', or give a path to write the page to"
         ) from error
 
     class ExploreWidget(anywidget.AnyWidget):
