@@ -108,7 +108,7 @@ def scoring(runs: int) -> Iterator[Timing]:
 
 
 def start_up(runs: int) -> Iterator[Timing]:
-    """Yield the time that the command line takes to answer."""
+    """Yield the time that the command line takes to answer, and that the import of the library takes."""
     # What the console script runs: the module alone, without a search for the script on the path.
     ask = "import sys; from chainrule.cli import main; sys.argv = ['chainrule', '--help']; sys.exit(main())"
     yield in_turn(
@@ -117,6 +117,14 @@ def start_up(runs: int) -> Iterator[Timing]:
         lambda: _python("import torch"),
         other_name="import torch",
         goal=Goal(0.5, 0.2, SECONDS),
+        runs=runs,
+    )
+    yield in_turn(
+        "import chainrule",
+        lambda: _python("import chainrule"),
+        lambda: _python("pass"),
+        other_name="python without an import",
+        goal=Goal(0.3, 0.1, SECONDS),
         runs=runs,
     )
 

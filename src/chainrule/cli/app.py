@@ -15,15 +15,10 @@ import typer
 from typer.core import TyperGroup
 
 from chainrule import __version__
-from chainrule.cli.ask import ask
-from chainrule.cli.compressing import compress, decompress
-from chainrule.cli.experiment import experiment
-from chainrule.cli.explore import explore
-from chainrule.cli.fitting import compare, fit
-from chainrule.cli.imputing import impute
+from chainrule.cli.doctor import package_of
+from chainrule.cli.notes import notes_on_standard_error
 from chainrule.cli.output import say
-from chainrule.cli.sweep import sweep
-from chainrule.cli.using import datasets, sample, score
+from chainrule.cli.tasks import COMMANDS, epilog_of
 from chainrule.errors import ChainruleError
 
 __all__ = ["app", "main", "run"]
@@ -66,16 +61,18 @@ app = typer.Typer(
     help="Estimate probability distributions exactly: fit models to rows, compare, score and sample them.",
     epilog="DATA is a named data set (chainrule datasets lists them) or a path: csv, tsv, parquet, npy, npz, "
     "NAME.ts.data.gz, idx, or a folder or tar of images.",
-    no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode="rich",
 )
-_COMMANDS = (
-    *(compare, fit, score, sample, impute, ask),
-    *(compress, decompress, explore, sweep, experiment, datasets),
-)
-for command in _COMMANDS:
-    app.command()(command)
+for command in COMMANDS:
+    app.command(rich_help_panel=command.task, epilog=epilog_of(command))(command.run)
+
+_NEXT_STEPS = f"""\
+chainrule {__version__}: exact probability distributions of tables, binary vectors and images
+
+  chainrule compare digits       fit models to data that come along, and test them; writes a report
+  chainrule compare FILE.csv     the same for a table of your own
+  chainrule --help               all commands; COMMAND --help has examples of each
+"""
 
 
 def _print_version(asked: bool) -> None:
@@ -84,14 +81,16 @@ def _print_version(asked: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(invoke_without_command=True)
 def _options(
+    context: typer.Context,
     version: Annotated[
         bool,
         typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True),
     ] = False,
 ) -> None:
-    pass
+    if context.invoked_subcommand is None:
+        print(_NEXT_STEPS, end="")
 
 
 def main() -> None:
@@ -123,7 +122,7 @@ def run(arguments: Sequence[str]) -> int:
         itself; in all but the first case one line on standard error says why. With the environment variable
         CHAINRULE_DEBUG set, an error of chainrule itself is raised instead.
     """
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), notes_on_standard_error():
         warnings.showwarning = _show_each_once()
         try:
             code = typer.main.get_command(app).main(
@@ -152,6 +151,9 @@ def _explain(error: Exception) -> int:
         return BAD_INPUT
     if isinstance(error, MemoryError):
         say(f"error: not enough memory {error}; use fewer rows, a smaller model or a smaller --batch-size")
+        return BAD_INPUT
+    if isinstance(error, ModuleNotFoundError) and (package := package_of(error.name)):
+        say(f"error: this needs {package}, which is not installed: pip install {package}")
         return BAD_INPUT
     if os.environ.get("CHAINRULE_DEBUG"):
         raise error

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from chainrule.cli.completion import complete_data, complete_model
 from chainrule.errors import DataError
 from chainrule.training.options import TRAINING_OPTIONS, Option
 
@@ -31,9 +32,17 @@ __all__ = [
 ]
 
 DataArgument = Annotated[
-    str, typer.Argument(metavar="DATA", help="A named data set, or the path of a file or folder.")
+    str,
+    typer.Argument(
+        metavar="DATA",
+        help="A named data set, or the path of a file or folder.",
+        autocompletion=complete_data,
+    ),
 ]
-ModelArgument = Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a saved model.")]
+ModelArgument = Annotated[
+    Path,
+    typer.Argument(metavar="DIR", help="The folder of a saved model.", autocompletion=complete_model),
+]
 JsonOption = Annotated[
     Path | None,
     typer.Option("--json", metavar="FILE", help="Write the result as JSON to FILE; - is standard output."),
