@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 from test_report import Page, bits, make, small
 
-from chainrule.cli.fitting import comparison_table
+from chainrule.cli.comparison import comparison_table
 from chainrule.metrics.statistics import Summary
 from chainrule.report import comparison as comparison_module
 from chainrule.report import result_columns

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import math
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from chainrule.cli.comparison import comparison_table, heading, remarks, say_result
 from chainrule.cli.kinds import say_kinds
 from chainrule.cli.large import (
     ROWS_FOLDER,
@@ -41,12 +41,9 @@ from chainrule.errors import DataError, FitInterrupted
 from chainrule.registry import MODELS
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from chainrule.batches import LargeTable
     from chainrule.datasets import Dataset
     from chainrule.estimators.base import DensityEstimator
-    from chainrule.report.comparison import Comparison, ModelResult
 
 __all__ = ["compare", "fit"]
 
@@ -120,13 +117,13 @@ def compare(
             resume=resume,
             progress=True,
             before_fits=say_kinds,
-            after_each=_say_result,
+            after_each=say_result,
         )
     console = console_for(json_file)
-    for line in _heading(comparison):
+    for line in heading(comparison):
         console.print(line, soft_wrap=True)
     console.print(comparison_table(comparison))
-    for line in _remarks(comparison):
+    for line in remarks(comparison):
         console.print(line, soft_wrap=True)
     console.print(f"run folder: {folder}", soft_wrap=True)
     console.print(f"report: {folder / 'report.html'}", soft_wrap=True)
@@ -307,16 +304,6 @@ def _fit_in_pieces(
     return float(scores.mean()) if len(scores) else math.nan, seconds
 
 
-def _say_result(result: ModelResult) -> None:
-    """Say on standard error what a model has reached, before the others are fitted."""
-    print(
-        f"{result.model}: {result.log_likelihoods.mean():.3f} nats per test row, fitted in "
-        f"{result.fit_seconds:.1f} s",
-        file=sys.stderr,
-        flush=True,
-    )
-
-
 def _parse_models(text: str) -> list[str]:
     names = [name.strip().lower() for name in text.split(",")]
     for name in names:
@@ -412,42 +399,3 @@ def _fit(fit_rows: Callable[[], Any], estimator: DensityEstimator, out: Path) ->
             f"interrupted: the best weights so far are saved in {out}; the same command with --resume goes on"
         ) from interrupt
     return time.perf_counter() - start
-
-
-def _heading(comparison: Comparison) -> list[str]:
-    rows = (
-        f"{comparison.n_train:,} training, {comparison.n_valid:,} validation, {comparison.n_test:,} test rows"
-    )
-    return [f"{comparison.dataset}: {comparison.kinds}; {rows}", comparison.split]
-
-
-def comparison_table(comparison: Comparison) -> Table:
-    """Return the results as a table for a terminal, models in the order in which they were asked for."""
-    from rich.table import Table
-
-    from chainrule.report.numbers import in_ascii
-    from chainrule.report.result_columns import shown_columns
-
-    table = Table()
-    table.add_column("model", no_wrap=True)
-    columns = shown_columns(comparison)
-    for column in columns:
-        table.add_column(f"{column.title.lower()}\n{column.unit}".strip(), justify="right")
-    best = comparison.best()
-    cells = [column.cells(comparison, comparison.results) for column in columns]
-    for result, texts in zip(comparison.results, zip(*cells, strict=True), strict=True):
-        name = result.model + " *" * (result is best)
-        table.add_row(name, *map(in_ascii, texts), style="bold" if result is best else None)
-    return table
-
-
-def _remarks(comparison: Comparison) -> list[str]:
-    lines = [f"{result.model}: {result.note}" for result in comparison.results if result.note]
-    lines += comparison.notes
-    if comparison.best() is not None:
-        lines.append("* ahead of every other model by more than two standard errors of the paired difference")
-    elif len(comparison.results) > 1:
-        lines.append("no model is ahead of every other by more than two standard errors")
-    if comparison.entropy is not None:
-        lines.append(f"the true distribution itself: {-comparison.entropy:.3f} nats on average")
-    return lines

@@ -123,7 +123,7 @@ COMMANDS = (
         compress,
         _USE,
         (
-            Example("chainrule compress people people.csv --out people.crz", "about -log2 p bits for each row"),
+            Example("chainrule compress people people.csv --out people.crz", "-log2 p bits for each row"),
             Example(
                 "chainrule compress people people.csv --out people.crz --resolution weight=0.01",
                 "real numbers on a grid",
