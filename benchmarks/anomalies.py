@@ -4,13 +4,13 @@ Two settings. *Unsupervised*: a detector learns from all rows, anomalies among t
 *Normal rows only*: it learns from half of the normal rows, and ranks all others. Of more than 10,000 rows as
 many are drawn, as in the paper. Everybody has their defaults; detectors of PyOD get standardised columns.
 
-Figures are kept one by one beside each other (``--checkpoint DIR``), so that a run goes on where it was.
+Figures are kept one by one (``--checkpoint DIR``), so that a run goes on where it was; the mean ranks are
+drawn beside them.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import os
 import time
 import warnings
@@ -21,20 +21,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.stats import rankdata, studentized_range
+from scipy.stats import rankdata
 from sklearn.metrics import average_precision_score, roc_auc_score
 from sklearn.preprocessing import StandardScaler
 
+from benchmarks.critical_difference import critical_difference, draw_ranks
 from benchmarks.tables import Row, Skipped
 from chainrule import NADE, OrderlessNADE
 from chainrule.datasets.sources import DATA_VARIABLE
 
-__all__ = ["DETECTORS", "SETTINGS", "Detected", "Ranking", "anomalies", "critical_difference", "detect"]
+__all__ = ["DETECTORS", "SETTINGS", "Detected", "Ranking", "anomalies", "detect"]
 
 SETTINGS = ("unsupervised", "normal rows only")
 _SEEDS = range(5)
 _MOST_ROWS = 10_000
-_ALPHA = 0.05
 
 Array = np.ndarray
 Scorer = Callable[[Array, Array, int], Array]
@@ -166,8 +166,13 @@ def anomalies(
                     found = kept.get(key) or kept.add(detect(key, train, tested, truth))
                     done.append(found)
                     yield found
+    ranks = {}
     for setting in SETTINGS:
-        yield from ranking(setting, [found for found in done if found.setting == setting])
+        rankings = list(ranking(setting, [found for found in done if found.setting == setting]))
+        ranks[setting] = {each.detector: each.rank for each in rankings}
+        yield from rankings
+    if checkpoint is not None:
+        draw_ranks(ranks, len(paths), checkpoint / "anomalies.png")
 
 
 def split(rows: Array, labels: Array, setting: str, seed: int) -> tuple[Array, Array, Array]:
@@ -258,15 +263,3 @@ def _table(found: Sequence[Detected], sets: list[str], names: list[str], measure
     for each in found:
         values.setdefault((each.data, each.detector), []).append(getattr(each, measure))
     return np.array([[np.mean(values[data, name]) for name in names] for data in sets])
-
-
-def critical_difference(n_methods: int, n_sets: int) -> float:
-    """Return by how much mean ranks must differ to be told apart at 5 % (Nemenyi; Demsar 2006, eq. 4).
-
-    >>> round(critical_difference(5, 30), 3)
-    1.114
-    """
-    if n_methods < 2:
-        return 0.0
-    q = studentized_range.ppf(1 - _ALPHA, n_methods, math.inf) / math.sqrt(2)
-    return float(q * math.sqrt(n_methods * (n_methods + 1) / (6 * n_sets)))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from benchmarks.anomalies import SETTINGS, Detected, Ranking, anomalies, ranking, split
+from benchmarks.critical_difference import groups_alike
+from PIL import Image
 
 from chainrule.datasets.sources import DATA_VARIABLE
 
@@ -57,3 +59,13 @@ def test_a_run_goes_on_where_it_was(labelled, tmp_path, monkeypatch):
     assert all(row.auroc > 0.9 for row in first if isinstance(row, Ranking))
     monkeypatch.setattr("benchmarks.anomalies.detect", None)
     assert list(anomalies(tmp_path, detectors=["HBOS", "ECOD"], seeds=[0])) == first
+    with Image.open(tmp_path / "anomalies.png") as picture:
+        assert picture.size[1] > 300
+
+
+def test_methods_that_chance_could_exchange_stand_in_one_group():
+    ranks = np.sort(np.random.default_rng(0).uniform(1, 9, 12))
+    groups = groups_alike(ranks, 1.0)
+    assert all(ranks[last] - ranks[first] <= 1.0 for first, last in groups)
+    alike = {(i, j) for i in range(12) for j in range(i + 1, 12) if ranks[j] - ranks[i] <= 1.0}
+    assert {(i, j) for i, j in alike if any(a <= i and j <= b for a, b in groups)} == alike
