@@ -12,6 +12,9 @@ Floats = NDArray[np.float64]
 PRECISION = 24
 """Frequencies of a symbol's levels sum to 2 to this power."""
 
+# Less mass than this is none: one over it would not be a number.
+_NOTHING = 1e-200
+
 
 def weights_of(masses: Floats) -> Floats:
     """Return whole numbers (n, K), of which each is one less than a frequency, from masses (n, K).
@@ -40,7 +43,7 @@ def weights_of(masses: Floats) -> Floats:
     total = masses.sum(axis=1)
     if not np.isfinite(total).all():
         raise FloatingPointError("the model's probabilities are not finite: its weights are out of range")
-    empty = total <= 0
+    empty = total < _NOTHING
     if empty.any():
         masses = np.where(empty[:, None], 1.0, masses)
         total = np.where(empty, float(n_levels), total)

@@ -15,7 +15,7 @@ from chainrule.compression.coders import ANY
 from chainrule.compression.columns import Column
 from chainrule.compression.grids import is_few
 from chainrule.compression.patches import Patch, apply_patches, differing, patch_of
-from chainrule.errors import DataError
+from chainrule.errors import DataError, StorageError
 from chainrule.estimators.base import DensityEstimator
 from chainrule.schema import UNSEEN, ColumnType, Schema
 from chainrule.schema.tables import Table, read_table
@@ -136,17 +136,31 @@ def _patches(
             raise DataError(_off_grid(column.variable, len(rows)))
         patches.append(patch_of(d, column.variable, table.column(d), rows))
     if patches:
-        made = _read_back(schema, values_of(columns, stood_for, missing, patches))
-        for d, column in enumerate(columns):
-            if d in declared:
-                continue
-            wrong = differing(column.variable, made.column(d), table.column(d))
-            if len(wrong):
-                raise DataError(
-                    f"column {schema.names[d]!r} holds a value in row {int(wrong[0]) + 1} that a column of "
-                    f"{column.variable.dtype}, as in the training rows, cannot hold: it would not come back"
-                )
+        _check_patched(table, schema, columns, values_of(columns, stood_for, missing, patches), declared)
     return patches
+
+
+def _check_patched(
+    table: Table,
+    schema: Schema,
+    columns: Sequence[Column],
+    values: list[NDArray[Any]],
+    declared: Collection[int],
+) -> None:
+    """Refuse rows with values that columns of the training rows' types cannot hold."""
+    try:
+        made = _read_back(schema, values)
+    except StorageError as error:
+        raise DataError(f"the rows hold values that would not come back: {error}") from error
+    for d, column in enumerate(columns):
+        if d in declared:
+            continue
+        wrong = differing(column.variable, made.column(d), table.column(d))
+        if len(wrong):
+            raise DataError(
+                f"column {schema.names[d]!r} holds a value in row {int(wrong[0]) + 1} that a column of "
+                f"{column.variable.dtype}, as in the training rows, cannot hold: it would not come back"
+            )
 
 
 def _off_grid(variable: ColumnType, n_rows: int) -> str:
