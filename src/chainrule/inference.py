@@ -28,6 +28,9 @@ __all__ = [
 class LateVariableError(Exception):
     """A query takes variable `late` without `missing`, which comes before it in the fixed order."""
 
+    late: int
+    missing: int
+
     def __init__(self, late: int, missing: int) -> None:
         super().__init__(late, missing)
         self.late, self.missing = late, missing

@@ -41,8 +41,8 @@ class ProductEstimator(DensityEstimator):
 
     def _keep(self, mixture: ProductMixture) -> None:
         self.mixture_ = mixture
-        self.n_components_ = mixture.n_components
-        self.n_parameters_ = mixture.n_parameters + self.schema_.n_parameters
+        self.n_components_: int = mixture.n_components
+        self.n_parameters_: int = mixture.n_parameters + self.schema_.n_parameters
 
     def _score_codes(self, codes: np.ndarray, context: np.ndarray | None) -> np.ndarray:
         log_prob: np.ndarray = self.mixture_.log_prob(self.parts_.split(codes))

@@ -197,8 +197,8 @@ class GMM(DensityEstimator):
 
     def _keep(self, model: PrincipalMixture) -> None:
         self.mixture_ = model
-        self.n_components_ = model.n_components
-        self.n_parameters_ = model.n_parameters
+        self.n_components_: int = model.n_components
+        self.n_parameters_: int = model.n_parameters
         self.likelihood_ = "lower bound" if len(self._discrete) else "exact"
 
     def _check_kinds(self, schema: Schema) -> None:

@@ -55,7 +55,7 @@ class _Group(TyperGroup):
             raise _Interrupted(interrupt) from interrupt
 
 
-app = typer.Typer(
+app: typer.Typer = typer.Typer(
     name="chainrule",
     cls=_Group,
     help="Estimate probability distributions exactly: fit models to rows, compare, score and sample them.",

@@ -8,7 +8,7 @@ that no component explains have a probability of their own (Lambert 1992).
 from __future__ import annotations
 
 import math
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from torch import Tensor
 from chainrule.conditionals.base import Conditional, choose_index, softplus_inverse
 from chainrule.conditionals.features import InputFeatures
 from chainrule.conditionals.mixtures import mixture_width, split_mixture
-from chainrule.supports import Counts
+from chainrule.supports import Counts, Support
 
 __all__ = ["NegativeBinomials"]
 
@@ -53,7 +53,7 @@ class NegativeBinomials(Conditional):
     """
 
     name = "negative-binomials"
-    supports = (Counts,)
+    supports: ClassVar[tuple[type[Support], ...]] = (Counts,)
     n_uniforms = 2
 
     def __init__(self, n_components: int) -> None:
@@ -61,7 +61,7 @@ class NegativeBinomials(Conditional):
         if n_components < 1:
             raise ValueError(f"n_components must be at least 1, got {n_components}")
         self.n_components = n_components
-        self.n_parameters = 1 + mixture_width(n_components)
+        self.n_parameters: int = 1 + mixture_width(n_components)
 
     @classmethod
     def from_support(cls, support: Counts, n_components: int) -> Self:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from typing import Self
+from typing import ClassVar, Self
 
 import torch
 import torch.nn.functional as F
@@ -12,7 +12,7 @@ from torch import Tensor
 from chainrule.conditionals.base import Conditional, choose_index
 from chainrule.conditionals.features import InputFeatures
 from chainrule.kernels.categorical import categorical_log_prob, is_compiled
-from chainrule.supports import Binary, Grid, Levels
+from chainrule.supports import Binary, Grid, Levels, Support
 
 __all__ = ["Bernoulli", "Categorical"]
 
@@ -21,8 +21,8 @@ class Bernoulli(Conditional):
     """x in {0, 1} with P(x = 1) = sigmoid(logit)."""
 
     name = "bernoulli"
-    supports = (Binary,)
-    compiled_family = "bernoulli"
+    supports: ClassVar[tuple[type[Support], ...]] = (Binary,)
+    compiled_family: ClassVar[str | None] = "bernoulli"
     n_parameters = 1
 
     @classmethod
@@ -70,8 +70,8 @@ class Categorical(Conditional):
     """x in {0, ..., K-1} with probabilities softmax(logits); a logit of -inf rules a category out."""
 
     name = "categorical"
-    supports = (Levels, Grid)
-    compiled_family = "categorical"
+    supports: ClassVar[tuple[type[Support], ...]] = (Levels, Grid)
+    compiled_family: ClassVar[str | None] = "categorical"
 
     def __init__(self, n_categories: int) -> None:
         super().__init__()

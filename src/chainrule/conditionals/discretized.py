@@ -7,7 +7,7 @@ own the tails beyond them.
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from typing import Self
+from typing import ClassVar, Self
 
 import torch
 import torch.nn.functional as F
@@ -21,7 +21,7 @@ from chainrule.conditionals.mixtures import (
     open_interval,
     split_mixture,
 )
-from chainrule.supports import Grid
+from chainrule.supports import Grid, Support
 
 __all__ = ["DiscretizedLogistics"]
 
@@ -41,15 +41,15 @@ class DiscretizedLogistics(Conditional):
     """
 
     name = "discretized-logistics"
-    supports = (Grid,)
-    compiled_family = "discretized"
+    supports: ClassVar[tuple[type[Support], ...]] = (Grid,)
+    compiled_family: ClassVar[str | None] = "discretized"
     n_uniforms = 2
     n_levels: Tensor
 
     def __init__(self, n_components: int, n_levels: Tensor) -> None:
         super().__init__()
         self.n_components = n_components
-        self.n_parameters = mixture_width(n_components)
+        self.n_parameters: int = mixture_width(n_components)
         self.register_buffer("n_levels", n_levels, persistent=False)
 
     @classmethod

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from typing import Self
+from typing import ClassVar, Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from chainrule.conditionals.base import Conditional, choose_index, partial_mean_of, softplus_inverse
-from chainrule.supports import Reals
+from chainrule.supports import Reals, Support
 
 __all__ = ["LocationScaleMixture", "MixtureOfGaussians", "MixtureOfLaplaces", "MixtureOfLogistics"]
 
@@ -32,7 +32,7 @@ class LocationScaleMixture(Conditional):
         drive the likelihood to infinity.
     """
 
-    supports = (Reals,)
+    supports: ClassVar[tuple[type[Support], ...]] = (Reals,)
     n_uniforms = 2
 
     def __init__(self, n_components: int, min_scale: float = 1e-3) -> None:
@@ -41,7 +41,7 @@ class LocationScaleMixture(Conditional):
             raise ValueError(f"n_components must be at least 1, got {n_components}")
         self.n_components = n_components
         self.min_scale = min_scale
-        self.n_parameters = mixture_width(n_components)
+        self.n_parameters: int = mixture_width(n_components)
 
     @classmethod
     def from_support(cls, support: Reals, n_components: int) -> Self:
@@ -132,7 +132,7 @@ class MixtureOfGaussians(LocationScaleMixture):
     """Components N(location, scale^2)."""
 
     name = "gaussian"
-    compiled_family = "mixture"
+    compiled_family: ClassVar[str | None] = "mixture"
 
     @staticmethod
     def standard_log_density(z: Tensor) -> Tensor:
@@ -159,7 +159,7 @@ class MixtureOfLogistics(LocationScaleMixture):
     """Components with density sech^2(z / 2) / 4."""
 
     name = "logistic"
-    compiled_family = "mixture"
+    compiled_family: ClassVar[str | None] = "mixture"
 
     @staticmethod
     def standard_log_density(z: Tensor) -> Tensor:
@@ -186,7 +186,7 @@ class MixtureOfLaplaces(LocationScaleMixture):
     """Components with density exp(-|z|) / 2."""
 
     name = "laplace"
-    compiled_family = "mixture"
+    compiled_family: ClassVar[str | None] = "mixture"
 
     @staticmethod
     def standard_log_density(z: Tensor) -> Tensor:

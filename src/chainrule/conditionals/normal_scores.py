@@ -34,8 +34,8 @@ class Scores:
 
     def __init__(self, knots: Tensor) -> None:
         self.knots = knots
-        self.heights = torch.from_numpy(ndtri(knot_levels(knots.shape[1]))).to(knots.device)
-        self.slopes = self.heights.diff() / knots.diff(dim=1)
+        self.heights: Tensor = torch.from_numpy(ndtri(knot_levels(knots.shape[1]))).to(knots.device)
+        self.slopes: Tensor = self.heights.diff() / knots.diff(dim=1)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Scores) and torch.equal(self.knots, other.knots)
@@ -92,8 +92,8 @@ class NormalScores(Conditional):
     def __init__(self, density: Conditional, knots: Tensor) -> None:
         super().__init__()
         self.density = density
-        self.n_parameters = density.n_parameters
-        self.n_uniforms = density.n_uniforms
+        self.n_parameters: int = density.n_parameters
+        self.n_uniforms: int = density.n_uniforms
         self.register_buffer("knots", knots, persistent=False)
         self._scores = Scores(knots)
 

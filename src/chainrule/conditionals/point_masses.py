@@ -53,9 +53,9 @@ class PointMasses(Conditional):
     def __init__(self, density: Conditional, codes: Tensor) -> None:
         super().__init__()
         self.density = density
-        self.n_logits = 1 + codes.shape[1]
-        self.n_parameters = self.n_logits + density.n_parameters
-        self.n_uniforms = density.n_uniforms
+        self.n_logits: int = 1 + codes.shape[1]
+        self.n_parameters: int = self.n_logits + density.n_parameters
+        self.n_uniforms: int = density.n_uniforms
         self.register_buffer("codes", codes, persistent=False)
 
     @classmethod

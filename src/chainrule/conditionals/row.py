@@ -32,12 +32,12 @@ class Conditionals(nn.Module):
 
     def __init__(self, families: Sequence[Conditional]) -> None:
         super().__init__()
-        self.n_variables = len(families)
+        self.n_variables: int = len(families)
         self._own = tuple(families)  # no modules of this one: each would be moved and listed
         widths = torch.tensor([family.n_parameters for family in families])
-        self.starts = [0, *widths.cumsum(0).tolist()]
-        self.n_outputs = self.starts[-1]
-        self.n_uniforms = max(family.n_uniforms for family in families)
+        self.starts: list[int] = [0, *widths.cumsum(0).tolist()]
+        self.n_outputs: int = self.starts[-1]
+        self.n_uniforms: int = max(family.n_uniforms for family in families)
         self.register_buffer(
             "output_variable", torch.repeat_interleave(torch.arange(len(widths)), widths), persistent=False
         )
@@ -62,7 +62,7 @@ class Conditionals(nn.Module):
             )
             self.register_buffer(f"_index_{i}", index, persistent=False)
             self.register_buffer(f"_variables_{i}", torch.tensor(variables), persistent=False)
-        self.groups = nn.ModuleList(groups)
+        self.groups: nn.ModuleList = nn.ModuleList(groups)
         position = torch.argsort(torch.tensor([d for group in members.values() for d in group]))
         self.register_buffer("position", position, persistent=False)
         self._needs_padding = any(

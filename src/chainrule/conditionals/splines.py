@@ -8,7 +8,7 @@ Delbourgo 1982) within an interval, and leave it as it is outside. Here that is 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from chainrule.conditionals.base import Conditional, softplus_inverse
 from chainrule.conditionals.mixtures import MixtureOfLogistics, open_interval
-from chainrule.supports import Reals
+from chainrule.supports import Reals, Support
 
 __all__ = ["RationalQuadraticSpline"]
 
@@ -104,7 +104,7 @@ class RationalQuadraticSpline(Conditional):
     """
 
     name = "spline"
-    supports = (Reals,)
+    supports: ClassVar[tuple[type[Support], ...]] = (Reals,)
 
     def __init__(self, n_components: int, min_scale: float = 1e-3) -> None:
         super().__init__()
@@ -112,7 +112,7 @@ class RationalQuadraticSpline(Conditional):
             raise ValueError(f"n_components must be at least 1, got {n_components}")
         self.n_components = n_components
         self.min_scale = min_scale
-        self.n_parameters = 2 + 3 * n_components - 1
+        self.n_parameters: int = 2 + 3 * n_components - 1
 
     @classmethod
     def from_support(cls, support: Reals, n_components: int) -> Self:

@@ -131,9 +131,9 @@ class Conditioner(nn.Module, ABC):
         if activation not in ACTIVATIONS:
             raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {activation!r}")
         self.encoding = encoding
-        self.starts = list(starts)
-        self.n_outputs = self.starts[-1]
-        self.n_variables = orders.shape[1]
+        self.starts: list[int] = list(starts)
+        self.n_outputs: int = self.starts[-1]
+        self.n_variables: int = orders.shape[1]
         self.activation = activation
         # Where dropout draws from; a trainer lends it for the time of a fit.
         self.generator: torch.Generator | None = None

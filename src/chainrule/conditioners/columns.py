@@ -73,14 +73,16 @@ class ColumnNetworks(AnyOrderConditioner):
         )
         self.register_buffer("_flag", flags, persistent=False)
         place = place_of(generator)
-        self.first = nn.Parameter(torch.empty(n_targets, encoding.n_features + n_flags, width, device=place))
-        self.first_bias = nn.Parameter(torch.zeros(n_targets, 1, width, device=place))
-        self.deep = nn.Parameter(torch.empty(n_deep, n_targets, width, width, device=place))
-        self.deep_bias = nn.Parameter(torch.zeros(n_deep, n_targets, 1, width, device=place))
-        self.output = nn.Parameter(torch.empty(self.n_outputs, width, device=place))
-        self.output_bias = nn.Parameter(torch.zeros(self.n_outputs, device=place))
-        self.first_context = context_layer(n_context, n_targets * width, place)
-        self.output_context = context_layer(n_context, self.n_outputs, place)
+        self.first: nn.Parameter = nn.Parameter(
+            torch.empty(n_targets, encoding.n_features + n_flags, width, device=place)
+        )
+        self.first_bias: nn.Parameter = nn.Parameter(torch.zeros(n_targets, 1, width, device=place))
+        self.deep: nn.Parameter = nn.Parameter(torch.empty(n_deep, n_targets, width, width, device=place))
+        self.deep_bias: nn.Parameter = nn.Parameter(torch.zeros(n_deep, n_targets, 1, width, device=place))
+        self.output: nn.Parameter = nn.Parameter(torch.empty(self.n_outputs, width, device=place))
+        self.output_bias: nn.Parameter = nn.Parameter(torch.zeros(self.n_outputs, device=place))
+        self.first_context: nn.Linear | None = context_layer(n_context, n_targets * width, place)
+        self.output_context: nn.Linear | None = context_layer(n_context, self.n_outputs, place)
         self._runs = runs_of(self.starts)
         if generator is not None:
             self._reset(generator)
@@ -285,6 +287,10 @@ class ColumnPass(AnyOrderPass):
     context : Tensor (n, C), optional
     """
 
+    row: Tensor
+    value: Tensor
+    n_seen: Tensor
+
     def __init__(self, network: ColumnNetworks, x: Tensor, observed: Tensor, context: Tensor | None) -> None:
         self.network = network
         order = (~observed).long().argsort(dim=1, stable=True)
@@ -292,10 +298,12 @@ class ColumnPass(AnyOrderPass):
         # In the order in which each row came to see its variables. What follows the first n_seen is not read;
         # a column to spare takes what a row that has seen all is not to take in.
         self.row, self.value = F.pad(row.gather(1, order), (0, 1)), F.pad(value.gather(1, order), (0, 1))
-        self.flag = F.pad(network.get_buffer("_flag")[order], (0, 1))
+        self.flag: Tensor = F.pad(network.get_buffer("_flag")[order], (0, 1))
         self.n_seen = observed.sum(1)
-        self.starts = network.start(context)
-        self.output_context = None if network.output_context is None else network.output_context(context)
+        self.starts: Tensor = network.start(context)
+        self.output_context: Tensor | None = (
+            None if network.output_context is None else network.output_context(context)
+        )
 
     def next_params(self, d: int) -> Tensor:
         """Return the params (n, P_d) of variable d given what each row has seen."""

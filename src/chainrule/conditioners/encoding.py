@@ -33,12 +33,12 @@ class InputEncoding(nn.Module):
 
     def __init__(self, features: Sequence[InputFeatures]) -> None:
         super().__init__()
-        self.n_variables = len(features)
-        self.features = tuple(features)
+        self.n_variables: int = len(features)
+        self.features: tuple[InputFeatures, ...] = tuple(features)
         widths = torch.tensor([each.width for each in features])
-        self.starts = [0, *widths.cumsum(0).tolist()]
-        self.n_features = self.starts[-1]
-        self.is_onehot = tuple(each.n_indicators > 0 for each in features)
+        self.starts: list[int] = [0, *widths.cumsum(0).tolist()]
+        self.n_features: int = self.starts[-1]
+        self.is_onehot: tuple[bool, ...] = tuple(each.n_indicators > 0 for each in features)
         self.register_buffer(
             "feature_variable", torch.repeat_interleave(torch.arange(len(features)), widths), False
         )

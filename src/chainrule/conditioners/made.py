@@ -86,8 +86,8 @@ class MADEConditioner(CompiledConditioner):
             raise ValueError(f"dropout must be in [0, 1), got {dropout}")
         self.residual = residual
         self.dropout = dropout
-        self.n_masks = len(degrees[0])
-        self.n_layers = len(degrees)
+        self.n_masks: int = len(degrees[0])
+        self.n_layers: int = len(degrees)
         self.is_direct = direct
         for layer, degree in enumerate(degrees):
             # Units are exchangeable: those of a fixed network stand in the order of their degrees.
@@ -95,11 +95,11 @@ class MADEConditioner(CompiledConditioner):
         self._sort_variables()
         place = place_of(generator)
         layers = self._new_layers(widths, place)
-        self.hidden = nn.ModuleList(layers[: self.n_layers])
-        self.output = layers[self.n_layers]
-        self.direct = layers[-1] if direct else None
-        self.first_context = context_layer(n_context, widths[0], place)
-        self.output_context = context_layer(n_context, self.n_outputs, place)
+        self.hidden: nn.ModuleList = nn.ModuleList(layers[: self.n_layers])
+        self.output: MaskedLinear | StaircaseLinear = layers[self.n_layers]
+        self.direct: MaskedLinear | StaircaseLinear | None = layers[-1] if direct else None
+        self.first_context: nn.Linear | None = context_layer(n_context, widths[0], place)
+        self.output_context: nn.Linear | None = context_layer(n_context, self.n_outputs, place)
         if generator is not None:
             self._reset(generator)
         # Which weights there are follows from orders and degrees, which may change with them.

@@ -146,14 +146,20 @@ class MADEPass(FixedOrderPass):
     context : Tensor (n, C), optional
     """
 
+    made: MADEConditioner
+    network: SortedNetwork
+    first_context: Tensor | None
+    output_context: Tensor | None
+    n_features: int
+
     def __init__(
         self, made: MADEConditioner, network: SortedNetwork, n: int, member: int, context: Tensor | None
     ) -> None:
         super().__init__(made.order(member))
         self.made, self.network = made, network
-        self.features = network.output_weight.new_zeros(n, len(network.columns))
-        self.hidden = [self.features.new_zeros(n, len(units)) for units in network.units]
-        self.pre = [h.clone() for h in self.hidden] if made.residual else []
+        self.features: Tensor = network.output_weight.new_zeros(n, len(network.columns))
+        self.hidden: list[Tensor] = [self.features.new_zeros(n, len(units)) for units in network.units]
+        self.pre: list[Tensor] = [h.clone() for h in self.hidden] if made.residual else []
         self.first_context = self.output_context = None
         if made.first_context is not None and made.output_context is not None:
             self.first_context = made.first_context(context)[:, network.units[0]]

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from chainrule.kernels.backends import is_recorded
 from chainrule.kernels.row_blocks import linear
-from chainrule.kernels.staircase import StaircaseProduct, blocks_of, staircase_product_reference
+from chainrule.kernels.staircase import Block, StaircaseProduct, blocks_of, staircase_product_reference
 
 __all__ = ["MaskedLinear", "Permuted", "StaircaseLinear"]
 
@@ -50,12 +50,17 @@ class StaircaseLinear(nn.Module):
         Where the parameters are to be.
     """
 
+    packed: nn.Parameter
+    blocks: list[Block]
+
     prefix: Tensor
 
     def __init__(self, prefix: Tensor, n_in: int, *, bias: bool, place: torch.device = _CPU) -> None:
         super().__init__()
         self.packed = nn.Parameter(torch.zeros(0, device=place))
-        self.bias = nn.Parameter(torch.zeros(len(prefix), device=place)) if bias else None
+        self.bias: nn.Parameter | None = (
+            nn.Parameter(torch.zeros(len(prefix), device=place)) if bias else None
+        )
         self.n_in = n_in
         self.fix_mask(prefix)
 
@@ -132,9 +137,9 @@ class MaskedLinear(nn.Module):
 
     def __init__(self, n_in: int, n_out: int, *, bias: bool, place: torch.device = _CPU) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.zeros(n_out, n_in, device=place))
-        self.bias = nn.Parameter(torch.zeros(n_out, device=place)) if bias else None
-        self.mask_weight = nn.Parameter(torch.zeros(n_out, n_in, device=place))
+        self.weight: nn.Parameter = nn.Parameter(torch.zeros(n_out, n_in, device=place))
+        self.bias: nn.Parameter | None = nn.Parameter(torch.zeros(n_out, device=place)) if bias else None
+        self.mask_weight: nn.Parameter = nn.Parameter(torch.zeros(n_out, n_in, device=place))
 
     def weights(self) -> list[Tensor]:
         """Return all parameters but the bias."""

@@ -66,12 +66,14 @@ class NADEConditioner(CompiledConditioner):
     ) -> None:
         super().__init__(encoding, starts, orders, activation)
         place = place_of(generator)
-        self.weight = nn.Parameter(torch.zeros(encoding.n_features, hidden_size, device=place))
-        self.bias = nn.Parameter(torch.zeros(hidden_size, device=place))
-        self.output_weight = nn.Parameter(torch.zeros(self.n_outputs, hidden_size, device=place))
-        self.output_bias = nn.Parameter(torch.zeros(self.n_outputs, device=place))
-        self.first_context = context_layer(n_context, hidden_size, place)
-        self.output_context = context_layer(n_context, self.n_outputs, place)
+        self.weight: nn.Parameter = nn.Parameter(torch.zeros(encoding.n_features, hidden_size, device=place))
+        self.bias: nn.Parameter = nn.Parameter(torch.zeros(hidden_size, device=place))
+        self.output_weight: nn.Parameter = nn.Parameter(
+            torch.zeros(self.n_outputs, hidden_size, device=place)
+        )
+        self.output_bias: nn.Parameter = nn.Parameter(torch.zeros(self.n_outputs, device=place))
+        self.first_context: nn.Linear | None = context_layer(n_context, hidden_size, place)
+        self.output_context: nn.Linear | None = context_layer(n_context, self.n_outputs, place)
         self._pad_outputs()
         if generator is not None:
             self._reset(generator)
@@ -199,11 +201,15 @@ class NADEPass(FixedOrderPass):
     context : Tensor (n, C), optional
     """
 
+    pre: Tensor
+
     def __init__(self, network: NADEConditioner, n: int, member: int, context: Tensor | None) -> None:
         super().__init__(network.order(member))
         self.network = network
         self.pre = network.start(n, context).clone()
-        self.output_context = None if network.output_context is None else network.output_context(context)
+        self.output_context: Tensor | None = (
+            None if network.output_context is None else network.output_context(context)
+        )
 
     def next_params(self, d: int) -> Tensor:
         """Return the params (n, P_d) of variable d, the next one in the member's order."""

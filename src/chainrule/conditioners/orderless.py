@@ -100,12 +100,12 @@ class OrderlessConditioner(AnyOrderConditioner):
         self.dropout = dropout
         widths = [encoding.n_features + self.n_variables, *hidden_sizes]
         place = place_of(generator)
-        self.hidden = nn.ModuleList(
+        self.hidden: nn.ModuleList = nn.ModuleList(
             undrawn_layer(n_in, n_out, place) for n_in, n_out in zip(widths[:-1], widths[1:], strict=True)
         )
-        self.output = undrawn_layer(widths[-1], self.n_outputs, place)
-        self.first_context = context_layer(n_context, widths[1], place)
-        self.output_context = context_layer(n_context, self.n_outputs, place)
+        self.output: nn.Linear = undrawn_layer(widths[-1], self.n_outputs, place)
+        self.first_context: nn.Linear | None = context_layer(n_context, widths[1], place)
+        self.output_context: nn.Linear | None = context_layer(n_context, self.n_outputs, place)
         if generator is not None:
             self._reset(generator)
 
@@ -249,12 +249,16 @@ class OrderlessPass(AnyOrderPass):
     context : Tensor (n, C), optional
     """
 
+    pre: Tensor
+
     def __init__(self, network: OrderlessConditioner, pre: Tensor, context: Tensor | None) -> None:
         self.network = network
         self.pre = pre
         # Input after input, because each step takes the weights of one variable.
-        self.weight = network.layers[0].weight.T.contiguous()
-        self.output_context = None if network.output_context is None else network.output_context(context)
+        self.weight: Tensor = network.layers[0].weight.T.contiguous()
+        self.output_context: Tensor | None = (
+            None if network.output_context is None else network.output_context(context)
+        )
 
     def next_params(self, d: int) -> Tensor:
         """Return the params (n, P_d) of variable d given what each row has seen."""

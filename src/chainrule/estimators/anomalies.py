@@ -7,13 +7,14 @@ from numbers import Real
 from typing import Any
 
 import numpy as np
-from sklearn.base import OutlierMixin
 from sklearn.exceptions import NotFittedError
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from chainrule.estimators.sklearn_bases import OutlierMixin
+
 __all__ = ["CONTAMINATION", "AnomalyMixin", "offset_of", "rows_for_offset"]
 
-CONTAMINATION = [StrOptions({"auto"}), Interval(Real, 0, 0.5, closed="right")]
+CONTAMINATION: list[Any] = [StrOptions({"auto"}), Interval(Real, 0, 0.5, closed="right")]
 """What the constructor argument `contamination` may be."""
 
 # What "auto" stands for, and on how many rows: nobody asked, so a fit must hardly notice, and to score a wide

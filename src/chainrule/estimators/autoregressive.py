@@ -404,7 +404,7 @@ class AutoregressiveEstimator(EmbeddingMethods, DensityEstimator):
             raise StorageError(f"no network has the sizes that the parameters name: {error}") from error
         load_weights(model, arrays)
         self.model_ = model.to(self._device()).eval()
-        self.n_parameters_ = model.conditioner.n_free_parameters()
+        self.n_parameters_: int = model.conditioner.n_free_parameters()
 
 
 def _margin_rows(n_variables: int) -> int:

@@ -10,7 +10,6 @@ from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from msgspec import structs
-from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.utils._param_validation import InvalidParameterError
 from sklearn.utils.validation import check_is_fitted
 
@@ -21,6 +20,7 @@ from chainrule.estimators.finite import require_finite
 from chainrule.estimators.parameters import argument_to_json, arguments_from_json
 from chainrule.estimators.query_methods import Columns, QueryMethods
 from chainrule.estimators.rows import CodedRows, as_columns, make_generator, split_rows, take, take_of_both
+from chainrule.estimators.sklearn_bases import BaseEstimator, DensityMixin
 from chainrule.estimators.surprisal import MarginalSurprisal, Surprisal, SurprisalMethods
 from chainrule.estimators.unseen import Scorer, score_summed_over_unseen, warn_of_unseen
 from chainrule.schema import COLUMN_TYPES, UNSEEN, Schema
@@ -140,7 +140,7 @@ class DensityEstimator(DensityMixin, AnomalyMixin, SurprisalMethods, QueryMethod
         )
         rows = rows_for_offset(self.contamination, len(codes), len(codes_val), codes.shape[1])
         some = take_of_both((codes, codes_val), rows), take_of_both((beside, beside_val), rows)
-        self.offset_ = offset_of(self.contamination, self.log_likelihoods(*some))
+        self.offset_: float = offset_of(self.contamination, self.log_likelihoods(*some))
 
     def _meet_rows(self, schema: Schema, codes: np.ndarray) -> Collection[int]:
         """Look at all rows before a fit; return the columns of which models are to see every level."""

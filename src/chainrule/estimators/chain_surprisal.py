@@ -132,7 +132,7 @@ class EnsembleSurprisal(Surprisal):
     """
 
     def __init__(self, ensemble: DensityEstimator, members: Sequence[DensityEstimator]) -> None:
-        self.members = [member.surprisals() for member in members]
+        self.members: list[Surprisal] = [member.surprisals() for member in members]
         by_queries = isinstance(self.members[0], _QueriedCells)
         self._whole = _EnsembleOfChains(ensemble, self) if by_queries else MarginalSurprisal(ensemble)
 

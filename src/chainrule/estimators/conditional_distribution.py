@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -50,6 +51,8 @@ class ConditionalDistribution:
     >>> model.conditional([[1, 0]], 1).mode()
     array([1])
     """
+
+    levels: Sequence[Any] | None
 
     def __init__(self, variable: ColumnType, family: Conditional, params: Tensor) -> None:
         self.variable = variable

@@ -221,8 +221,8 @@ class Ensemble(DensityEstimator):
 
     def _keep(self, members: list[DensityEstimator]) -> None:
         self.members_ = members
-        self.n_parameters_ = sum(member.n_parameters_ for member in members)
-        self.likelihood_ = members[0].likelihood_
+        self.n_parameters_: int = sum(member.n_parameters_ for member in members)
+        self.likelihood_: str = members[0].likelihood_
 
     def _score_codes(self, codes: np.ndarray, context: np.ndarray | None) -> np.ndarray:
         total = np.full(len(codes), -np.inf)

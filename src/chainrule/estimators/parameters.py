@@ -29,9 +29,9 @@ __all__ = [
 # What may be another value when a fit goes on, beside training options, which know it themselves.
 _MAY_CHANGE = {"checkpoint", "contamination", "device", "verbose"}
 
-COUNT = Interval(Integral, 1, None, closed="left")
+COUNT: Any = Interval(Integral, 1, None, closed="left")
 """What arguments that count something may be, in scikit-learn's form."""
-MEMBERS = Interval(Integral, 1, 10_000, closed="both")
+MEMBERS: Any = Interval(Integral, 1, 10_000, closed="both")
 """How many orders or masks may share weights: a row is scored under each."""
 IMAGE_SHAPE = (None, "array-like")
 """What the shape of images may be; `ImageShape.of` holds it against the rows."""

@@ -6,12 +6,13 @@ from numbers import Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import clone
 from sklearn.utils._param_validation import Interval, InvalidParameterError
 
 from chainrule.errors import ParameterError
 from chainrule.estimators.base import DensityEstimator
 from chainrule.estimators.nade import NADE
+from chainrule.estimators.sklearn_bases import BaseEstimator
 
 __all__ = ["PyODDetector"]
 
@@ -49,6 +50,9 @@ class PyODDetector(BaseEstimator):
     (array([0, 1]), 50)
     """
 
+    decision_scores_: np.ndarray
+    labels_: np.ndarray
+
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "estimator": [DensityEstimator, None],
         "contamination": [Interval(Real, 0, 0.5, closed="right")],
@@ -79,7 +83,7 @@ class PyODDetector(BaseEstimator):
         estimator = NADE() if self.estimator is None else clone(self.estimator)
         self.estimator_: DensityEstimator = estimator.fit(X)
         self.decision_scores_ = self.decision_function(X)
-        self.threshold_ = float(np.percentile(self.decision_scores_, 100 * (1 - self.contamination)))
+        self.threshold_: float = float(np.percentile(self.decision_scores_, 100 * (1 - self.contamination)))
         self.labels_ = (self.decision_scores_ > self.threshold_).astype(int)
         return self
 

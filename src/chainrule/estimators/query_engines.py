@@ -172,7 +172,7 @@ class ChainQueryEngine(QueryEngine):
         self.model = model
         self.schema = schema
         self.to_rows = to_rows
-        self.orders = self._orders(n_orders)
+        self.orders: list[Tensor | int] = self._orders(n_orders)
 
     @property
     def n_answers(self) -> int:
@@ -287,6 +287,10 @@ class ModelChain(Chain):
         Codes of the side information of all rows.
     """
 
+    engine: ChainQueryEngine
+    order: Tensor | int
+    context: np.ndarray | None
+
     def __init__(self, engine: ChainQueryEngine, order: Tensor | int, context: np.ndarray | None) -> None:
         self.engine, self.order, self.context = engine, order, context
         network = engine.model.conditioner
@@ -334,6 +338,9 @@ class EnsembleQueryEngine(QueryEngine):
     members : sequence of QueryEngine
         With as many orders each.
     """
+
+    model: AutoregressiveModel
+    schema: Schema
 
     def __init__(self, members: Sequence[QueryEngine]) -> None:
         self.members = members

@@ -9,7 +9,7 @@ from typing import Any, Self
 import msgspec
 import narwhals as nw
 import numpy as np
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
 from chainrule.errors import DataError, StorageError
@@ -17,6 +17,7 @@ from chainrule.estimators.base import DensityEstimator
 from chainrule.estimators.loading import load
 from chainrule.estimators.orderless import OrderlessNADE
 from chainrule.estimators.rows import make_generator
+from chainrule.estimators.sklearn_bases import BaseEstimator
 from chainrule.storage import as_described, write_json
 
 __all__ = ["SDVSynthesizer"]

@@ -60,8 +60,8 @@ class Partition(ABC):
 
     def __init__(self, variable: ColumnType, family: Conditional, atoms: Sequence[Atom]) -> None:
         self.variable = variable
-        self.family = copy.deepcopy(family).cpu()
-        self.atoms = tuple(atoms)
+        self.family: Conditional = copy.deepcopy(family).cpu()
+        self.atoms: tuple[Atom, ...] = tuple(atoms)
         self.cell_of_part: NDArray[np.int64]
         self.n_cells: int
         self.truths: dict[Atom, Truth]

@@ -62,9 +62,9 @@ class Problem:
         for atom in [*given.atoms(), *self.asked.atoms()]:
             self._settle(atom)
         self._make_partitions([*given.atoms(), *self.asked.atoms()])
-        self.given_event = Event(given, self.partitions, self._column_of, self._known)
+        self.given_event: Event = Event(given, self.partitions, self._column_of, self._known)
         both = AllOf((given, self.asked))
-        self.asked_event = Event(both, self.partitions, self._column_of, self._known)
+        self.asked_event: Event = Event(both, self.partitions, self._column_of, self._known)
 
     # ------------------------------------------------------------ columns and values
 

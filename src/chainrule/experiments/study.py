@@ -83,7 +83,7 @@ class StudyRun:
         self.folder = folder
         self.quick = quick
         self.random_state = random_state
-        self.options = dict(options or {})
+        self.options: dict[str, Any] = dict(options or {})
         self.progress = progress
         self.seconds = 0.0
 

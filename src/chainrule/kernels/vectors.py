@@ -172,8 +172,8 @@ def _chosen(relation: str) -> Any:
 
 
 # Of a NaN in `a`, each lane keeps it.
-maximum = _chosen(">")
-minimum = _chosen("<")
+maximum: Any = _chosen(">")
+minimum: Any = _chosen("<")
 
 
 @_intrinsic

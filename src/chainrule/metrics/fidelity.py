@@ -164,10 +164,10 @@ class FidelityEvaluator:
         self.schema = schema
         self.train: Codes = schema.encode(train, missing=True)
         self.test: Codes = schema.encode(test, missing=True, unseen=math.nan)
-        self.n_rows = min(n_rows or len(self.train), len(self.train))
+        self.n_rows: int = min(n_rows or len(self.train), len(self.train))
         self.random_state = random_state
-        self.target = self._target(target)
-        self.n_columns = min(schema.n_variables, _MAX_COLUMNS)
+        self.target: int | None = self._target(target)
+        self.n_columns: int = min(schema.n_variables, _MAX_COLUMNS)
         self._training_rows = TrainingRows(schema.variables, self.train)
         self._levels = frequent_levels(schema.variables[: self.n_columns], self.train)
         self.associations = self._associations(self.test)

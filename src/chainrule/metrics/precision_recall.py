@@ -87,7 +87,7 @@ class Manifold:
         n_axes = min(n_axes, *rows.shape)
         self._pca = PCA(n_axes, svd_solver="randomized", random_state=random_state).fit(rows)
         self.n_axes = n_axes
-        self.share = float(self._pca.explained_variance_ratio_.sum())
+        self.share: float = float(self._pca.explained_variance_ratio_.sum())
 
     def place(self, rows: NDArray[np.generic]) -> Floats:
         """Return the coordinates of rows, float64 (n, n_axes)."""

@@ -47,6 +47,8 @@ class RunningSummary:
     Summary(mean=-2.0, standard_error=0.5773502691896258, n_rows=3)
     """
 
+    n_rows: int
+
     def __init__(self) -> None:
         self.n_rows = 0
         self._mean = 0.0

@@ -91,7 +91,7 @@ def most_predictable_columns(estimator: AutoregressiveEstimator, rows: Any, n: i
 def _gain(distribution: ConditionalDistribution, values: np.ndarray) -> float:
     """Return about how many nats the others tell of a column: by how much its distribution changes by row."""
     if distribution.levels is not None:
-        if distribution.levels is None or isinstance(distribution, BinnedDistribution):
+        if isinstance(distribution, BinnedDistribution):
             probabilities = distribution.bin_probabilities
         else:
             probabilities = distribution.probabilities

@@ -123,7 +123,7 @@ class LevelAxis(Axis):
         super().__init__(variable)
         self.numbers = np.zeros(len(variable.levels or ())) if numbers is None else numbers
         self._partition = LevelPartition(variable, family, [])
-        self.truncated = WithinLevels(self._partition.family, len(self.numbers))
+        self.truncated: WithinLevels = WithinLevels(self._partition.family, len(self.numbers))
 
     def whole(self, n: int) -> Domain:
         """Return all levels."""
@@ -202,9 +202,9 @@ class LineAxis(Axis):
     def __init__(self, variable: ColumnType, family: Conditional) -> None:
         super().__init__(variable)
         self._line = LinePartition(variable, family, [])
-        self.truncated = limited(self._line.family, variable)
+        self.truncated: Conditional = limited(self._line.family, variable)
         self._last = np.inf if variable.levels is None else len(variable.levels) - 1.0
-        self.is_whole = is_whole(variable)
+        self.is_whole: bool = is_whole(variable)
         ends = variable.numbers(np.array([0.0, 1.0]))
         self._unit = 0.0 if variable.is_discrete else float(ends[1] - ends[0])
         masses = np.array(getattr(variable.support, "point_masses", ()), dtype=np.float32)

@@ -59,7 +59,7 @@ class InequalityOf(Constraint):
     def __init__(self, placed: Placed, axes: Mapping[int, Axis]) -> None:
         super().__init__(placed, axes)
         assert isinstance(placed.rule, Inequality)
-        self.is_strict = placed.rule.is_strict
+        self.is_strict: bool = placed.rule.is_strict
 
     def narrow(self, domains: Mapping[int, Domain], slack: Floats) -> None:
         """Let each column end where the other does."""

@@ -98,8 +98,8 @@ class RuleSet:
         self, texts: Sequence[str], schema: Schema, tables: Tables, conditionals: Conditionals
     ) -> None:
         self.texts, self.tables = tuple(texts), tables
-        self.names = schema.names
-        self.starts = conditionals.starts
+        self.names: tuple[str, ...] = schema.names
+        self.starts: list[int] = conditionals.starts
         rules = placed(texts, schema)
         combined = {d for each in rules if isinstance(each.rule, Combination) for d in each.columns}
         self.axes: dict[int, LevelAxis | LineAxis] = {}

@@ -55,7 +55,7 @@ class WithinLevels(_Truncated):
     def __init__(self, family: Conditional, n_levels: int) -> None:
         super().__init__()
         self.family, self.n_levels = family, n_levels
-        self.n_parameters = family.n_parameters + n_levels
+        self.n_parameters: int = family.n_parameters + n_levels
 
     def level_probabilities(self, params: Tensor, n_codes: int) -> Tensor:
         """Return P(X = 0), ..., P(X = n_codes - 1), shape (..., n_codes)."""
@@ -103,7 +103,7 @@ class WithinLimits(_Truncated):
     def __init__(self, family: Conditional, variable: ColumnType) -> None:
         super().__init__()
         self.family, self.variable = family, variable
-        self.n_parameters = family.n_parameters + 4
+        self.n_parameters: int = family.n_parameters + 4
 
     def cdf(self, x: Tensor, params: Tensor) -> Tensor:
         """Return P(X <= x)."""

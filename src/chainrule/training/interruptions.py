@@ -26,6 +26,8 @@ class Interruptions:
         Whether the last piece of work came to its end.
     """
 
+    is_whole: bool
+
     def __init__(self) -> None:
         self.is_whole = True
         self._is_held = False

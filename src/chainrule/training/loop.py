@@ -25,8 +25,8 @@ from chainrule.training.early_stopping import EarlyStopping
 from chainrule.training.history import History
 from chainrule.training.interruptions import Interruptions
 from chainrule.training.options import TrainingOptions
-from chainrule.training.parallel import add_gradients, current_group
-from chainrule.training.recipes import recipe_for
+from chainrule.training.parallel import Group, add_gradients, current_group
+from chainrule.training.recipes import Recipe, recipe_for
 from chainrule.training.rows import Rows, TrainingRows
 from chainrule.training.schedule import SCHEDULES, Cooling
 from chainrule.training.validation import validation_nlls
@@ -64,6 +64,27 @@ class Trainer:
     parameters : str
         What else a checkpoint must agree on to be taken up, beside options, network, rows and seed.
     """
+
+    recipe: Recipe
+    group: Group
+    device: torch.device
+    dropout_generator: torch.Generator
+    averaged: AutoregressiveModel
+    optimizer: AdamW
+    early_stopping: EarlyStopping
+    history: History
+    best: BestWeights
+    kept: KeptState
+    interruptions: Interruptions
+    step: int
+    steps_per_epoch: int
+    n_steps: int
+    began: float
+    validation_seconds: float
+    agreed_seconds: float
+    n_timed: int
+    timed_from: float
+    average_every: int
 
     def __init__(
         self,
