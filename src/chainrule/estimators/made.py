@@ -39,7 +39,7 @@ class MADE(AutoregressiveEstimator):
     ----------
     hidden_sizes : sequence of int
         Units of each hidden layer.
-    activation : {"sigmoid", "tanh", "relu", "leaky_relu", "elu", "silu", "gelu"}
+    activation : {"relu", "sigmoid", "tanh", "leaky_relu", "elu", "silu", "gelu"}
     ordering : {"natural", "random"} or sequence of int
         In which order the variables condition on each other.
     n_orderings : int

@@ -29,7 +29,7 @@ class NADE(AutoregressiveEstimator):
     ----------
     hidden_size : int
         Hidden units H.
-    activation : {"sigmoid", "tanh", "relu", "leaky_relu", "elu", "silu", "gelu"}
+    activation : {"relu", "sigmoid", "tanh", "leaky_relu", "elu", "silu", "gelu"}
     ordering : {"natural", "random"} or sequence of int
         In which order the variables condition on each other.
     n_orderings : int
