@@ -1,0 +1,20 @@
+"""Docstrings as Python has them: those of networks' estimators are completed when they are imported."""
+
+from __future__ import annotations
+
+import inspect
+from importlib import import_module
+from typing import Any
+
+from griffe import Class, Docstring, Extension
+
+
+class RuntimeDocstrings(Extension):
+    """Take the docstrings of classes that `with_training_options` completes."""
+
+    def on_class(self, *, cls: Class, **kwargs: Any) -> None:
+        """Replace the docstring of an estimator of a network."""
+        if not any("with_training_options" in str(each.value) for each in cls.decorators):
+            return
+        found = getattr(import_module(cls.module.path), cls.name)
+        cls.docstring = Docstring(inspect.getdoc(found) or "", parent=cls)
