@@ -15,6 +15,7 @@ from chainrule import supports
 from chainrule.conditionals import ENCODINGS, Conditional, Conditionals, families_of, make_family
 from chainrule.conditioners import (
     ColumnNetworks,
+    ConvNADEConditioner,
     InputEncoding,
     MADEConditioner,
     NADEConditioner,
@@ -29,8 +30,10 @@ from chainrule.orders import natural_order, random_orders
 
 KINDS = ("binary", "categorical", "ordinal", "continuous")
 DISCRETE = KINDS[:3]
-NETWORKS = ("nade", "made", "pixelcnn", "columns", "orderless")
+NETWORKS = ("nade", "made", "pixelcnn", "columns", "orderless", "conv-nade")
 ANY_ORDER = NETWORKS[3:]
+# Those that take very many rows at a time, as integrals need.
+DENSE = NETWORKS[:5]
 # Activations with a gradient everywhere: where a path exists, its gradient is not zero by chance.
 # Codes of continuous variables that may have a probability each.
 POINT_MASSES = ((), (), (0.5,), (-0.25, 1.0))
@@ -174,6 +177,17 @@ def build(
             dropout=dropout,
             **common,
         )
+    elif spec.network == "conv-nade":
+        conditioner = ConvNADEConditioner(
+            encoding,
+            conditionals.starts,
+            orders,
+            ImageShape.of(None, spec.n_variables),
+            n_channels=spec.hidden[0],
+            n_blocks=len(spec.hidden),
+            n_hidden=spec.hidden[-1],
+            **common,
+        )
     elif spec.network == "columns":
         sizes = spec.hidden[:1] * len(spec.hidden)
         conditioner = ColumnNetworks(encoding, conditionals.starts, orders, sizes, dropout=dropout, **common)
@@ -215,7 +229,8 @@ def randomize(model: AutoregressiveModel, generator: torch.Generator, scale: flo
     }
     with torch.no_grad():
         for weight in model.parameters():
-            wide = n_inputs.get(id(weight), weight.shape[-1])
+            n_in = weight.shape[1:].numel() if weight.dim() == 4 else weight.shape[-1]  # four: convolutions
+            wide = n_inputs.get(id(weight), n_in)
             weight.normal_(generator=generator).mul_(scale / math.sqrt(max(wide / 2, 1)))
     model.conditioner.clear_forbidden()
 

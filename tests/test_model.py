@@ -19,6 +19,7 @@ from chainrule.masks import dependencies
 from chainrule.orders import rank_of
 from chainrule.samplers import sequential
 from strategies import (
+    DENSE,
     DISCRETE,
     KINDS,
     Spec,
@@ -78,7 +79,7 @@ def integral(model, spec, n_points=20_001):
     return total
 
 
-@given(specs(["continuous"], max_variables=1))
+@given(specs(["continuous"], max_variables=1, networks=DENSE))
 @settings(max_examples=40)
 def test_one_continuous_variable_integrates_to_one(spec):
     assert integral(build(spec, scale=0.5), spec) == pytest.approx(1, abs=1e-3)
@@ -89,7 +90,7 @@ TWO = st.sampled_from(
 )
 
 
-@given(specs(["continuous"], max_variables=1), TWO)
+@given(specs(["continuous"], max_variables=1, networks=DENSE), TWO)
 @settings(max_examples=25)
 def test_one_continuous_beside_one_discrete_variable_integrates_to_one(spec, kinds):
     levels = {"binary": 2, "categorical": 3, "ordinal": 4, "continuous": None}
@@ -99,7 +100,16 @@ def test_one_continuous_beside_one_discrete_variable_integrates_to_one(spec, kin
     assert integral(build(spec, scale=0.5), spec) == pytest.approx(1, abs=2e-3)
 
 
-@given(specs(["continuous"], max_variables=1, activations=("sigmoid", "tanh"), direct=False, max_members=2))
+@given(
+    specs(
+        ["continuous"],
+        max_variables=1,
+        activations=("sigmoid", "tanh"),
+        networks=DENSE,
+        direct=False,
+        max_members=2,
+    )
+)
 @settings(max_examples=8)
 def test_two_continuous_variables_integrate_to_one(spec):
     """Bounded activations and no direct connections keep the scales wide enough for the grid."""

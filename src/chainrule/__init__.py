@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from chainrule.estimators import (
         MADE,
         NADE,
+        ConvNADE,
         Ensemble,
         OrderlessNADE,
         PixelCNN,
@@ -30,6 +31,7 @@ __all__ = [
     "GMM",
     "MADE",
     "NADE",
+    "ConvNADE",
     "Ensemble",
     "Independent",
     "Mixture",

@@ -46,6 +46,7 @@ MODELS: dict[str, ModelEntry] = {
     "made": ModelEntry("MADE", "MADE", "chainrule.estimators.made"),
     "orderless-nade": ModelEntry("orderless NADE", "OrderlessNADE", "chainrule.estimators.orderless"),
     "pixelcnn": ModelEntry("PixelCNN", "PixelCNN", "chainrule.estimators.pixel_cnn"),
+    "conv-nade": ModelEntry("ConvNADE", "ConvNADE", "chainrule.estimators.conv_nade"),
 }
 
 CLASSES: dict[str, str] = {

@@ -14,7 +14,7 @@ from scipy import stats
 
 from chainrule import inference
 from chainrule.conditioners.any_order import observed_first
-from chainrule.conditioners.orderless import draw_observed_masks, unobserved_weights
+from chainrule.conditioners.observed_set import draw_observed_masks, unobserved_weights
 from chainrule.orders import random_orders
 from strategies import (
     ANY_ORDER,

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from chainrule import GMM, MADE, NADE, Ensemble, Independent, Mixture, OrderlessNADE, PixelCNN
+from chainrule import GMM, MADE, NADE, ConvNADE, Ensemble, Independent, Mixture, OrderlessNADE, PixelCNN
 from chainrule.conditioners import ACTIVATIONS
 
 pytestmark = pytest.mark.arithmetic
@@ -28,6 +28,8 @@ NETWORKS = {
     "narrow column networks": OrderlessNADE((7,), **FIT),
     "convolutions": PixelCNN(20, n_layers=2, n_orderings=2, **FIT),
     "narrow convolutions": PixelCNN(5, n_layers=1, **FIT),
+    "conv nade": ConvNADE(12, n_hidden=20, **FIT),
+    "narrow conv nade": ConvNADE(3, n_hidden=5, n_blocks=1, **FIT),
     "ensemble": Ensemble(MADE((8,), max_epochs=1), n_members=2, random_state=0),
     **{f"nade, {name}": NADE(5, activation=name, **FIT) for name in ACTIVATIONS},
 }

@@ -26,6 +26,7 @@ from chainrule import (
     GMM,
     MADE,
     NADE,
+    ConvNADE,
     Ensemble,
     Independent,
     Mixture,
@@ -45,6 +46,7 @@ ESTIMATORS = [
     PixelCNN(n_filters=8, n_layers=1, max_epochs=2, n_components=2),
     OrderlessNADE(network="shared", **SMALL),
     OrderlessNADE(**SMALL),
+    ConvNADE(4, n_hidden=8, n_blocks=1, max_epochs=2, n_components=2),
     Ensemble(MADE(**SMALL), n_members=2),
 ]
 BINARY = MixtureOfBernoullis(n_components=2)

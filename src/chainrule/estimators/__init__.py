@@ -9,6 +9,7 @@ from chainrule.registry import CLASSES
 
 if TYPE_CHECKING:
     from chainrule.estimators.base import DensityEstimator
+    from chainrule.estimators.conv_nade import ConvNADE
     from chainrule.estimators.ensemble import Ensemble
     from chainrule.estimators.loading import load
     from chainrule.estimators.made import MADE
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "MADE",
     "NADE",
+    "ConvNADE",
     "DensityEstimator",
     "Ensemble",
     "OrderlessNADE",

@@ -19,9 +19,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["MIN_OUTPUTS", "ScoringLinear", "batches_of_whole_blocks", "filled_up", "linear"]
+__all__ = ["BLOCK", "MIN_OUTPUTS", "ScoringLinear", "batches_of_whole_blocks", "filled_up", "linear"]
 
-_BLOCK = 32
+BLOCK = 32
+"""Rows that scoring evaluates at a time, or a multiple of them."""
 MIN_OUTPUTS = 16
 
 
@@ -31,7 +32,7 @@ def filled_up(n: int) -> np.ndarray:
     >>> filled_up(3)[:5], len(filled_up(3)), len(filled_up(64))
     (array([0, 1, 2, 2, 2]), 32, 64)
     """
-    return np.minimum(np.arange(-(-n // _BLOCK) * _BLOCK), n - 1)
+    return np.minimum(np.arange(-(-n // BLOCK) * BLOCK), n - 1)
 
 
 def batches_of_whole_blocks(n: int, size: int) -> Iterator[tuple[slice, slice | np.ndarray]]:
@@ -42,7 +43,7 @@ def batches_of_whole_blocks(n: int, size: int) -> Iterator[tuple[slice, slice | 
     for start in range(0, n, size):
         batch = slice(start, min(start + size, n))
         count = batch.stop - start
-        yield batch, start + filled_up(count) if count % _BLOCK else batch
+        yield batch, start + filled_up(count) if count % BLOCK else batch
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Any
 
-from chainrule.conditioners import OrderlessConditioner
+from chainrule.conditioners import ObservedSetConditioner
 from chainrule.estimators.autoregressive import AutoregressiveEstimator
 from chainrule.estimators.ensemble import Ensemble
 
@@ -27,11 +26,8 @@ def answers_any_query(estimator: Any) -> bool:
 def pass_cost(estimator: AutoregressiveEstimator, n_rows: int) -> float:
     """Return about how many multiplications a sequential pass through all variables of rows takes."""
     network, n_variables = estimator.model_.conditioner, estimator.schema_.n_variables
-    if not isinstance(network, OrderlessConditioner):
-        return n_variables * _STEP + n_rows * estimator.n_parameters_
-    sizes = [layer.out_features for layer in network.layers]
-    between = sum(first * second for first, second in pairwise(sizes))
-    return n_variables * (_STEP + n_rows * between) + n_rows * estimator.n_parameters_
+    per_step = network.products_per_step() if isinstance(network, ObservedSetConditioner) else 0
+    return n_variables * (_STEP + n_rows * per_step) + n_rows * estimator.n_parameters_
 
 
 def scoring_cost(estimator: Any, n_rows: int) -> float:
@@ -42,6 +38,6 @@ def scoring_cost(estimator: Any, n_rows: int) -> float:
     if isinstance(estimator, Ensemble):
         return max(scoring_cost(member, n_rows) for member in estimator.members_)
     is_sequential = isinstance(estimator, AutoregressiveEstimator) and isinstance(
-        estimator.model_.conditioner, OrderlessConditioner
+        estimator.model_.conditioner, ObservedSetConditioner
     )
     return pass_cost(estimator, n_rows) if is_sequential else float(_STEP + n_rows * estimator.n_parameters_)
