@@ -575,5 +575,5 @@ def test_sizes_are_for_images_only(people):
 
 def test_only_grey_values_can_be_resized(tmp_path):
     np.save(tmp_path / "a.npy", RNG.normal(size=(9, 4, 4)))
-    with pytest.raises(DataError, match="only images of whole grey values"):
+    with pytest.raises(DataError, match="only images of whole values"):
         load_dataset(tmp_path / "a.npy", image_size=(2, 2))

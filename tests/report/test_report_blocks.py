@@ -58,5 +58,11 @@ def test_an_image_grid_lets_the_page_show_where_pixels_are_hidden():
     picture = image_grid(shades, (1, 2), 2, "two images", width=8)
     drawn = np.asarray(Image.open(BytesIO(base64.b64decode(picture.source.split(",")[1]))))
     assert drawn.shape[2] == 2 and set(np.unique(drawn[..., 1])) == {50, 255}
+    colour = np.array([[0.0, 1.0, 0.5, np.nan, np.nan, np.nan]])
+    picture = image_grid(colour, (1, 2, 3), 1, "an image in colour", width=4)
+    drawn = np.asarray(Image.open(BytesIO(base64.b64decode(picture.source.split(",")[1]))))
+    assert drawn.shape[2] == 4
+    assert [0, 255, 128, 255] in drawn.reshape(-1, 4).tolist()
+    assert set(np.unique(drawn[..., 3])) == {50, 255}
     square = image_grid(np.zeros((100, 4)), (2, 2), None, "a square", title="zeros")
     assert square.pixels and square.title == "zeros"

@@ -84,7 +84,7 @@ class Reading:
     kinds : str or dict, optional
         Kinds that are declared.
     image_size : tuple of int, optional
-        Height and width to resize images to.
+        Height and width to resize images to, and 3 where they are to be in colour.
     memory : int, optional
         Bytes that a fit may take.
     min_level_count : int
@@ -93,7 +93,7 @@ class Reading:
 
     seed: int
     kinds: str | dict[str, str] | None = None
-    image_size: tuple[int, int] | None = None
+    image_size: tuple[int, ...] | None = None
     memory: int | None = None
     min_level_count: int = 1
 

@@ -81,7 +81,11 @@ AddressOption = Annotated[
 ]
 ImageSizeOption = Annotated[
     str | None,
-    typer.Option("--image-size", metavar="HxW", help="Resize images to this height x width."),
+    typer.Option(
+        "--image-size",
+        metavar="HxW[x3]",
+        help="Resize images to this height x width; x3 behind it reads a folder or tar of them in colour.",
+    ),
 ]
 
 
@@ -121,14 +125,14 @@ def parse_kinds(texts: Sequence[str] | None) -> str | dict[str, str] | None:
     return by_column[""]
 
 
-def parse_image_size(text: str | None) -> tuple[int, int] | None:
-    """Return height and width of a text such as ``"28x28"``."""
+def parse_image_size(text: str | None) -> tuple[int, ...] | None:
+    """Return height and width, and 3 for colour, of a text such as ``"28x28"`` or ``"64x64x3"``."""
     if text is None:
         return None
-    height, _, width = text.lower().partition("x")
-    if not (height.isdecimal() and width.isdecimal() and int(height) and int(width)):
-        raise DataError(f"--image-size {text}: expected HEIGHTxWIDTH, such as 28x28")
-    return int(height), int(width)
+    sizes = tuple(int(size) if size.isdecimal() else 0 for size in text.lower().split("x"))
+    if len(sizes) not in (2, 3) or not all(sizes) or sizes[2:] not in ((), (3,)):
+        raise DataError(f"--image-size {text}: expected HEIGHTxWIDTH, such as 28x28, or HEIGHTxWIDTHx3")
+    return sizes
 
 
 def with_training_options(command: Callable[..., None]) -> Callable[..., None]:

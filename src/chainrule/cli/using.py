@@ -289,7 +289,7 @@ def _rows(
     data: str,
     split: str,
     seed: int,
-    image_size: tuple[int, int] | None,
+    image_size: tuple[int, ...] | None,
     estimator: DensityEstimator,
     n_skipped: int,
 ) -> Iterator[Any]:

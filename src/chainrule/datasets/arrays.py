@@ -90,21 +90,22 @@ def check_is_file(path: Path) -> None:
         raise DataError(f"{path} is empty")
 
 
-def flatten_images(array: Array) -> tuple[Array, tuple[int, int] | None]:
-    """Return rows (n, D) and, where each row was an image (h, w), its shape."""
+def flatten_images(array: Array) -> tuple[Array, tuple[int, ...] | None]:
+    """Return rows (n, D) and, where each row was an image (h, w) or (h, w, 3), its shape."""
     if array.ndim == 4 and array.shape[-1] == 1:
         array = array[..., 0]
     if array.ndim <= 2:
         return array, None
     rows = array.reshape(len(array), math.prod(array.shape[1:]))
-    return rows, (array.shape[1], array.shape[2]) if array.ndim == 3 else None
+    is_image = array.ndim == 3 or (array.ndim == 4 and array.shape[-1] == 3)
+    return rows, array.shape[1:] if is_image else None
 
 
 # ---------------------------------------------------------------- npy, npz
 
 
 def read_npy(path: Path) -> Parts:
-    """Read an array (n, D), or images (n, h, w)."""
+    """Read an array (n, D), or images (n, h, w) or (n, h, w, 3)."""
     content = read_bytes(path)
     with _named_errors(path, "a numpy array"):
         _check_header(io.BytesIO(content), len(content), path)

@@ -50,6 +50,8 @@ SHA256 = {
     "debd/tretail.test.data.gz": "5de96427ef13f16dd979d270e950df79a897bd587670f27608da630c8225b77e",
     "debd/tretail.ts.data.gz": "1c79c8408c661e9856db1811525626d6a3a40c9244a07fa39811e162e94efa27",
     "debd/tretail.valid.data.gz": "8ac470d0142cf85d43b4c41936aaa3088ea0840ff76891acbe469df6fec47aad",
+    "fashion_mnist/t10k-images-idx3-ubyte.gz": "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+    "fashion_mnist/train-images-idx3-ubyte.gz": "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
     "mnist/t10k-images-idx3-ubyte.gz": "5634745efa576a17e7d4cf5cd9d09123c75e6538e5114267c2d156edaf519341",
     "mnist/train-images-idx3-ubyte.gz": "71524e2cd1ad2968737f7f2f2ff69cbfc32df8ccddff51593f7cb2d4e0eb5b64",
     "uci_continuous/winequality-red.csv": "c9614512e980f1cbd221c796daa97f00c4898c3cd1716863abac60f6cd1a522e",

@@ -24,7 +24,7 @@ class Parts:
     train: Any
     valid: Any = None
     test: Any = None
-    image_shape: tuple[int, int] | None = None
+    image_shape: tuple[int, ...] | None = None
     kinds: str | dict[str, str] | None = None
     notes: tuple[str, ...] = ()
 
@@ -47,7 +47,7 @@ class Dataset:
     kinds : str or dict, optional
         Kinds of variables to pass on to the estimators.
     image_shape : tuple of int, optional
-        Height and width, where a row is a flattened image.
+        Height and width, and 3 of colour images, where a row is a flattened image.
     description : str
         What the rows are.
     split : str
@@ -64,7 +64,7 @@ class Dataset:
     valid: Any
     test: Any
     kinds: str | dict[str, str] | None = None
-    image_shape: tuple[int, int] | None = None
+    image_shape: tuple[int, ...] | None = None
     description: str = ""
     split: str = ""
     entropy: float | None = None

@@ -32,7 +32,7 @@ _READERS = {
 
 def read_path(
     path: Path,
-    image_size: tuple[int, int] | None = None,
+    image_size: tuple[int, ...] | None = None,
     missing: Sequence[str] = tables.MISSING_WORDS,
 ) -> Parts:
     """Read what lies at `path`.
@@ -43,7 +43,7 @@ def read_path(
         A file of one of the formats, a folder that holds one set in the format of C4.5, one of parquet files,
         or one of images.
     image_size : tuple of int, optional
-        Height and width to resize images to.
+        Height and width to resize images to, and 3 to read those of a folder or tar in colour.
     missing : sequence of str
         Words that stand for a missing value in text files, beside an empty cell.
 
@@ -77,13 +77,18 @@ def _read_file(path: Path, missing: Sequence[str]) -> Parts:
     raise DataError(f"{path} is of an unknown format; known are {FORMATS}")
 
 
-def resize_parts(parts: Parts, image_size: tuple[int, int] | None, source: object) -> Parts:
-    """Return parts with their images resized; no size means as they are."""
-    if image_size is None or image_size == parts.image_shape:
-        return parts
+def resize_parts(parts: Parts, image_size: tuple[int, ...] | None, source: object) -> Parts:
+    """Return parts with their images resized, in as many channels; no size means as they are."""
     shape = parts.image_shape
+    if image_size is None:
+        return parts
     if shape is None:
         raise DataError(f"an image size was given, but the rows of {source} are not images")
+    if images.n_channels(image_size) == 3 and len(shape) == 2:
+        raise DataError(f"the images of {source} are grey: give an image size of height and width alone")
+    image_size = (*image_size[:2], *shape[2:])
+    if image_size == shape:
+        return parts
     resized = [
         None if rows is None else images.resize_rows(rows, shape, image_size)
         for rows in (parts.train, parts.valid, parts.test)

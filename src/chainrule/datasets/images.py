@@ -1,4 +1,4 @@
-"""Read a folder or a tar file of images as grey rows, and resize images."""
+"""Read a folder or a tar file of images as rows, grey or in colour, and resize images."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from chainrule.datasets.core import Parts
 from chainrule.datasets.limits import check_unpacked
 from chainrule.errors import DataError
 
-__all__ = ["IMAGE_SUFFIXES", "is_tar", "read_images", "resize_rows"]
+__all__ = ["IMAGE_SUFFIXES", "is_tar", "n_channels", "read_images", "resize_rows"]
 
 IMAGE_SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".pgm", ".ppm", ".webp"}
@@ -39,24 +39,49 @@ def is_tar(path: Path) -> bool:
     return path.name.lower().endswith(_TAR_SUFFIXES)
 
 
-def read_images(path: Path, image_size: tuple[int, int] | None) -> Parts:
+def n_channels(image_size: tuple[int, ...] | None) -> int:
+    """Return how many channels images have that are read or resized to a size: 3 of colour, or 1.
+
+    Raises
+    ------
+    DataError
+        If it is neither (height, width) nor (height, width, 3), whole numbers of at least 1.
+
+    Examples
+    --------
+    >>> n_channels((28, 28)), n_channels((64, 64, 3))
+    (1, 3)
+    """
+    if image_size is None:
+        return 1
+    if len(image_size) not in (2, 3) or min(image_size) < 1 or image_size[2:] not in ((), (3,)):
+        raise DataError(
+            f"an image size is (height, width), or (height, width, 3) for colour, got {tuple(image_size)}"
+        )
+    return 3 if len(image_size) == 3 else 1
+
+
+def read_images(path: Path, image_size: tuple[int, ...] | None) -> Parts:
     """Read all images of a folder (and its subfolders) or a tar file, in the order of their names.
 
     Parameters
     ----------
     path : Path
     image_size : tuple of int, optional
-        Height and width to resize to; without it all images must have one size.
+        Height and width to resize to, and 3 for colour; without it all images must have one size, and are
+        grey.
 
     Returns
     -------
     Parts
-        Grey values 0..255, uint8 of shape (n, height * width), declared ordinal.
+        Values 0..255, uint8 of shape (n, height * width), of a colour image (n, height * width * 3): red,
+        green and blue of one pixel after the other. They are declared ordinal.
     """
+    mode = "RGB" if n_channels(image_size) == 3 else "L"
     files = _folder_files(path) if path.is_dir() else _tar_files(path)
     images: list[Pixels] = []
     for name, content in files:
-        image = _grey(name, content, image_size)
+        image = _pixels(name, content, image_size, mode)
         check_unpacked(image.size * (len(images) + 1), path)
         if images and image.shape != images[0].shape:
             raise DataError(
@@ -66,9 +91,8 @@ def read_images(path: Path, image_size: tuple[int, int] | None) -> Parts:
         images.append(image)
     if not images:
         raise DataError(f"{path} holds no images ({', '.join(sorted(IMAGE_SUFFIXES))})")
-    height, width = images[0].shape
-    rows = np.stack(images).reshape(len(images), height * width)
-    return Parts(rows, image_shape=(height, width), kinds="ordinal")
+    rows = np.stack(images).reshape(len(images), -1)
+    return Parts(rows, image_shape=images[0].shape, kinds="ordinal")
 
 
 def _folder_files(folder: Path) -> Iterator[tuple[str, bytes]]:
@@ -133,7 +157,7 @@ _OPENERS: dict[bytes, Callable[..., Any]] = {
 }
 
 
-def _grey(name: str, content: bytes, image_size: tuple[int, int] | None) -> Pixels:
+def _pixels(name: str, content: bytes, image_size: tuple[int, ...] | None, mode: str) -> Pixels:
     from PIL import Image
 
     try:
@@ -146,20 +170,20 @@ def _grey(name: str, content: bytes, image_size: tuple[int, int] | None) -> Pixe
                     raise DataError(
                         f"the image {name} has {n_pixels:,} pixels; images of up to {_MOST_PIXELS:,} are read"
                     )
-                grey = image.convert("L")
+                converted = image.convert(mode)
     except (DataError, MemoryError):
         raise
     except Exception as error:  # whatever Pillow raises of damaged content
         raise DataError(f"the image {name} is truncated, damaged, or not an image") from error
-    return np.asarray(_resized(grey, image_size), dtype=np.uint8)
+    return np.asarray(_resized(converted, image_size), dtype=np.uint8)
 
 
-def _resized(image: Any, image_size: tuple[int, int] | None) -> Any:
+def _resized(image: Any, image_size: tuple[int, ...] | None) -> Any:
     from PIL import Image
 
     if image_size is None:
         return image
-    height, width = image_size
+    height, width = image_size[:2]
     return image.resize((width, height), Image.Resampling.LANCZOS)
 
 
@@ -167,12 +191,12 @@ def _size(image: Pixels) -> str:
     return f"{image.shape[0]} x {image.shape[1]}"
 
 
-def resize_rows(rows: NDArray[Any], image_shape: tuple[int, int], image_size: tuple[int, int]) -> Pixels:
-    """Resize flattened images of 0..255 from one height and width to another."""
+def resize_rows(rows: NDArray[Any], image_shape: tuple[int, ...], image_size: tuple[int, ...]) -> Pixels:
+    """Resize flattened images of 0..255, grey or in colour, from one height and width to another."""
     from PIL import Image
 
     if rows.dtype.kind not in "iu" or rows.min() < 0 or rows.max() > 255:
-        raise DataError("only images of whole grey values 0..255 can be resized")
+        raise DataError("only images of whole values 0..255 can be resized")
     images = rows.reshape(len(rows), *image_shape).astype(np.uint8)
     resized = [np.asarray(_resized(Image.fromarray(image), image_size)) for image in images]
     return np.stack(resized).reshape(len(rows), -1)

@@ -35,7 +35,7 @@ def load_dataset(
     name_or_path: str | Path,
     *,
     random_state: int = 0,
-    image_size: tuple[int, int] | None = None,
+    image_size: tuple[int, ...] | None = None,
     kinds: Kinds = None,
     missing: Sequence[str] | None = MISSING_WORDS,
     columns: Sequence[str] | None = None,
@@ -52,7 +52,8 @@ def load_dataset(
     random_state : int, default=0
         Seed of the split, and of the rows of a synthetic set.
     image_size : tuple of int, optional
-        Height and width to resize images to.
+        Height and width to resize images to; and, as a third number, 3 where images of a folder or tar are
+        to be read in colour. By default those are grey.
     kinds : str or mapping, optional
         Kinds of all columns or of some, by name; they win over what the values suggest.
     missing : sequence of str or None
@@ -109,7 +110,7 @@ def load_rows(
     name_or_path: str | Path,
     *,
     random_state: int = 0,
-    image_size: tuple[int, int] | None = None,
+    image_size: tuple[int, ...] | None = None,
     missing: Sequence[str] = MISSING_WORDS,
     columns: Sequence[str] | None = None,
 ) -> Any:
@@ -148,7 +149,7 @@ def _find_named(name_or_path: str | Path) -> NamedSet | None:
 
 
 def _load_named(
-    named: NamedSet, random_state: int, image_size: tuple[int, int] | None, kinds: Kinds
+    named: NamedSet, random_state: int, image_size: tuple[int, ...] | None, kinds: Kinds
 ) -> Dataset:
     parts = resize_parts(named.read(random_state), image_size, named.info.name)
     train, valid, test, split = complete_parts(parts, random_state)

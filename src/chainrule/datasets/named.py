@@ -166,6 +166,57 @@ def _read_mnist_images(part: str) -> np.ndarray:
     return arrays.read_idx(path).train
 
 
+# ---------------------------------------------------------------- images like those of MNIST
+
+_EMNIST = {"balanced": "letters and digits, 47 classes", "letters": "letters", "digits": "digits"}
+
+
+def _fashion_mnist() -> NamedSet:
+    info = DatasetInfo(
+        "fashion-mnist",
+        "Articles of clothing, 28 x 28 pixels of grey 0..255",
+        784,
+        "ordinal",
+        "github.com/zalandoresearch/fashion-mnist",
+        "MIT",
+    )
+    split = "Test rows as given by the source; the last 10,000 of its 60,000 training rows for validation."
+    return NamedSet(info, _read_fashion_mnist, split)
+
+
+def _read_fashion_mnist(random_state: int) -> Parts:
+    names = [f"{part}-images-idx3-ubyte.gz" for part in ("train", "t10k")]
+    addresses = [github("zalandoresearch/fashion-mnist", "master", f"data/fashion/{name}") for name in names]
+    paths = [_fetch(f"fashion_mnist/{name}", at) for name, at in zip(names, addresses, strict=True)]
+    both, test = (arrays.read_idx(path).train for path in paths)
+    return Parts(both[: -len(test)], both[-len(test) :], test, image_shape=(28, 28), kinds="ordinal")
+
+
+def _emnist(part: str, about: str) -> NamedSet:
+    info = DatasetInfo(
+        f"emnist-{part}",
+        f"Extended MNIST: handwritten {about}, 28 x 28 pixels of grey 0..255",
+        784,
+        "ordinal",
+        "nist.gov/itl/products-and-services/emnist-dataset; no file of its own there, only a large archive",
+        "none stated",
+    )
+    split = "Test rows as given by the source; of its training rows the last ones, as many, for validation."
+    return NamedSet(info, partial(_read_emnist, part=part), split)
+
+
+def _read_emnist(random_state: int, part: str) -> Parts:
+    both, test = (_read_emnist_images(f"{part}-{which}") for which in ("train", "test"))
+    return Parts(both[: -len(test)], both[-len(test) :], test, image_shape=(28, 28), kinds="ordinal")
+
+
+def _read_emnist_images(name: str) -> np.ndarray:
+    # The archive's files are not pinned: they are the user's.
+    path = fetch(RemoteFile(f"emnist/emnist-{name}-images-idx3-ubyte.gz", None))
+    images = arrays.read_idx(path).train.reshape(-1, 28, 28)
+    return images.transpose(0, 2, 1).reshape(len(images), 784)  # the file has them column by column
+
+
 # ---------------------------------------------------------------- binary sets by the names of the literature
 
 _DEBD = {
@@ -296,6 +347,8 @@ def _all() -> Iterator[NamedSet]:
     yield _cs294()
     yield _binarized_mnist()
     yield _mnist()
+    yield _fashion_mnist()
+    yield from (_emnist(part, about) for part, about in _EMNIST.items())
     yield _wine("red")
     yield _wine("white")
     yield from (_debd(name, *metadata) for name, metadata in _DEBD.items())

@@ -31,8 +31,8 @@ class RemoteFile:
     ----------
     path : str
         Its place inside the folder that CHAINRULE_DATA names.
-    sha256 : str
-        Checksum of that file; of its arrays where `of_arrays`.
+    sha256 : str or None
+        Checksum of that file; of its arrays where `of_arrays`. None: whatever lies there is taken.
     address : str, optional
         Where it can be downloaded.
     public_sha256 : str, optional
@@ -42,7 +42,7 @@ class RemoteFile:
     """
 
     path: str
-    sha256: str
+    sha256: str | None
     address: str | None = None
     public_sha256: str | None = None
     of_arrays: bool = False
@@ -80,6 +80,8 @@ def _local_path(file: RemoteFile) -> Path | None:
     path = Path(folder) / file.path
     if not path.is_file():
         return None
+    if file.sha256 is None:
+        return path
     found = _checksum(file, path)
     if found not in (file.sha256, file.public_sha256):
         raise DataError(
@@ -109,6 +111,7 @@ def _download(file: RemoteFile, address: str) -> Path:
     import requests
 
     checksum = file.public_sha256 or file.sha256
+    assert checksum is not None
     hint = f"or put the file at {file.path} in a folder and set {DATA_VARIABLE} to the folder"
     try:
         return _retrieve(file, address, checksum)

@@ -44,7 +44,7 @@ def stream_rows(
     name_or_path: str | Path,
     *,
     random_state: int = 0,
-    image_size: tuple[int, int] | None = None,
+    image_size: tuple[int, ...] | None = None,
     missing: Sequence[str] = MISSING_WORDS,
     columns: Sequence[str] | None = None,
     n_skipped: int = 0,

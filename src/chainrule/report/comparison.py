@@ -133,7 +133,7 @@ class Comparison:
     n_variables: int
     kinds: str
     discrete: bool
-    image_shape: tuple[int, int] | None
+    image_shape: tuple[int, ...] | None
     entropy: float | None
     random_state: int
     results: list[ModelResult]

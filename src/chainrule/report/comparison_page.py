@@ -117,8 +117,9 @@ def _metadata(comparison: Comparison) -> list[tuple[str, str]]:
         ("Variables", count(comparison.n_variables)),
     ]
     if comparison.image_shape:
-        height, width = comparison.image_shape
-        metadata.append(("Image", f"{height} × {width}"))
+        height, width = comparison.image_shape[:2]
+        colour = ", in colour" if len(comparison.image_shape) > 2 else ""
+        metadata.append(("Image", f"{height} × {width}{colour}"))
     if comparison.entropy is not None:
         metadata.append(("True entropy, nats", number(comparison.entropy, 4)))
     return [

@@ -36,7 +36,7 @@ def image_completions(
     estimator: AutoregressiveEstimator,
     codes: np.ndarray,
     reference: np.ndarray,
-    shape: tuple[int, int],
+    shape: tuple[int, ...],
     alt: str,
     **words: Any,
 ) -> Picture:
@@ -50,8 +50,8 @@ def image_completions(
         Images; NaN where a pixel is missing.
     reference : ndarray (m, D)
         Codes of real rows, which set the range of continuous shades.
-    shape : (int, int)
-        Height and width.
+    shape : tuple of int
+        Height and width, and 3 of images in colour.
     """
     schema = estimator.schema_
     given = _upper_half(shape)
@@ -67,11 +67,12 @@ def image_completions(
     return image_grid(images, shape, 2 + _N_DRAWS, alt, width=520, caption=_COMPLETIONS, **words)
 
 
-def _upper_half(shape: tuple[int, int]) -> np.ndarray:
-    """Return which pixels are given, bool (D,): the upper half, or the left one of a single line."""
-    height, width = shape
-    n_given = height // 2 * width if height > 1 else width // 2
-    return np.arange(height * width) < n_given
+def _upper_half(shape: tuple[int, ...]) -> np.ndarray:
+    """Return which variables are given, bool (D,): the upper half, or the left one of a single line."""
+    image = np.zeros(shape, dtype=bool)
+    given = image[: len(image) // 2] if len(image) > 1 else image[:, : image.shape[1] // 2]
+    given[...] = True
+    return image.ravel()
 
 
 def most_predictable_columns(estimator: AutoregressiveEstimator, rows: Any, n: int) -> list[int]:

@@ -18,7 +18,7 @@ _MAX_SIDE = 8
 
 def image_grid(
     shades: np.ndarray,
-    shape: tuple[int, int],
+    shape: tuple[int, ...],
     n_columns: int | None,
     alt: str,
     *,
@@ -31,8 +31,8 @@ def image_grid(
     ----------
     shades : ndarray (n, D)
         From 0, black, to 1, white; a pixel that is NaN lets the page show through.
-    shape : (int, int)
-        Height and width of an image.
+    shape : tuple of int
+        Height and width of an image, and 3 of one in colour.
     n_columns : int or None
         Images in a line; None: the first images in a square, at most eight by eight.
     alt : str
@@ -41,14 +41,15 @@ def image_grid(
     **words
         Further words of the `Picture`.
     """
-    height, breadth = shape
+    height, breadth = shape[:2]
     if n_columns is None:
         side = int(np.clip(math.sqrt(_MAX_PIXELS / (height * breadth)), 2, _MAX_SIDE))
         n_columns = min(side, max(1, math.ceil(math.sqrt(len(shades)))))
         shades = shades[: n_columns**2]
-    gap = max(1, round(min(shape) / 12))
+    gap = max(1, round(min(height, breadth) / 12))
     n_lines = math.ceil(len(shades) / n_columns)
-    grid = np.full((n_lines * (height + gap) + gap, n_columns * (breadth + gap) + gap), 0.5)
+    size = n_lines * (height + gap) + gap, n_columns * (breadth + gap) + gap
+    grid = np.full((*size, *shape[2:]), 0.5)
     for place, image in enumerate(shades):
         top = gap + place // n_columns * (height + gap)
         left = gap + place % n_columns * (breadth + gap)
@@ -57,10 +58,10 @@ def image_grid(
 
 
 def single_images(
-    shades: np.ndarray, shape: tuple[int, int], alts: Sequence[str], labels: Sequence[str]
+    shades: np.ndarray, shape: tuple[int, ...], alts: Sequence[str], labels: Sequence[str]
 ) -> list[Picture]:
     """Return each row of `shades` (n, D) as a picture of its own, labelled by its title."""
     return [
-        pixel_picture(row.reshape(shape), alt, max(1, 168 // max(shape)), title=label, width=84)
+        pixel_picture(row.reshape(shape), alt, max(1, 168 // max(shape[:2])), title=label, width=84)
         for row, alt, label in zip(shades, alts, labels, strict=True)
     ]

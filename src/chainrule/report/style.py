@@ -145,15 +145,17 @@ def vector_picture(canvas: Figure, alt: str, dpi: int = 192, **words: Any) -> Pi
 
 
 def pixel_picture(shades: np.ndarray, alt: str, scale: int, **words: Any) -> Picture:
-    """Return a grey picture of `shades` (height, width), 0 black to 1 white, `scale` pixels per value.
+    """Return a picture of `shades`, (height, width) of grey or (height, width, 3) of red, green and blue.
 
-    Where a shade is NaN, the page shows through.
+    They are from 0, dark, to 1, light; each fills `scale` pixels across and down. Where a shade is NaN, the
+    page shows through.
     """
     hidden = np.isnan(shades)
-    grey = np.round(np.clip(np.where(hidden, 0.5, shades), 0.0, 1.0) * 255).astype(np.uint8)
+    pixels = np.round(np.clip(np.where(hidden, 0.5, shades), 0.0, 1.0) * 255).astype(np.uint8)
     if hidden.any():
-        grey = np.stack([grey, np.where(hidden, 50, 255).astype(np.uint8)], axis=2)
-    enlarged = np.repeat(np.repeat(grey, scale, axis=0), scale, axis=1)
+        seen = np.where(hidden.reshape(*shades.shape[:2], -1).any(2), 50, 255).astype(np.uint8)
+        pixels = np.dstack([pixels, seen])
+    enlarged = np.repeat(np.repeat(pixels, scale, axis=0), scale, axis=1)
     buffer = BytesIO()
     Image.fromarray(enlarged).save(buffer, format="png", optimize=True)
     words.setdefault("width", enlarged.shape[1] // 2)

@@ -65,7 +65,7 @@ def sections(
     fitted: Mapping[str, Arrays],
     one_order: Arrays,
     real: np.ndarray,
-    shape: tuple[int, int],
+    shape: tuple[int, ...],
 ) -> list[Block]:
     """Return the body of the report.
 
@@ -198,7 +198,7 @@ def _learning_curve(title: str, arrays: Arrays) -> Picture:
     )
 
 
-def _image_grids(title: str, arrays: Arrays, shape: tuple[int, int]) -> list[Picture]:
+def _image_grids(title: str, arrays: Arrays, shape: tuple[int, ...]) -> list[Picture]:
     return [
         image_grid(grid, shape, 10, f"Samples of {title} after {epoch} epochs.", title=f"Epoch {epoch}")
         for epoch, grid in zip(arrays["sample_epochs"].tolist(), arrays["samples"], strict=True)

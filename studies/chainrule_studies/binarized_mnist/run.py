@@ -125,7 +125,7 @@ def fit_member(run: StudyRun, number: int, family: str = "made") -> Arrays:
     return _fit(run, _key(family, number), member, seed)
 
 
-def scan(number: int, shape: tuple[int, int]) -> list[int]:
+def scan(number: int, shape: tuple[int, ...]) -> list[int]:
     """Return one of the eight orders that go through an image line by line, from 0, the natural one, on.
 
     Neighbours in such an order are neighbours in the image, which NADE makes good use of.
