@@ -17,6 +17,7 @@ from chainrule.report.query_blocks import query_blocks
 from chainrule.report.result_blocks import result_block
 from chainrule.report.sample_blocks import extreme_blocks, sample_blocks
 from chainrule.report.style import drawing, model_colours
+from chainrule.report.surprisal_maps import surprisal_blocks
 from chainrule.report.synthetic_blocks import synthetic_blocks
 from chainrule.report.words import conclusion
 from chainrule.storage import write_bytes
@@ -88,6 +89,11 @@ def render_report(comparison: Comparison, page: str | None = None) -> str:
                 "The most and the least probable test rows, with their log-likelihood in nats.",
                 parts=extreme_blocks(comparison, colours),
                 anchor="extremes",
+            ),
+            Block(
+                "What surprises the networks where",
+                parts=surprisal_blocks(comparison, colours),
+                anchor="surprisal",
             ),
         ]
         sections = [block for block in sections if block.pictures or block.table or block.parts or block.link]
