@@ -30,7 +30,7 @@ from chainrule.orders import natural_order, random_orders
 
 KINDS = ("binary", "categorical", "ordinal", "continuous")
 DISCRETE = KINDS[:3]
-NETWORKS = ("nade", "made", "pixelcnn", "columns", "orderless", "conv-nade")
+NETWORKS = ("nade", "made", "pixel-cnn", "columns", "orderless", "conv-nade")
 ANY_ORDER = NETWORKS[3:]
 # Those that take very many rows at a time, as integrals need.
 DENSE = NETWORKS[:5]
@@ -166,7 +166,7 @@ def build(
             dropout=dropout,
             **common,
         )
-    elif spec.network == "pixelcnn":
+    elif spec.network == "pixel-cnn":
         conditioner = PixelCNNConditioner(
             encoding,
             conditionals.starts,

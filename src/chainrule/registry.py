@@ -45,7 +45,7 @@ MODELS: dict[str, ModelEntry] = {
     "nade": ModelEntry("NADE", "NADE", "chainrule.estimators.nade"),
     "made": ModelEntry("MADE", "MADE", "chainrule.estimators.made"),
     "orderless-nade": ModelEntry("orderless NADE", "OrderlessNADE", "chainrule.estimators.orderless"),
-    "pixelcnn": ModelEntry("PixelCNN", "PixelCNN", "chainrule.estimators.pixel_cnn"),
+    "pixel-cnn": ModelEntry("PixelCNN", "PixelCNN", "chainrule.estimators.pixel_cnn"),
     "conv-nade": ModelEntry("ConvNADE", "ConvNADE", "chainrule.estimators.conv_nade"),
 }
 

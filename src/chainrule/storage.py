@@ -30,7 +30,7 @@ from chainrule.errors import ChainruleError, StorageError
 __all__ = [
     "FORMAT_VERSION",
     "OLDEST_VERSION",
-    "file_made_whole",
+    "PARTIAL",
     "file_written_whole",
     "ArraySpec",
     "StoredArrays",
@@ -52,7 +52,7 @@ OLDEST_VERSION = 2
 _FORMAT = "chainrule-model"
 _METADATA = "model.json"
 _ARRAYS = "model.safetensors"
-_PARTIAL = ".partial"
+PARTIAL = ".partial"
 
 # A file beyond these is no model's. Values of the description take several times their text in memory, lists
 # and objects most of all, of which even a table of many columns needs few.
@@ -72,7 +72,7 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 def write_together(contents: dict[Path, bytes]) -> None:
     """Write several files, all or none of them, unless the process ends between two renamings."""
-    partials = {path.with_name(path.name + _PARTIAL): path for path in contents}
+    partials = {path.with_name(path.name + PARTIAL): path for path in contents}
     is_renaming = False
     try:
         for partial, path in partials.items():
@@ -107,7 +107,7 @@ def _sync_names(folder: Path) -> None:
 @contextmanager
 def file_written_whole(path: Path) -> Iterator[IO[bytes]]:
     """Yield a file to write into that comes to stand at `path` at the end, unless an error was raised."""
-    partial = path.with_name(path.name + _PARTIAL)
+    partial = path.with_name(path.name + PARTIAL)
     try:
         with partial.open("wb") as file:
             yield file
@@ -120,27 +120,9 @@ def file_written_whole(path: Path) -> Iterator[IO[bytes]]:
     _sync_names(path.parent)
 
 
-@contextmanager
-def file_made_whole(path: Path) -> Iterator[Path]:
-    """Yield the path of a file to make that comes to stand at `path` at the end, if none stands there then.
-
-    It is for libraries that make a file in several steps, after any of which the process may end, and for
-    several processes that make it at once: the first one's stands.
-    """
-    partial = path.with_name(f"{path.name}.{os.getpid()}{_PARTIAL}")
-    partial.unlink(missing_ok=True)
-    try:
-        yield partial
-        with suppress(FileExistsError):
-            os.link(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-    _sync_names(path.parent)
-
-
 def partials_of(names: Iterable[str]) -> set[str]:
     """Return the names of files that were being written when a process or the machine stopped."""
-    return {name for name in names if name.endswith(_PARTIAL)}
+    return {name for name in names if name.endswith(PARTIAL)}
 
 
 def json_safe(value: Any) -> Any:
@@ -202,7 +184,7 @@ def _descriptions(folder: Path) -> tuple[Path, Path]:
     description under its temporary name: that is complete by then, and its checksum says that they belong
     together.
     """
-    return folder / _METADATA, folder / (_METADATA + _PARTIAL)
+    return folder / _METADATA, folder / (_METADATA + PARTIAL)
 
 
 def _finish_renaming(folder: Path) -> None:

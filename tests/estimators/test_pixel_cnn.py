@@ -147,13 +147,13 @@ def test_commands_know_the_shape_of_the_images(tmp_path, capsys):
     path = tmp_path / "images.npy"
     np.save(path, images(n=100))
     sizes = ["--n-filters", "6", "--n-layers", "1", "--kernel-size", "3"]
-    fit = ["fit", str(path), "--model", "pixelcnn", "--max-epochs", "1", "--out", str(tmp_path / "a")]
+    fit = ["fit", str(path), "--model", "pixel-cnn", "--max-epochs", "1", "--out", str(tmp_path / "a")]
     assert run([*fit, *sizes]) == 0
     out = ["--max-epochs", "1", "--out", str(tmp_path / "b")]
-    assert run(["compare", str(path), "--models", "independent,pixelcnn", *out]) == 0
-    sweep = ["sweep", str(path), "--model", "pixelcnn", "--grid", "n_filters=2,4"]
+    assert run(["compare", str(path), "--models", "independent,pixel-cnn", *out]) == 0
+    sweep = ["sweep", str(path), "--model", "pixel-cnn", "--grid", "n_filters=2,4"]
     assert run([*sweep, "--max-epochs", "1", "--out", str(tmp_path / "c")]) == 0
-    models = [tmp_path / "a", tmp_path / "b" / "models" / "pixelcnn", tmp_path / "c" / "model"]
+    models = [tmp_path / "a", tmp_path / "b" / "models" / "pixel-cnn", tmp_path / "c" / "model"]
     for folder in models:
         assert load(folder).image_shape == (3, 4), folder
     flat = tmp_path / "flat.npy"
@@ -162,4 +162,4 @@ def test_commands_know_the_shape_of_the_images(tmp_path, capsys):
     assert load(tmp_path / "d").image_shape is None
     capsys.readouterr()
     assert run([*fit, "--hidden-sizes", "8"]) == 2
-    assert re.search(r"pixelcnn has no option --hidden-sizes", capsys.readouterr().err)
+    assert re.search(r"pixel-cnn has no option --hidden-sizes", capsys.readouterr().err)

@@ -6,15 +6,17 @@ import errno
 import os
 import platform
 import re
+import shutil
+import tempfile
 import time
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chainrule.errors import DataError, MissingPackageError
-from chainrule.storage import file_made_whole
+from chainrule.storage import PARTIAL
 
 if TYPE_CHECKING:
     import optuna
@@ -279,8 +281,16 @@ def _make_tables(address: str) -> None:
     path = Path(database)
     if database.startswith((":", "file:")) or path.exists() or not path.parent.is_dir():
         return
-    with file_made_whole(path) as partial:
-        optuna.storages.RDBStorage(f"sqlite:///{partial.resolve().as_posix()}").engine.dispose()
+    with tempfile.TemporaryDirectory() as folder:  # where SQLite leaves its journal, too, if it is killed
+        made = Path(folder) / path.name
+        optuna.storages.RDBStorage(f"sqlite:///{made.as_posix()}").engine.dispose()
+        partial = path.with_name(f"{path.name}.{os.getpid()}{PARTIAL}")
+        try:
+            shutil.copyfile(made, partial)
+            with suppress(FileExistsError):  # of several processes the first one's file stands
+                os.link(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
 
 
 def _let_one_write_at_a_time(engine: Any) -> None:
