@@ -9,7 +9,7 @@ import pytest
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
 PATIENCE = 600  # ends a kernel that hangs; nothing waits for the time to pass
 
-nbformat = pytest.importorskip("nbformat", reason="the extra `notebook` is not installed")
+nbformat = pytest.importorskip("nbformat", reason="the extra `docs` is not installed")
 
 
 def read(path):
@@ -31,8 +31,8 @@ def test_it_is_valid_installs_first_and_keeps_no_results(path):
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_it_runs(path, tmp_path, monkeypatch):
-    nbclient = pytest.importorskip("nbclient", reason="the extra `notebook` is not installed")
-    pytest.importorskip("ipykernel", reason="the extra `notebook` is not installed")
+    nbclient = pytest.importorskip("nbclient", reason="the extra `docs` is not installed")
+    pytest.importorskip("ipykernel", reason="the extra `docs` is not installed")
     monkeypatch.delenv("MPLBACKEND", raising=False)  # a notebook draws into itself
     notebook = read(path)
     first = next(cell for cell in notebook.cells if cell.cell_type == "code")

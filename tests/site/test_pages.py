@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import pkgutil
 import re
@@ -60,6 +61,20 @@ def test_every_public_name_stands_in_the_reference():
     }
     # A submodule that a page imports, such as `distributed`, is a page of its own.
     assert not {each for each in missing if each not in sys.modules}
+
+
+def test_docstrings_name_the_default_first():
+    """By numpydoc, and so in the reference, the first of several choices is the default."""
+    wrong = set()
+    for address, documented_object in documented().items():
+        text = inspect.getdoc(documented_object) or ""
+        if not callable(documented_object) or "Parameters\n---" not in text:
+            continue
+        parameters = inspect.signature(documented_object).parameters
+        for names, first in re.findall(r'^([\w, ]+) : \{"(\w+)"[^}]*\}(?!, optional)', text, re.MULTILINE):
+            defaults = {parameters[name].default for name in names.split(", ") if name in parameters}
+            wrong |= {f"{address}({names}={each!r})" for each in defaults - {first, inspect.Parameter.empty}}
+    assert not wrong
 
 
 def test_lines_of_readme_run(tmp_path):

@@ -27,7 +27,7 @@ __all__ = ["doctor", "package_of"]
 _MODULES = {"pillow": "PIL", "scikit-learn": "sklearn"}
 
 
-_OF_DEVELOPERS = ("release", "test")
+_OF_DEVELOPERS = ("docs", "release", "test")
 
 
 @dataclass(frozen=True)

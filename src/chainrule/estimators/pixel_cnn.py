@@ -46,7 +46,7 @@ class PixelCNN(AutoregressiveEstimator):
     image_shape : tuple of int, optional
         (height, width) or (height, width, channels). By default that of the data set where a command reads
         one; else a square of one channel, or one line if D is no square number.
-    activation : {"sigmoid", "tanh", "relu", "leaky_relu", "elu", "silu", "gelu"}
+    activation : {"relu", "sigmoid", "tanh", "leaky_relu", "elu", "silu", "gelu"}
     ordering : {"natural", "random"} or sequence of int
         From which corner, and along what, the image is read: along lines from the top left, one of
         `ImageShape.scans` at random, or one that is given.
