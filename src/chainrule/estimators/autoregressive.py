@@ -61,6 +61,8 @@ __all__ = ["AutoregressiveEstimator"]
 
 # Numbers from which the margins are estimated, at which training starts.
 _MARGIN_NUMBERS = 2**23
+# Drawing takes a step for each variable, which few rows do not make much shorter.
+_LEAST_DRAWN = 256
 
 
 class AutoregressiveEstimator(EmbeddingMethods, DensityEstimator):
@@ -371,7 +373,7 @@ class AutoregressiveEstimator(EmbeddingMethods, DensityEstimator):
 
     def _sample_codes(self, n: int, generator: np.random.Generator, context: np.ndarray | None) -> np.ndarray:
         torch_generator = _torch_generator(generator, self._device())
-        size = evaluation_batch(self.model_)
+        size = max(evaluation_batch(self.model_), _LEAST_DRAWN)
         parts = []
         for start in range(0, n, size):
             count = min(size, n - start)

@@ -38,8 +38,12 @@ def filled_up(n: int) -> np.ndarray:
 def batches_of_whole_blocks(n: int, size: int) -> Iterator[tuple[slice, slice | np.ndarray]]:
     """Yield which of n rows are the next batch, `size` at a time, and what to evaluate for them.
 
-    The latter is whole blocks of rows that begin with the batch.
+    The latter is whole blocks of rows that begin with the batch; a size that is none is rounded up to them.
+
+    >>> [batch for batch, _ in batches_of_whole_blocks(70, 5)]
+    [slice(0, 32, None), slice(32, 64, None), slice(64, 70, None)]
     """
+    size = -(-size // BLOCK) * BLOCK
     for start in range(0, n, size):
         batch = slice(start, min(start + size, n))
         count = batch.stop - start
