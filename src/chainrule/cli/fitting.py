@@ -36,6 +36,7 @@ from chainrule.cli.options import (
     with_training_options,
 )
 from chainrule.cli.output import check_file, console_for, new_folder, say, write_json
+from chainrule.cli.validating import validation_score
 from chainrule.cli.workers import WorkersOption, check_workers, fit_on_cluster, joined, save_by_first
 from chainrule.errors import DataError, FitInterrupted
 from chainrule.registry import MODELS
@@ -288,7 +289,7 @@ def _fit_in_memory(estimator: DensityEstimator, out: Path, dataset: Dataset) -> 
     with new_folder(out):
         seconds = _fit(lambda: estimator.fit(dataset.train, X_val=dataset.valid), estimator, out)
         save_by_first(estimator, out)
-    return estimator.score(dataset.valid), seconds
+    return validation_score(estimator, dataset.valid), seconds
 
 
 def _fit_in_pieces(

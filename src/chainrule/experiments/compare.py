@@ -257,7 +257,7 @@ def _set_orders(estimators: Mapping[str, DensityEstimator], n_orders: int | None
     if n_orders is None:
         n_orders = orders_to_average(n_variables)
     elif not free:
-        raise DataError("a number of orders is for models of any order: orderless-nade")
+        raise DataError("a number of orders is for models of any order: orderless-nade, conv-nade")
     for estimator in free:
         estimator.set_params(n_orderings=n_orders)
 
@@ -267,7 +267,7 @@ def _check_missing(dataset: Dataset, estimators: Mapping[str, DensityEstimator])
     if dataset.has_missing and not any(estimator.supports_missing for estimator in estimators.values()):
         raise DataError(
             f"{dataset.name} has missing values, which none of these models takes; "
-            "choose from independent, mixture, orderless-nade"
+            "choose from independent, mixture, orderless-nade, conv-nade"
         )
 
 

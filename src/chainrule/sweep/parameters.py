@@ -85,12 +85,22 @@ _TRAINING: dict[str, Choices | Range] = {
 _LAYERS = Choices(((100,), (250,), (500,), (1000,), (250, 250), (500, 500), (500, 500, 500)))
 _PER_COLUMN = {"n_components": Range(2, 32, log=True)}
 _DEEP = Searched({"hidden_sizes": _LAYERS, "dropout": Range(0.0, 0.6), **_TRAINING}, _PER_COLUMN)
+_CONVOLUTIONAL = Searched(
+    {
+        "n_channels": Choices((16, 24, 32, 48)),
+        "n_blocks": Range(1, 4),
+        "n_hidden": Choices((128, 256, 512)),
+        **_TRAINING,
+    },
+    _PER_COLUMN,
+)
 _MIXTURE = Searched({"n_components": Range(1, 200, log=True)})
 
 # By class; a model that is not here has nothing to search.
 SEARCHED = {
     "MADE": _DEEP,
     "OrderlessNADE": _DEEP,
+    "ConvNADE": _CONVOLUTIONAL,
     "NADE": Searched({"hidden_size": Range(50, 1000, log=True), **_TRAINING}, _PER_COLUMN),
     "Mixture": _MIXTURE,
     "MixtureOfBernoullis": _MIXTURE,
