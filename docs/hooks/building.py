@@ -11,6 +11,8 @@ from html import unescape
 from pathlib import Path
 from typing import Any
 
+from mkdocs.plugins import event_priority
+
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 STUDIES = ROOT / "studies" / "chainrule_studies"
@@ -19,8 +21,10 @@ _FORMULA = re.compile(r'<(span|div) class="arithmatex">\\([(\[])(.*?)\\[)\]]</\1
 _folder: tempfile.TemporaryDirectory[str] | None = None
 
 
+@event_priority(100)  # before plugins take the path
 def on_config(config: Any) -> None:
     """Let pages include files from anywhere in the repository, wherever the build runs."""
+    config.config_file_path = os.path.abspath(config.config_file_path)
     config.mdx_configs["pymdownx.snippets"]["base_path"] = [str(ROOT)]
 
 

@@ -132,7 +132,8 @@ def test_no_page_is_wider_than_the_screen(browser, address, width):
     size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     try:
-        wide = {}
+        wide: dict[str, int] = {}
+        assert pages()
         for page in pages():
             browser.get(address + page.as_posix())
             reach = browser.execute_script("return document.documentElement.scrollWidth")
