@@ -80,6 +80,10 @@ class Compressor:
         the model, NaN where a number is too far from the training rows for a density.
     """
 
+    model: DensityEstimator
+    n_rows: int
+    nll_bits: float
+
     def __init__(
         self,
         model: DensityEstimator,

@@ -48,6 +48,9 @@ class ConvNADEConditioner(ObservedSetConditioner):
         C, the number of context features.
     """
 
+    before: nn.Module
+    after: nn.Module
+
     recipe = "convolutional any-order"
 
     def __init__(
@@ -68,31 +71,33 @@ class ConvNADEConditioner(ObservedSetConditioner):
         place = place_of(generator)
         widths = torch.tensor(self.starts).diff().tolist()
         # Of each variable its features, and whether it is observed.
-        self.inputs = ImageCells(shape, [each.width + 1 for each in encoding.features])
-        self.outputs_of_cells = ImageCells(shape, widths)
+        self.inputs: ImageCells = ImageCells(shape, [each.width + 1 for each in encoding.features])
+        self.outputs_of_cells: ImageCells = ImageCells(shape, widths)
         of_variables = torch.cat([encoding.feature_variable, torch.arange(orders.shape[1])])
         self.register_buffer("_by_variable", torch.argsort(of_variables, stable=True), persistent=False)
-        self.sizes = list(_halved(self.inputs.size))
+        self.sizes: list[tuple[int, int]] = list(_halved(self.inputs.size))
         channels = [n_channels, *[2 * n_channels] * (len(self.sizes) - 1)]
-        self.stem = _convolution(self.inputs.n_channels, n_channels, place, bias=False)
+        self.stem: nn.Conv2d = _convolution(self.inputs.n_channels, n_channels, place, bias=False)
         # What distinguishes places of the image from each other.
-        self.places = nn.Parameter(torch.empty(n_channels, *self.sizes[0], device=place))
-        self.shrink = nn.ModuleList(
+        self.places: nn.Parameter = nn.Parameter(torch.empty(n_channels, *self.sizes[0], device=place))
+        self.shrink: nn.ModuleList = nn.ModuleList(
             _convolution(wide, narrow, place, stride=2) for wide, narrow in pairwise(channels)
         )
         n_coarse = channels[-1] * self.sizes[-1][0] * self.sizes[-1][1]
         self.before, self.after = (_Block(channels[-1], place) for _ in range(2))
-        self.to_whole = undrawn_layer(n_coarse, n_hidden, place)
-        self.whole = undrawn_layer(n_hidden, n_hidden, place)
-        self.from_whole = undrawn_layer(n_hidden, n_coarse, place)
-        self.grow = nn.ModuleList(
+        self.to_whole: nn.Linear = undrawn_layer(n_coarse, n_hidden, place)
+        self.whole: nn.Linear = undrawn_layer(n_hidden, n_hidden, place)
+        self.from_whole: nn.Linear = undrawn_layer(n_hidden, n_coarse, place)
+        self.grow: nn.ModuleList = nn.ModuleList(
             _convolution(narrow, wide, place, kernel=1) for wide, narrow in pairwise(channels)
         )
-        self.blocks = nn.ModuleList(_Block(n_channels, place) for _ in range(n_blocks))
-        self.output = _convolution(n_channels, self.outputs_of_cells.n_channels, place, kernel=1, bias=False)
-        self.output_bias = nn.Parameter(torch.empty(self.n_outputs, device=place))
-        self.first_context = context_layer(n_context, n_hidden, place)
-        self.output_context = context_layer(n_context, self.n_outputs, place)
+        self.blocks: nn.ModuleList = nn.ModuleList(_Block(n_channels, place) for _ in range(n_blocks))
+        self.output: nn.Conv2d = _convolution(
+            n_channels, self.outputs_of_cells.n_channels, place, kernel=1, bias=False
+        )
+        self.output_bias: nn.Parameter = nn.Parameter(torch.empty(self.n_outputs, device=place))
+        self.first_context: nn.Linear | None = context_layer(n_context, n_hidden, place)
+        self.output_context: nn.Linear | None = context_layer(n_context, self.n_outputs, place)
         if generator is not None:
             self._reset(generator)
 
@@ -249,9 +254,15 @@ class ConvNADEPass(AnyOrderPass):
     context : Tensor (n, C), optional
     """
 
+    network: ConvNADEConditioner
+    inputs: Tensor
+    context: Tensor | None
+
     def __init__(self, network: ConvNADEConditioner, inputs: Tensor, context: Tensor | None) -> None:
         self.network, self.inputs, self.context = network, inputs, context
-        self.output_context = None if network.output_context is None else network.output_context(context)
+        self.output_context: Tensor | None = (
+            None if network.output_context is None else network.output_context(context)
+        )
 
     def next_params(self, d: int) -> Tensor:
         """Return the params (n, P_d) of variable d given what each row has seen."""
@@ -263,11 +274,14 @@ class ConvNADEPass(AnyOrderPass):
         """Take in the codes (n,) of variable d in some rows (bool (n,)), or in all."""
         features = self.network.encoding.of_variable(d, value)
         numbers = torch.cat([features, features.new_ones(len(features), 1)], dim=1)
-        self.inputs = self.network.inputs.replaced(self.inputs, d, numbers, rows)
+        self.inputs: Tensor = self.network.inputs.replaced(self.inputs, d, numbers, rows)
 
 
 class _Block(nn.Module):
     """Two 3 x 3 convolutions, added to what they see (He et al. 2016)."""
+
+    first: nn.Conv2d
+    second: nn.Conv2d
 
     def __init__(self, n_channels: int, place: torch.device) -> None:
         super().__init__()

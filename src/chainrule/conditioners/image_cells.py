@@ -29,24 +29,27 @@ class ImageCells(nn.Module):
         Numbers of each variable.
     """
 
+    rows: list[int]
+    columns: list[int]
+
     slots: Tensor
 
     def __init__(self, shape: ImageShape, widths: Sequence[int]) -> None:
         super().__init__()
         self.shape = shape
         down, across = (2 if side >= _LONG else 1 for side in (shape.height, shape.width))
-        self.size = -(-shape.height // down), -(-shape.width // across)
-        self.n_channels = down * across * shape.channels * max(widths)
+        self.size: tuple[int, int] = -(-shape.height // down), -(-shape.width // across)
+        self.n_channels: int = down * across * shape.channels * max(widths)
         variables = torch.arange(shape.n_variables)
         pixel, channel = variables // shape.channels, variables % shape.channels
         row, column = pixel // shape.width, pixel % shape.width
         self.rows, self.columns = (row // down).tolist(), (column // across).tolist()
         within = (row % down * across + column % across) * shape.channels + channel
-        self.first_channels = (within * max(widths)).tolist()
+        self.first_channels: list[int] = (within * max(widths)).tolist()
         first = (row // down * self.size[1] + column // across) * self.n_channels + within * max(widths)
         slots = [first[d] + torch.arange(width) for d, width in enumerate(widths)]
         self.register_buffer("slots", torch.cat(slots), persistent=False)
-        self.starts = [0, *torch.tensor(widths).cumsum(0).tolist()]
+        self.starts: list[int] = [0, *torch.tensor(widths).cumsum(0).tolist()]
 
     def spread(self, numbers: Tensor) -> Tensor:
         """Return the numbers of all cells (n, K) from those of the variables, one after the other."""

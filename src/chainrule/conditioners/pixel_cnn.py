@@ -48,8 +48,8 @@ class Gated(nn.Module):
     def __init__(self, n_filters: int, place: torch.device) -> None:
         super().__init__()
         # Two products: the halves of one would lie apart in memory, which slows all that follows.
-        self.value = undrawn_layer(n_filters, n_filters, place)
-        self.gate = undrawn_layer(n_filters, n_filters, place)
+        self.value: nn.Linear = undrawn_layer(n_filters, n_filters, place)
+        self.gate: nn.Linear = undrawn_layer(n_filters, n_filters, place)
 
     def forward(self, h: Tensor) -> Tensor:
         """Return what comes of h (..., W), of the same shape."""
@@ -73,11 +73,13 @@ class CausalBlock(nn.Module):
     def __init__(self, n_filters: int, kernel_size: int, place: torch.device) -> None:
         super().__init__()
         reach = kernel_size // 2
-        self.vertical = undrawn_convolution(n_filters, n_filters, (reach + 1, kernel_size), place)
-        self.vertical_gated = Gated(n_filters, place)
-        self.horizontal = undrawn_convolution(n_filters, n_filters, (1, reach + 1), place, bias=False)
-        self.from_above = undrawn_layer(n_filters, n_filters, place)
-        self.horizontal_gated = Gated(n_filters, place)
+        self.vertical: nn.Conv2d = undrawn_convolution(n_filters, n_filters, (reach + 1, kernel_size), place)
+        self.vertical_gated: Gated = Gated(n_filters, place)
+        self.horizontal: nn.Conv2d = undrawn_convolution(
+            n_filters, n_filters, (1, reach + 1), place, bias=False
+        )
+        self.from_above: nn.Linear = undrawn_layer(n_filters, n_filters, place)
+        self.horizontal_gated: Gated = Gated(n_filters, place)
 
 
 class ChannelHead(nn.Module):
@@ -94,8 +96,10 @@ class ChannelHead(nn.Module):
 
     def __init__(self, n_before: int, n_filters: int, n_params: int, place: torch.device) -> None:
         super().__init__()
-        self.before = undrawn_layer(n_before, n_filters, place, bias=False) if n_before else None
-        self.params = undrawn_layer(n_filters, n_params, place, bias=False)
+        self.before: nn.Linear | None = (
+            undrawn_layer(n_before, n_filters, place, bias=False) if n_before else None
+        )
+        self.params: nn.Linear = undrawn_layer(n_filters, n_params, place, bias=False)
 
 
 class PixelCNNConditioner(Conditioner):
@@ -117,6 +121,9 @@ class PixelCNNConditioner(Conditioner):
     n_context : int
         C, the number of context features.
     """
+
+    n_inputs: int
+    n_params: int
 
     recipe = "convolutional"
 
@@ -155,29 +162,33 @@ class PixelCNNConditioner(Conditioner):
         place = place_of(generator)
         self._make_stacks(n_layers, place)
         self._make_head(place)
-        self.first_context = context_layer(n_context, 2 * n_filters, place)
+        self.first_context: nn.Linear | None = context_layer(n_context, 2 * n_filters, place)
         if generator is not None:
             self._reset(generator)
 
     def _make_stacks(self, n_layers: int, place: torch.device) -> None:
         shape, width, reach = self.image_shape, self.n_filters, self.kernel_size
         n_inputs = shape.channels * self.n_inputs
-        self.above = undrawn_convolution(n_inputs, width, (reach, 2 * reach + 1), place, bias=False)
-        self.left = undrawn_convolution(n_inputs, width, (1, reach), place, bias=False)
+        self.above: nn.Conv2d = undrawn_convolution(
+            n_inputs, width, (reach, 2 * reach + 1), place, bias=False
+        )
+        self.left: nn.Conv2d = undrawn_convolution(n_inputs, width, (1, reach), place, bias=False)
         with place:  # what both stacks know of a pixel by its place, and of the scan
-            self.of_line = nn.Parameter(torch.zeros(shape.height, 2 * width))
-            self.of_column = nn.Parameter(torch.zeros(shape.width, 2 * width))
-            self.of_scan = nn.Parameter(torch.zeros(len(self.orders), 2 * width))
-        self.blocks = nn.ModuleList(CausalBlock(width, self.kernel_size, place) for _ in range(n_layers))
+            self.of_line: nn.Parameter = nn.Parameter(torch.zeros(shape.height, 2 * width))
+            self.of_column: nn.Parameter = nn.Parameter(torch.zeros(shape.width, 2 * width))
+            self.of_scan: nn.Parameter = nn.Parameter(torch.zeros(len(self.orders), 2 * width))
+        self.blocks: nn.ModuleList = nn.ModuleList(
+            CausalBlock(width, self.kernel_size, place) for _ in range(n_layers)
+        )
 
     def _make_head(self, place: torch.device) -> None:
         n_channels, width = self.image_shape.channels, self.n_filters
-        self.before_heads = undrawn_layer(width, n_channels * width, place)
-        self.heads = nn.ModuleList(
+        self.before_heads: nn.Linear = undrawn_layer(width, n_channels * width, place)
+        self.heads: nn.ModuleList = nn.ModuleList(
             ChannelHead(c * self.n_inputs, width, self.n_params, place) for c in range(n_channels)
         )
         with place:
-            self.output_bias = nn.Parameter(torch.zeros(self.n_outputs))
+            self.output_bias: nn.Parameter = nn.Parameter(torch.zeros(self.n_outputs))
 
     @property
     def causal_blocks(self) -> list[CausalBlock]:

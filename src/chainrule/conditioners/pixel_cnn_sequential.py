@@ -31,6 +31,9 @@ class PixelCNNPass(FixedOrderPass):
     context : Tensor (n, C), optional
     """
 
+    vertical_start: Tensor
+    horizontal_start: Tensor
+
     def __init__(self, network: PixelCNNConditioner, n: int, member: int, context: Tensor | None) -> None:
         super().__init__(network.order(member))
         self.network = network
@@ -38,16 +41,16 @@ class PixelCNNPass(FixedOrderPass):
         shape, width = network.image_shape, network.n_filters
         reach, weight = network.kernel_size, network.output_bias
         # A margin of zeros, as wide as kernels reach, stands above and to both sides.
-        self.features = weight.new_zeros(
+        self.features: Tensor = weight.new_zeros(
             n, reach + shape.height, reach + shape.width + reach, shape.channels * network.n_inputs
         )
         reach = network.kernel_size // 2
         n_blocks = len(network.blocks)
-        self.lines = weight.new_zeros(n_blocks, n, reach + 1, reach + shape.width + reach, width)
-        self.pixels = weight.new_zeros(n_blocks, n, reach + shape.width, width)
-        self.from_above = weight.new_zeros(n_blocks, n, shape.width, width)
-        self.left = _as_matrix(network.left)
-        self.horizontal = [_as_matrix(block.horizontal) for block in network.causal_blocks]
+        self.lines: Tensor = weight.new_zeros(n_blocks, n, reach + 1, reach + shape.width + reach, width)
+        self.pixels: Tensor = weight.new_zeros(n_blocks, n, reach + shape.width, width)
+        self.from_above: Tensor = weight.new_zeros(n_blocks, n, shape.width, width)
+        self.left: Tensor = _as_matrix(network.left)
+        self.horizontal: list[Tensor] = [_as_matrix(block.horizontal) for block in network.causal_blocks]
         self.z = self.features[:, 0, 0]
         self.known_pixels = 0
 

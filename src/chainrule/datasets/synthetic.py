@@ -20,6 +20,10 @@ class GaussianMixture2D:
     covariances : array of shape (K, 2, 2)
     """
 
+    weights: Floats
+    means: Floats
+    covariances: Floats
+
     def __init__(self, weights: Floats, means: Floats, covariances: Floats) -> None:
         self.weights, self.means, self.covariances = weights, means, covariances
 
@@ -93,6 +97,10 @@ class TwinGaussians:
     shift, scale : float
         m and s: how far each centre lies from 0 in every variable, and the standard deviation.
     """
+
+    n_variables: int
+    shift: float
+    scale: float
 
     def __init__(self, n_variables: int, shift: float, scale: float) -> None:
         self.n_variables, self.shift, self.scale = n_variables, shift, scale

@@ -329,7 +329,7 @@ class DensityEstimator(DensityMixin, AnomalyMixin, SurprisalMethods, QueryMethod
         self.context_schema_ = context_schema
         self.n_features_in_ = schema.n_variables
         if schema.named:
-            self.feature_names_in_ = np.array(schema.names, dtype=object)
+            self.feature_names_in_: np.ndarray = np.array(schema.names, dtype=object)
         elif hasattr(self, "feature_names_in_"):
             del self.feature_names_in_
 

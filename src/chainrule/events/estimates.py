@@ -189,6 +189,8 @@ def distinct(chains: Sequence[Chain], problem: Problem) -> tuple[list[Chain], tu
 class Uniforms:
     """Points of a Sobol sequence, shifted at random for each replicate (Cranley & Patterson 1976)."""
 
+    n_dimensions: int
+
     def __init__(self, n_dimensions: int, generator: np.random.Generator) -> None:
         self._sobol = torch.quasirandom.SobolEngine(n_dimensions)
         self._generator, self.n_dimensions = generator, n_dimensions

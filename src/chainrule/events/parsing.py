@@ -230,6 +230,9 @@ def _silent_logger() -> Iterator[None]:
 class Reader:
     """From sqlglot's tree of one text to a condition; whatever is no condition is refused with its place."""
 
+    text: str
+    start: int
+
     def __init__(self, text: str, start: int) -> None:
         self.text, self.start = text, start
         self._readers: dict[str, Callable[[Any], Condition]] = {

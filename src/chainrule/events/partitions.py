@@ -109,7 +109,7 @@ class LevelPartition(Partition):
         super().__init__(variable, family, atoms)
         levels = np.arange(len(variable.levels or ()))
         truth = np.stack([holds_of_levels(atom, variable) for atom in atoms] or [np.ones(len(levels), bool)])
-        self.cell_of_level = self._cells_of(truth)
+        self.cell_of_level: NDArray[np.int64] = self._cells_of(truth)
         bins = variable.bins
         if bins is None:
             self.part_code, self.cell_of_part = levels, self.cell_of_level
@@ -169,13 +169,13 @@ class LinePartition(Partition):
     def __init__(self, variable: ColumnType, family: Conditional, atoms: Sequence[Atom]) -> None:
         super().__init__(variable, family, atoms)
         points = np.unique([point for atom in atoms for point in _points(atom, variable)])
-        self.points = points.astype(np.float64)
+        self.points: NDArray[np.float64] = points.astype(np.float64)
         # What is true of an interval is true of a number in it.
         ends = np.concatenate([points[:1] - 1, points, points[-1:] + 1])
         numbers = np.empty(2 * len(points) + 1)
         numbers[1::2], numbers[::2] = points, (ends[:-1] + ends[1:]) / 2 if len(points) else 0.0
         truth = np.stack([holds(atom, variable, numbers) for atom in atoms] or [np.ones(len(numbers), bool)])
-        self.cell_of_part = self._cells_of(truth)
+        self.cell_of_part: NDArray[np.int64] = self._cells_of(truth)
         self._codes = np.asarray(variable.codes_of_numbers(self.points), dtype=np.float64)
         self._low, self._high = self._ends_of_parts()
 

@@ -170,7 +170,7 @@ class FidelityEvaluator:
         self.n_columns: int = min(schema.n_variables, _MAX_COLUMNS)
         self._training_rows = TrainingRows(schema.variables, self.train)
         self._levels = frequent_levels(schema.variables[: self.n_columns], self.train)
-        self.associations = self._associations(self.test)
+        self.associations: NDArray[np.float64] = self._associations(self.test)
         seen = schema.coarse(self.train)
         self._cells = [few_cells(schema.variables[d], seen[:, d], _N_CELLS) for d in range(self.n_columns)]
         self._information = self._informations(self.test)

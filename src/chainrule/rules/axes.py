@@ -121,7 +121,7 @@ class LevelAxis(Axis):
 
     def __init__(self, variable: ColumnType, family: Conditional, numbers: Floats | None) -> None:
         super().__init__(variable)
-        self.numbers = np.zeros(len(variable.levels or ())) if numbers is None else numbers
+        self.numbers: Floats = np.zeros(len(variable.levels or ())) if numbers is None else numbers
         self._partition = LevelPartition(variable, family, [])
         self.truncated: WithinLevels = WithinLevels(self._partition.family, len(self.numbers))
 

@@ -34,6 +34,10 @@ class Constraint(ABC):
     axes : mapping of int to Axis
     """
 
+    text: str
+    columns: tuple[int, ...]
+    axes: Mapping[int, Axis]
+
     def __init__(self, placed: Placed, axes: Mapping[int, Axis]) -> None:
         self.text, self.columns, self.axes = placed.rule.text, placed.columns, axes
 
@@ -77,6 +81,9 @@ class InequalityOf(Constraint):
 
 class EquationOf(Constraint):
     """A sum of columns, some of them negative, is a constant."""
+
+    signs: tuple[int, ...]
+    constant: float
 
     def __init__(self, placed: Placed, axes: Mapping[int, Axis]) -> None:
         super().__init__(placed, axes)

@@ -94,6 +94,9 @@ class RuleSet:
         The families of all columns.
     """
 
+    texts: tuple[str, ...]
+    tables: Tables
+
     def __init__(
         self, texts: Sequence[str], schema: Schema, tables: Tables, conditionals: Conditionals
     ) -> None:

@@ -52,6 +52,9 @@ class WithinLevels(_Truncated):
     n_levels : int
     """
 
+    family: Conditional
+    n_levels: int
+
     def __init__(self, family: Conditional, n_levels: int) -> None:
         super().__init__()
         self.family, self.n_levels = family, n_levels
@@ -99,6 +102,9 @@ class WithinLimits(_Truncated):
         Without point masses; see `limited`.
     variable : ColumnType
     """
+
+    family: Conditional
+    variable: ColumnType
 
     def __init__(self, family: Conditional, variable: ColumnType) -> None:
         super().__init__()
