@@ -33,6 +33,7 @@ def table(seed: int, n: int = 300) -> pl.DataFrame:
             "constant": ["same"] * n,
             "few": rng.integers(0, 4, n) + group,
             "age": 20 + group * 5 + rng.integers(0, 200, n),
+            "hour": (8 * group + rng.integers(0, 8, n)) % 24,
             "wide": rng.integers(0, 900_000, n) // (1 + group),
             "visits": rng.poisson(3 * (1 + group), n),
             "income": income,

@@ -130,7 +130,7 @@ def test_a_declared_resolution_rounds_and_no_further():
 
 
 def test_batches_come_back_in_parts_that_memory_holds(models, monkeypatch):
-    monkeypatch.setattr("chainrule.compression.archives._CHUNK_CELLS", 13 * 70)
+    monkeypatch.setattr("chainrule.compression.archives._CHUNK_CELLS", 14 * 70)
     model, file = models("columns"), io.BytesIO()
     compressor = Compressor(model, file)
     for part in table(1).iter_slices(100):
@@ -200,7 +200,7 @@ def test_bits_of_every_kind_are_those_of_the_model(models, name):
     rows = pl.concat([table(0)] * 10)
     compressor.add(rows)
     compressor.finish()
-    assert 8 * len(file.getvalue()) < 1.01 * compressor.nll_bits + 8 * 250
+    assert 8 * len(file.getvalue()) < 1.001 * compressor.nll_bits + 8 * 250
 
 
 def test_missing_cells_cost_what_their_frequencies_say():

@@ -53,12 +53,13 @@ def test_pieces_come_back_in_the_sequence_in_which_they_are_read(seed):
         decoder.end_piece()
 
 
-def test_a_coder_takes_the_bits_of_the_frequencies():
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_a_coder_takes_the_bits_of_the_frequencies(order):
     rng = np.random.default_rng(0)
     chance = np.full(200_000, 1e-3)
     symbols = (rng.random(len(chance)) < chance).astype(np.int64)
     encoder = Encoder()
-    encoder.code(np.stack([1 - chance, chance], axis=1), symbols)
+    encoder.code(np.asarray(np.stack([1 - chance, chance], axis=1), order=order), symbols)
     encoder.end_piece()
     ideal = -np.log2(np.where(symbols == 1, chance, 1 - chance)).sum()
     assert ideal - 1 < 8 * len(encoder.words()) < ideal + 80

@@ -39,6 +39,7 @@ def weights_of(masses: Floats) -> Floats:
     >>> (weights_of(np.array([[1.0, 0.0, 0.0]])) + 1).tolist()
     [[16777214.0, 1.0, 1.0]]
     """
+    masses = np.ascontiguousarray(masses, dtype=np.float64)  # coders read memory as it is, row after row
     n_levels = masses.shape[1]
     total = masses.sum(axis=1)
     if not np.isfinite(total).all():
