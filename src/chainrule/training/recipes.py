@@ -105,7 +105,7 @@ _RECIPES = {
     "fixed-order": _Measured(2e-2, 2e-2, 1e-2, (32, 256), 12, 2000, 60),
     "column-networks": _Measured(1e-2, 5e-2, 1e-8, (32, 256), 15, 2500, 100, 0.5, 6000),
     "shared-network": _Measured(8e-3, 2e-2, 1e-8, (256, 512), 15, 8000, 650),
-    "convolutional": _Measured(4e-3, 1e-2, 1e-8, (32, 32), 20, 4000, 100, orders_are_alike=True),
+    "convolutional": _Measured(8e-3, 1e-2, 1e-8, (32, 32), 20, 4000, 100, orders_are_alike=True),
     "convolutional any-order": _Measured(2e-3, 2e-2, 1e-8, (32, 128), 30, 8000, 300),
 }
 # Batches have such a share of the rows, within the bounds of the recipe: larger ones have less noise.
