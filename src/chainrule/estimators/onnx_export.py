@@ -23,6 +23,9 @@ from torch.onnx import TensorProtoDataType
 from chainrule.errors import MissingPackageError, ParameterError
 from chainrule.estimators.autoregressive import AutoregressiveEstimator
 from chainrule.estimators.base import DensityEstimator
+from chainrule.estimators.made import MADE
+from chainrule.estimators.nade import NADE
+from chainrule.estimators.orderless import OrderlessNADE
 from chainrule.model import AutoregressiveModel
 from chainrule.orders import rank_of
 from chainrule.schema import Schema
@@ -66,7 +69,7 @@ def export_onnx(estimator: DensityEstimator, path: str | Path, *, n_orders: int 
     """
     check_is_fitted(estimator, "schema_")
     _need_onnx()
-    if not isinstance(estimator, AutoregressiveEstimator):
+    if not isinstance(estimator, NADE | MADE | OrderlessNADE):
         raise ParameterError(
             f"{type(estimator).__name__} cannot be exported: NADE, MADE and OrderlessNADE can"
         )
