@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.compression.tables import MODELS, fitted, table, with_holes
 
-from chainrule import MADE, NADE, OrderlessNADE, load
+from chainrule import MADE, NADE, ConvNADE, OrderlessNADE, PixelCNN, load
 from chainrule.baselines import Independent
 from chainrule.compression import Compressor, compress, decompress, decompress_batches
 from chainrule.errors import DataError
@@ -52,6 +52,13 @@ def test_rows_of_every_kind_come_back(models, name):
     for rows in (table(0), table(1), table(2).head(1)):
         back = decompress(model, compress(model, rows))
         assert back.equals(rows) and back.schema == rows.schema
+
+
+@pytest.mark.parametrize("network", [ConvNADE, PixelCNN])
+def test_images_come_back(network):
+    X = (np.random.default_rng(0).random((40, 16)) < 0.3).astype(np.uint8)
+    model = network(image_shape=(4, 4), max_epochs=1, random_state=0).fit(X)
+    assert (decompress(model, compress(model, X)) == X).all()
 
 
 @pytest.mark.parametrize("name", ["columns", "shared"])

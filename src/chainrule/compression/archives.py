@@ -167,8 +167,8 @@ def compress(model: DensityEstimator, X: Any, *, resolution: Mapping[Any, Any] |
     Parameters
     ----------
     model : density estimator
-        Fitted: NADE, MADE or OrderlessNADE, or an ensemble of these, of which one member is used: that under
-        which the rows are most probable. Without context.
+        Fitted: NADE, MADE, OrderlessNADE, ConvNADE or PixelCNN, or an ensemble of these, of which one member
+        is used: that under which the first rows are most probable. Without context.
     X : array or DataFrame, shape (n, D)
     resolution : mapping of column to number, optional
         To whole multiples of which the real numbers of a column are rounded, such as ``{"weight": 0.01}``.

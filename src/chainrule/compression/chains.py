@@ -48,7 +48,7 @@ def candidates(estimator: DensityEstimator) -> list[tuple[AutoregressiveModel, i
         if not isinstance(member, AutoregressiveEstimator):
             raise DataError(
                 f"{type(member).__name__} has no chain of conditionals that rows could be coded by; NADE, "
-                "MADE and OrderlessNADE have"
+                "MADE, OrderlessNADE, ConvNADE and PixelCNN have"
             )
         if member.context_schema_ is not None:
             raise DataError("this model is p(x | context): rows are coded by models without context only")
