@@ -21,6 +21,7 @@ from chainrule import (
     Mixture,
     MixtureOfBernoullis,
     OrderlessNADE,
+    PixelCNN,
 )
 from chainrule.storage import FORMAT_VERSION
 
@@ -67,6 +68,11 @@ def models() -> dict[str, tuple[object, object, object]]:
             None,
         ),
         "column-networks": (OrderlessNADE((4, 4), n_components=2, kinds=kinds, **SMALL), holes, None),
+        "pixel-cnn": (
+            PixelCNN(4, n_layers=1, n_components=2, kinds=kinds, image_shape=(2, 4), n_orderings=2, **SMALL),
+            mixed,
+            None,
+        ),
         "conv-nade": (
             ConvNADE(4, n_hidden=4, n_components=2, kinds=kinds, image_shape=(2, 4), **SMALL),
             holes,
