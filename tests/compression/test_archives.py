@@ -12,7 +12,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.compression.tables import MODELS, fitted, table, with_holes
+from tests.compression.compressed_tables import MODELS, fitted, table, with_holes
 
 from chainrule import MADE, NADE, ConvNADE, OrderlessNADE, PixelCNN, load
 from chainrule.baselines import Independent

@@ -7,7 +7,7 @@ import struct
 
 import numpy as np
 import pytest
-from tests.compression.tables import fitted, table, with_holes
+from tests.compression.compressed_tables import fitted, table, with_holes
 
 from chainrule import MADE, OrderlessNADE
 from chainrule.compression import archives, compress, decompress
