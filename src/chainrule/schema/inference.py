@@ -211,10 +211,7 @@ def _infer_free(table: Table, free: Sequence[int]) -> dict[int, ColumnType]:
 
 
 def _infer_float_block(block: NDArray[np.float64], names: Sequence[str], dtype: str) -> list[ColumnType]:
-    """Infer columns of real numbers, which are continuous, binary or constant, without point masses.
-
-    Zeros and ones among real numbers are no promise that there is nothing else: a share is reserved for it.
-    """
+    """Infer columns of real numbers, which are continuous, binary or constant, without point masses."""
     low, high = block.min(axis=0), block.max(axis=0)
     zero_one = ((block == 0) | (block == 1)).all(axis=0) & (low < high)
     with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused by the type
@@ -225,7 +222,7 @@ def _infer_float_block(block: NDArray[np.float64], names: Sequence[str], dtype: 
             constant = Column(name, block[:, d], "float", dtype)
             columns.append(Categorical.of_column(constant, (float(low[d]),)))
         elif zero_one[d]:
-            columns.append(Binary(name, dtype=dtype, levels=(0, 1), reserved=1 / (len(block) + 1)))
+            columns.append(Binary(name, dtype=dtype, levels=(0, 1)))
         else:
             columns.append(Continuous.standardised(name, float(locations[d]), float(scales[d]), dtype))
     return columns

@@ -75,8 +75,8 @@ class Binary(BlockCodedType, LeveledType):
 
     @property
     def is_coded_in_blocks(self) -> bool:
-        """Whether the levels are the codes, and all there can be."""
-        return self.levels == (0, 1) and not self.reserved  # (False, True) equals it
+        """Whether the levels are the codes."""
+        return self.levels == (0, 1)  # (False, True) equals it
 
     @classmethod
     def encode_block(cls, columns: Sequence[Self], block: Floats, first_row: int) -> Floats:
