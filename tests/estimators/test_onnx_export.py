@@ -121,8 +121,14 @@ def test_an_export_changes_nothing_in_the_model(model, table, tmp_path):
     assert np.array_equal(model.score_samples(table[:50]), before)
 
 
+EXPORTED = ("nade", "made", "columns", "orderless")
+
+
 @settings(max_examples=8)
-@given(specs(context=False, activations=("relu", "tanh", "silu", "gelu")), st.integers(0, 2**20))
+@given(
+    specs(context=False, activations=("relu", "tanh", "silu", "gelu"), networks=EXPORTED),
+    st.integers(0, 2**20),
+)
 def test_random_networks_and_families(spec, seed):
     model = build(spec, dtype=torch.float32)
     x = random_rows(spec, 20, seed, torch.float32)
@@ -130,6 +136,17 @@ def test_random_networks_and_families(spec, seed):
     with torch.no_grad():
         expected = model.log_prob(x).numpy()
     np.testing.assert_allclose(nats_of(content, x.numpy()), expected, rtol=1e-5, atol=2e-5)
+
+
+def test_numbers_far_out_have_the_tails_of_a_logistic(tmp_path):
+    rng = np.random.default_rng(0)
+    rows = pd.DataFrame(rng.normal(size=(300, 2)), columns=["a", "b"])
+    model = MADE(hidden_sizes=(8,), mixture="logistic", max_epochs=1, random_state=0).fit(rows)
+    far = pd.DataFrame({"a": [40.0, -90.0, 0.0], "b": [0.0, 60.0, -300.0]})
+    export_onnx(model, tmp_path / "model.onnx")
+    nats = nats_of((tmp_path / "model.onnx").read_bytes(), model.schema_.encode(far))
+    assert (nats < -20).all()
+    np.testing.assert_allclose(nats, model.score_samples(far), **CLOSE)
 
 
 @pytest.mark.parametrize("mixture", ["gaussian", "spline"])

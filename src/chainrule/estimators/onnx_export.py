@@ -232,7 +232,11 @@ def recorded(scoring: nn.Module, n_variables: int) -> bytes:
 @contextmanager
 def _own_operations() -> Iterator[None]:
     """Say how operations that ONNX lacks are made of those that it has."""
-    made: dict[str, Any] = {"aten::expm1": _expm1, "aten::searchsorted": _searchsorted}
+    made: dict[str, Any] = {
+        "aten::expm1": _expm1,
+        "aten::log_sigmoid": _log_sigmoid,
+        "aten::searchsorted": _searchsorted,
+    }
     for name, operation in made.items():
         torch.onnx.register_custom_op_symbolic(name, operation, _OPSET)  # type: ignore[attr-defined]
     try:
@@ -247,6 +251,11 @@ def _expm1(g: Any, x: Any) -> Any:
     wide = g.op("Cast", x, to_i=TensorProtoDataType.DOUBLE)
     one = g.op("Constant", value_t=torch.tensor(1.0, dtype=torch.float64))
     return g.op("CastLike", g.op("Sub", g.op("Exp", wide), one), x)
+
+
+def _log_sigmoid(g: Any, x: Any) -> Any:
+    """Record -log(1 + exp(-x)): the logarithm of a sigmoid, as it is by default, is -inf far out."""
+    return g.op("Neg", g.op("Softplus", g.op("Neg", x)))
 
 
 def _searchsorted(g: Any, ends: Any, x: Any, out_int32: Any, right: Any, side: Any, sorter: Any) -> Any:
