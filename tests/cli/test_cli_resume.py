@@ -155,9 +155,14 @@ def assert_same_run(folder, whole):
         assert (folder / path.relative_to(whole)).read_bytes() == path.read_bytes()
 
 
-@pytest.mark.parametrize("at", [5, 22])
+def steps_of_all(folder):
+    models = [load(folder / "models" / name) for name in ("made", "orderless-nade")]
+    return sum(4 * each.history_.epochs for model in models for each in getattr(model, "members_", [model]))
+
+
+@pytest.mark.parametrize("at", [5, 22, 40])
 def test_a_resumed_comparison_equals_a_whole_one(at, table, whole, break_off, tmp_path, capsys):
-    n_steps = sum(4 * load(whole / "models" / name).history_.epochs for name in ("made", "orderless-nade"))
+    n_steps = steps_of_all(whole)
     break_off(at)
     out = tmp_path / "parts"
     assert run(comparison(table, out)) == 130

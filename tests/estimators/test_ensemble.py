@@ -266,16 +266,61 @@ class Recorder(Independent):
         super()._fit_codes(train, valid, generator)
 
 
-def test_members_share_rows_and_schema():
+def sorted_rows(*parts):
+    rows = np.concatenate(parts)
+    return rows[np.lexsort(rows.T)]
+
+
+def test_each_member_has_validation_rows_of_its_own_and_learns_from_the_rest():
     X = gaussians()
-    first, *others = Ensemble(Recorder(), 3, validation_fraction=0.25, random_state=0).fit(X).members_
-    assert len(first.codes_) == 90
-    assert len(first.codes_val_) == 30
-    for member in others:
-        np.testing.assert_array_equal(member.codes_, first.codes_)
-        np.testing.assert_array_equal(member.codes_val_, first.codes_val_)
-        assert member.schema_ is first.schema_
+    model = Ensemble(Recorder(), 3, validation_fraction=0.25, random_state=0).fit(X)
+    whole = sorted_rows(model.encode_rows(X)[0])
+    for member in model.members_:
+        assert (len(member.codes_), len(member.codes_val_)) == (90, 30)
+        np.testing.assert_array_equal(sorted_rows(member.codes_, member.codes_val_), whole)
+        assert member.schema_ is model.schema_
+    first, second, third = (sorted_rows(member.codes_val_) for member in model.members_)
+    assert (first != second).any()
+    assert (second != third).any()
     assert Ensemble(Recorder(), 1, validation_fraction=0).fit(X).members_[0].codes_val_ is None
+
+
+def test_members_share_the_validation_rows_that_are_given():
+    X, X_val = gaussians(), gaussians()[:40]
+    model = Ensemble(Recorder(), 2, random_state=0).fit(X, X_val=X_val)
+    for member in model.members_:
+        np.testing.assert_array_equal(member.codes_, model.encode_rows(X)[0])
+        np.testing.assert_array_equal(member.codes_val_, model.encode_rows(X_val)[0])
+
+
+def test_validation_rows_that_are_given_can_join_the_others():
+    X, X_val = gaussians(), gaussians(seed=1)[:40]
+    pooled = Ensemble(Recorder(), 2, validation_fraction=0.25, pool_validation=True, random_state=0)
+    model = pooled.fit(X, X_val=X_val)
+    whole = sorted_rows(model.encode_rows(X)[0], model.encode_rows(X_val)[0])
+    for member in model.members_:
+        assert (len(member.codes_), len(member.codes_val_)) == (120, 40)
+        np.testing.assert_array_equal(sorted_rows(member.codes_, member.codes_val_), whole)
+
+
+def test_context_goes_with_the_rows_that_a_member_draws():
+    rows = np.arange(40.0)[:, None] * [1.0, 2.0]
+
+    class ContextRecorder(Recorder):
+        def _check_context_use(self, context, context_val, X_val):
+            pass
+
+        def _fit_codes(self, train, valid, generator):
+            self.context_, self.context_val_ = train.context, valid.context
+            super()._fit_codes(train, valid, generator)
+
+    for member in Ensemble(ContextRecorder(), 2, random_state=0).fit(rows, context=rows[:, :1]).members_:
+        for codes, context in (
+            (member.codes_, member.context_),
+            (member.codes_val_, member.context_val_),
+        ):
+            order = np.argsort(codes[:, 0])
+            assert (np.argsort(context[:, 0]) == order).all()
 
 
 def test_the_default_members_are_made():

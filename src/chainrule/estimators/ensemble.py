@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from itertools import repeat
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
 
@@ -22,7 +21,7 @@ from chainrule.estimators.loading import find_class
 from chainrule.estimators.made import MADE
 from chainrule.estimators.parameters import COUNT, SHARED_CONSTRAINTS, check_checkpoint
 from chainrule.estimators.query_engines import EnsembleQueryEngine
-from chainrule.estimators.rows import CodedRows, make_generator
+from chainrule.estimators.rows import CodedRows, make_generator, split_rows
 from chainrule.schema import Schema
 from chainrule.storage import StoredArrays, as_described
 
@@ -61,8 +60,12 @@ class Ensemble(DensityEstimator):
     contamination : "auto" or float
         Share of rows that are anomalies, in (0, 0.5]; see `predict`.
     validation_fraction : float
-        Share of the training rows to validate on when `fit` is given no `X_val`; the same rows for all
-        members.
+        Share of the training rows to validate on when `fit` is given no `X_val`; each member draws its own,
+        so that together they learn from all rows.
+    pool_validation : bool
+        Let `X_val` join the training rows, of which each member draws its own to validate on. With few rows
+        that is worth a lot; afterwards no row of `X_val` is held out. By default all members validate on
+        `X_val`.
     verbose : bool
         Show a progress bar for each member, as ``estimator__verbose`` does.
     random_state : int, Generator or RandomState, optional
@@ -97,6 +100,7 @@ class Ensemble(DensityEstimator):
         **DensityEstimator._parameter_constraints,
         "estimator": [DensityEstimator, None],
         "n_members": [COUNT],
+        "pool_validation": ["boolean"],
         **SHARED_CONSTRAINTS,
     }
 
@@ -112,6 +116,7 @@ class Ensemble(DensityEstimator):
         kinds: str | Mapping[Any, str] | None = None,
         contamination: float | str = "auto",
         validation_fraction: float = 0.1,
+        pool_validation: bool = False,
         verbose: bool | int = False,
         random_state: Any = None,
     ) -> None:
@@ -120,6 +125,7 @@ class Ensemble(DensityEstimator):
         self.kinds = kinds
         self.contamination = contamination
         self.validation_fraction = validation_fraction
+        self.pool_validation = pool_validation
         self.verbose = verbose
         self.random_state = random_state
 
@@ -197,7 +203,14 @@ class Ensemble(DensityEstimator):
         member.set_params(**changes)
         return member
 
+    def _split(self, n_rows: int, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Leave all rows together: each member draws its own."""
+        return split_rows(n_rows, 0.0, generator)
+
     def _fit_codes(self, train: CodedRows, valid: CodedRows | None, generator: np.random.Generator) -> None:
+        if valid is not None and self.pool_validation:
+            train, valid = train.joined(valid), None
+        fraction = self.validation_fraction if valid is None and not train.files else 0.0
         seeds = generator.integers(_SEEDS, size=self.n_members).tolist()
         members = [self._new_member(number, seed) for number, seed in enumerate(seeds)]
         for member in members:
@@ -208,10 +221,13 @@ class Ensemble(DensityEstimator):
         try:
             if parallel.n_jobs == 1:
                 for member, seed in zip(members, seeds, strict=True):
-                    _fit_member(member, train, valid, seed)
+                    _fit_member(member, train, valid, fraction, seed)
             else:
                 work = delayed(_fit_member)
-                members = parallel(work(*each) for each in zip(members, repeat(train), repeat(valid), seeds))
+                members = parallel(
+                    work(member, train, valid, fraction, seed)
+                    for member, seed in zip(members, seeds, strict=True)
+                )
         finally:
             self._met = None
             # A fit that is interrupted keeps the members that it has, the last one with its best weights.
@@ -298,8 +314,15 @@ class Ensemble(DensityEstimator):
 
 
 def _fit_member(
-    member: DensityEstimator, train: CodedRows, valid: CodedRows | None, seed: int
+    member: DensityEstimator, train: CodedRows, valid: CodedRows | None, fraction: float, seed: int
 ) -> DensityEstimator:
-    """Fit a member to coded rows, and return it: it may have been sent to another process."""
-    member._fit_codes(train, valid, make_generator(seed))
+    """Fit a member to coded rows, and return it: it may have been sent to another process.
+
+    A share of the training rows is drawn to validate on, where `fraction` is not 0.
+    """
+    generator = make_generator(seed)
+    if fraction:
+        rows_train, rows_val = split_rows(len(train.codes), fraction, generator)
+        train, valid = train.some(rows_train), train.some(rows_val)
+    member._fit_codes(train, valid, generator)
     return member

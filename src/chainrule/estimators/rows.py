@@ -50,6 +50,21 @@ class CodedRows:
     log_det: float
     files: tuple[Path, ...] = ()
 
+    def some(self, rows: np.ndarray) -> CodedRows:
+        """Return some of the rows, by their numbers, in memory; `log_det` remains that of all."""
+        return CodedRows(self.codes[rows], take(self.context, rows), self.log_det)
+
+    def joined(self, other: CodedRows) -> CodedRows:
+        """Return these rows and others behind them."""
+        n, n_other = len(self.codes), len(other.codes)
+        contexts = [each.context for each in (self, other) if each.context is not None]
+        return CodedRows(
+            np.concatenate([self.codes, other.codes]),
+            np.concatenate(contexts) if contexts else None,
+            (n * self.log_det + n_other * other.log_det) / (n + n_other),
+            self.files,
+        )
+
 
 def split_rows(n_rows: int, fraction: float, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Return the numbers of the rows for training, and of a share of them for validation."""

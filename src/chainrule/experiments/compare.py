@@ -14,9 +14,16 @@ import numpy as np
 from chainrule.datasets import Dataset
 from chainrule.errors import DataError, FitInterrupted, KindError, QueryError
 from chainrule.estimators.base import DensityEstimator
+from chainrule.estimators.ensemble import Ensemble
 from chainrule.experiments.answers import measure_answers
 from chainrule.experiments.kept_fits import KeptFits, fingerprint
-from chainrule.experiments.models import orders_to_average, settings_for_few_rows
+from chainrule.experiments.models import (
+    fits_to_average,
+    has_parameter,
+    orders_to_average,
+    set_parameter,
+    settings_for_few_rows,
+)
 from chainrule.experiments.stored import StoredDataset
 from chainrule.experiments.synthetic import measure_samples, membership_of_training_rows
 from chainrule.registry import MODELS
@@ -167,15 +174,15 @@ def _fit_all(
     """Fit and test one model after the other; return their results, and why others are left out."""
     results: list[ModelResult] = []
     notes: list[str] = []
-    n_networks = sum("max_time" in estimator.get_params() for estimator in estimators.values())
+    n_networks = sum(_n_timed_fits(estimator) for estimator in estimators.values())
     for name, estimator in estimators.items():
         if dataset.has_missing and not estimator.supports_missing:
             notes.append(f"{MODELS[name].title} is left out: it takes no missing values")
             continue
-        if max_time is not None and "max_time" in estimator.get_params():
+        if max_time is not None and has_parameter(estimator, "max_time"):
             left = max_time - (time.perf_counter() - start)
-            estimator.set_params(max_time=max(_FIT_SHARE * left / n_networks, _MIN_FIT))
-            n_networks -= 1
+            set_parameter(estimator, "max_time", max(_FIT_SHARE * left / n_networks, _MIN_FIT))
+            n_networks -= _n_timed_fits(estimator)
         try:
             fitted, fit_seconds = kept.model(name) or _fit(name, estimator, dataset, kept, start)
         except KindError as error:
@@ -187,6 +194,12 @@ def _fit_all(
     if not results:
         raise DataError(f"none of the models can model these columns. {' '.join(notes)}")
     return results, notes
+
+
+def _n_timed_fits(estimator: DensityEstimator) -> int:
+    """Return how many fits of networks share the time that an estimator gets."""
+    n_fits = estimator.n_members if isinstance(estimator, Ensemble) else 1
+    return n_fits if has_parameter(estimator, "max_time") else 0
 
 
 def _fingerprint(dataset: Dataset, schema: Schema) -> str:
@@ -235,7 +248,10 @@ def _checked(names: Sequence[str]) -> list[str]:
 def _build(
     name: str, dataset: Dataset, random_state: int, max_epochs: int | None, progress: bool
 ) -> DensityEstimator:
-    """Return the unfitted estimator; arguments that it does not have are left out."""
+    """Return the unfitted estimator; arguments that it does not have are left out.
+
+    Of few rows each split tells something else: several fits of any order have validation rows of their own.
+    """
     estimator_class = getattr(import_module("chainrule"), MODELS[name].class_name)
     wanted: dict[str, Any] = {
         **settings_for_few_rows(len(dataset.train), dataset.n_variables),
@@ -248,7 +264,11 @@ def _build(
         wanted["max_epochs"] = max_epochs
     known = inspect.signature(estimator_class).parameters
     estimator: DensityEstimator = estimator_class(**{key: wanted[key] for key in wanted if key in known})
-    return estimator
+    n_fits = fits_to_average(len(dataset.train))
+    of_a_table = dataset.image_shape is None and not isinstance(dataset, StoredDataset)
+    if n_fits == 1 or not estimator.is_any_order or not of_a_table:
+        return estimator
+    return Ensemble(estimator, n_fits, pool_validation=True, verbose=progress, random_state=random_state)
 
 
 def _set_orders(estimators: Mapping[str, DensityEstimator], n_orders: int | None, n_variables: int) -> None:
@@ -259,7 +279,7 @@ def _set_orders(estimators: Mapping[str, DensityEstimator], n_orders: int | None
     elif not free:
         raise DataError("a number of orders is for models of any order: orderless-nade, conv-nade")
     for estimator in free:
-        estimator.set_params(n_orderings=n_orders)
+        set_parameter(estimator, "n_orderings", n_orders)
 
 
 def _check_missing(dataset: Dataset, estimators: Mapping[str, DensityEstimator]) -> None:
@@ -342,10 +362,16 @@ def _note(estimator: DensityEstimator) -> str:
     bound = ["lower bound: uniform dequantisation"] if estimator.likelihood_ == "lower bound" else []
     mixture = getattr(estimator, "mixture_", None)
     count = 1 if mixture is None else mixture.n_components
-    n_orders = estimator.get_params().get("n_orderings", 1)
     components = [f"{count} components"] if count > 1 else []
-    orders = [f"mean of {n_orders} orders"] if n_orders > 1 else []
-    return "; ".join([*bound, *components, *orders])
+    return "; ".join([*bound, *components, *_averages(estimator)])
+
+
+def _averages(estimator: DensityEstimator) -> list[str]:
+    """Return the remarks about what is averaged."""
+    if isinstance(estimator, Ensemble):
+        return [f"mean of {estimator.n_members} fits", *_averages(estimator.members_[0])]
+    n_orders = estimator.get_params().get("n_orderings", 1)
+    return [f"mean of {n_orders} orders"] if n_orders > 1 else []
 
 
 def _some_rows(rows: Any, random_state: int) -> Any:

@@ -16,6 +16,7 @@ import numpy as np
 from chainrule.errors import DataError, StorageError
 from chainrule.estimators.base import DensityEstimator
 from chainrule.estimators.loading import load
+from chainrule.experiments.models import has_parameter, set_parameter
 from chainrule.schema import Schema
 from chainrule.storage import json_safe, write_json
 
@@ -83,10 +84,10 @@ class KeptFits:
 
     def prepare(self, name: str, estimator: DensityEstimator) -> None:
         """Let a fit keep its state, if it has one."""
-        if self._folder is not None and "checkpoint" in estimator.get_params():
+        if self._folder is not None and has_parameter(estimator, "checkpoint"):
             self._state.mkdir(parents=True, exist_ok=True)
             write_json(self._state / _SETTINGS, self._settings)
-            estimator.set_params(checkpoint=self._checkpoint(name))
+            set_parameter(estimator, "checkpoint", self._checkpoint(name))
 
     def save(self, name: str, estimator: DensityEstimator) -> Path | None:
         """Save a model, whether it is done or not; return where."""
@@ -109,7 +110,8 @@ class KeptFits:
         self._state.mkdir(parents=True, exist_ok=True)
         write_json(self._state / _SETTINGS, self._settings)
         write_json(self._mark(name), {"fit_seconds": fit_seconds, "seconds": seconds})
-        self._checkpoint(name).unlink(missing_ok=True)
+        for path in self._state.glob(f"{name}.pt*"):  # of an ensemble one of each member
+            path.unlink(missing_ok=True)
 
     @property
     def _state(self) -> Path:
@@ -142,7 +144,7 @@ class KeptFits:
 def unfinished_work(folder: Path) -> bool:
     """Return whether a run folder holds fits of a comparison that was broken off."""
     state = folder / STATE_FOLDER
-    return (state / _SETTINGS).exists() and bool(_marks(folder) or [*state.glob("*.pt")])
+    return (state / _SETTINGS).exists() and bool(_marks(folder) or [*state.glob("*.pt*")])
 
 
 def save_or_rescue(estimator: DensityEstimator, folder: Path) -> None:
@@ -153,8 +155,8 @@ def save_or_rescue(estimator: DensityEstimator, folder: Path) -> None:
     OSError
         If it is elsewhere, as the message says, or nowhere.
     """
-    if "checkpoint" in estimator.get_params():
-        estimator.set_params(checkpoint=None)  # a place in the run folder is nobody's parameter
+    for each in (estimator, *getattr(estimator, "members_", ())):
+        set_parameter(each, "checkpoint", None)  # a place in the run folder is nobody's parameter
     try:
         estimator.save(folder)
     except OSError as error:

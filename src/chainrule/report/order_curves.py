@@ -88,7 +88,9 @@ def average_blocks(comparison: Comparison, colours: Mapping[str, str]) -> list[B
         result
         for result in ranked
         # One variable has one order.
-        if answers_any_query(result.estimator) and comparison.n_variables > 1
+        if answers_any_query(result.estimator)
+        and not isinstance(result.estimator, Ensemble)
+        and comparison.n_variables > 1
     ]
     ensembles = [
         result

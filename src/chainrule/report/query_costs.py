@@ -16,6 +16,8 @@ _STEP = 5e6
 
 def answers_any_query(estimator: Any) -> bool:
     """Return whether a fitted estimator answers p(these | those) for any two sets of columns."""
+    if isinstance(estimator, Ensemble):
+        return answers_any_query(estimator.members_[0])
     return (
         isinstance(estimator, AutoregressiveEstimator)
         and estimator.is_any_order
@@ -23,8 +25,10 @@ def answers_any_query(estimator: Any) -> bool:
     )
 
 
-def pass_cost(estimator: AutoregressiveEstimator, n_rows: int) -> float:
+def pass_cost(estimator: Any, n_rows: int) -> float:
     """Return about how many multiplications a sequential pass through all variables of rows takes."""
+    if isinstance(estimator, Ensemble):
+        return sum(pass_cost(member, n_rows) for member in estimator.members_)
     network, n_variables = estimator.model_.conditioner, estimator.schema_.n_variables
     per_step = network.products_per_step() if isinstance(network, ObservedSetConditioner) else 0
     return n_variables * (_STEP + n_rows * per_step) + n_rows * estimator.n_parameters_
