@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = [
     "ChainruleError",
+    "CheckpointWarning",
     "DataError",
     "FitInterrupted",
     "GroupError",
@@ -50,6 +51,10 @@ class StorageError(ChainruleError, ValueError):
 
 class GroupError(ChainruleError, RuntimeError):
     """Another process of a fit has ended; what this one did since the last checkpoint is lost."""
+
+
+class CheckpointWarning(UserWarning):
+    """The state of a fit could not be written, so that less could be gone on with; the fit itself goes on."""
 
 
 class FitInterrupted(KeyboardInterrupt):

@@ -19,7 +19,7 @@ import chainrule
 from chainrule import MADE, load
 from chainrule.cli import run
 from chainrule.datasets import Dataset
-from chainrule.errors import DataError, MissingPackageError, ParameterError
+from chainrule.errors import CheckpointWarning, DataError, MissingPackageError, ParameterError
 from chainrule.metrics.statistics import paired_difference
 
 pytest.importorskip("optuna", reason="Optuna is not installed")
@@ -532,3 +532,13 @@ def wait_until(condition, process, seconds=120):
     while not condition():
         assert process.poll() is None and time.monotonic() < end
         time.sleep(0.1)
+
+
+def test_a_state_that_cannot_be_kept_is_told_but_no_part_of_the_results(dataset, tmp_path, monkeypatch):
+    def no_room(path, content):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("chainrule.training.checkpoint.write_bytes", no_room)
+    with pytest.warns(CheckpointWarning, match="could not be kept"):
+        found = sweep(dataset, "made", grid={"hidden_sizes": [(4,)]}, max_epochs=2, out=tmp_path)
+    assert [fit.warnings for trial in found.trials for fit in trial.fits] == [[]]

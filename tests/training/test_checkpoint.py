@@ -15,7 +15,7 @@ import torch
 from trainers import SPECS, InterruptAt, assert_same_fit, each_spec, rows, trainer
 
 from chainrule import MADE, NADE, PixelCNN
-from chainrule.errors import FitInterrupted, ParameterError, StorageError
+from chainrule.errors import CheckpointWarning, FitInterrupted, ParameterError, StorageError
 from chainrule.training import Callback, mean_nll
 from chainrule.training.checkpoint import save_checkpoint
 
@@ -167,7 +167,7 @@ def test_a_state_that_cannot_be_kept_is_a_warning(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("chainrule.training.checkpoint.write_bytes", no_room)
-    with pytest.warns(UserWarning, match="could not be kept in .*No space left"):
+    with pytest.warns(CheckpointWarning, match="could not be kept in .*No space left"):
         fit.run(tmp_path / "checkpoint")
     assert_same_fit(fit, whole)
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from chainrule.datasets import Dataset
-from chainrule.errors import StorageError
+from chainrule.errors import CheckpointWarning, StorageError
 from chainrule.estimators.autoregressive import AutoregressiveEstimator
 from chainrule.estimators.base import DensityEstimator
 from chainrule.estimators.loading import load
@@ -99,8 +99,12 @@ class Fitter:
             checkpoint.unlink(missing_ok=True)
             raise
         seconds = time.perf_counter() - start
+        of_the_fit = [each for each in caught if not issubclass(each.category, CheckpointWarning)]
+        for each in caught:
+            if each not in of_the_fit:  # the disk's matter, not the setting's
+                warnings.warn(each.message, stacklevel=2)
         scores = estimator.score_samples(self.dataset.valid)
-        fit = self._describe(estimator, seed, scores, seconds, caught)
+        fit = self._describe(estimator, seed, scores, seconds, of_the_fit)
         if fit.valid_log_likelihood > best:
             if "checkpoint" in estimator.get_params():
                 estimator.set_params(checkpoint=None)  # A place in this folder is nobody's parameter.

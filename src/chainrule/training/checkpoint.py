@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from chainrule.errors import GroupError, StorageError
+from chainrule.errors import CheckpointWarning, GroupError, StorageError
 from chainrule.storage import write_bytes
 from chainrule.training.history import History
 from chainrule.training.options import TRAINING_OPTIONS
@@ -96,6 +96,7 @@ class KeptState:
         except OSError as error:
             warnings.warn(
                 f"the state of the fit could not be kept in {self._path} ({error.strerror}); the fit goes on",
+                CheckpointWarning,
                 stacklevel=2,
             )
         self._since = time.perf_counter()
