@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import sqlite3
 from contextlib import closing
 from hashlib import sha256
@@ -43,12 +44,17 @@ def broken_files(folder: Path) -> list[str]:
         if not path.is_file() or partials_of([path.name]):
             continue
         try:
-            _CHECKS[path.suffix](path)
+            _CHECKS[_kind(path.name)](path)
         except KeyError:
             found.append(f"{path}: nobody knows what it is")
         except Exception as error:
             found.append(f"{path}: {type(error).__name__}: {error}")
     return found
+
+
+def _kind(name: str) -> str:
+    """Return the ending of a file's name, without the number that a member of an ensemble has."""
+    return Path(re.sub(r"\.\d+$", "", name)).suffix
 
 
 def outcome_of(folder: Path) -> dict[str, Any]:

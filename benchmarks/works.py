@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import torch
 
 from benchmarks.models import binary_rows, made, nade, trainer
 from benchmarks.textbook import TextbookMADE, TextbookNADE, train_step
 from benchmarks.timing import SECONDS, TIMES_THE_COST, Goal, Timing, in_turn
+from chainrule.conditionals.mixtures import LocationScaleMixture, MixtureOfGaussians
 from chainrule.training import Rows
 
 __all__ = ["sampling", "scoring", "start_up", "training"]
@@ -59,6 +61,7 @@ def training(runs: int) -> Iterator[Timing]:
     for sizes in ((500,), (500, 500), (2000, 2000)):
         yield _made_step(sizes, runs)
     yield _nade_step(runs)
+    yield _mixtures(runs)
 
 
 def _made_step(sizes: tuple[int, ...], runs: int) -> Timing:
@@ -89,6 +92,25 @@ def _nade_step(runs: int) -> Timing:
         goal=Goal(10, 30),
         runs=runs,
         repeat=5,
+    )
+
+
+def _mixtures(runs: int) -> Timing:
+    family, generator = MixtureOfGaussians(10), torch.Generator().manual_seed(0)
+    x, params = torch.randn(256, 10, generator=generator), torch.randn(256, 10, 30, generator=generator)
+    params.requires_grad_()
+
+    def gradient(log_prob: Callable[..., torch.Tensor]) -> None:
+        params.grad = None
+        log_prob(x, params).sum().backward()
+
+    return in_turn(
+        "ten Gaussians for each of 256 x 10 numbers: log p and gradient",
+        lambda: gradient(family.log_prob),
+        lambda: gradient(partial(LocationScaleMixture.log_prob, family)),
+        other_name="the formula, by PyTorch",
+        runs=runs,
+        repeat=20,
     )
 
 

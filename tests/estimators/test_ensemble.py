@@ -271,36 +271,32 @@ def sorted_rows(*parts):
     return rows[np.lexsort(rows.T)]
 
 
-def test_each_member_has_validation_rows_of_its_own_and_learns_from_the_rest():
+def test_members_share_rows_and_schema():
     X = gaussians()
-    model = Ensemble(Recorder(), 3, validation_fraction=0.25, random_state=0).fit(X)
-    whole = sorted_rows(model.encode_rows(X)[0])
+    first, *others = Ensemble(Recorder(), 3, validation_fraction=0.25, random_state=0).fit(X).members_
+    assert len(first.codes_) == 90
+    assert len(first.codes_val_) == 30
+    for member in others:
+        np.testing.assert_array_equal(member.codes_, first.codes_)
+        np.testing.assert_array_equal(member.codes_val_, first.codes_val_)
+        assert member.schema_ is first.schema_
+    assert Ensemble(Recorder(), 1, validation_fraction=0).fit(X).members_[0].codes_val_ is None
+
+
+@pytest.mark.parametrize("is_given", [True, False])
+def test_members_can_draw_validation_rows_of_their_own_from_all_rows(is_given):
+    X, X_val = gaussians(), gaussians(seed=1)[:40]
+    pooled = Ensemble(Recorder(), 3, validation_fraction=0.25, pool_validation=True, random_state=0)
+    model = pooled.fit(X, X_val=X_val if is_given else None)
+    given = [model.encode_rows(X_val)[0]] if is_given else []
+    whole = sorted_rows(model.encode_rows(X)[0], *given)
     for member in model.members_:
-        assert (len(member.codes_), len(member.codes_val_)) == (90, 30)
+        assert len(member.codes_val_) == len(whole) // 4
         np.testing.assert_array_equal(sorted_rows(member.codes_, member.codes_val_), whole)
         assert member.schema_ is model.schema_
     first, second, third = (sorted_rows(member.codes_val_) for member in model.members_)
     assert (first != second).any()
     assert (second != third).any()
-    assert Ensemble(Recorder(), 1, validation_fraction=0).fit(X).members_[0].codes_val_ is None
-
-
-def test_members_share_the_validation_rows_that_are_given():
-    X, X_val = gaussians(), gaussians()[:40]
-    model = Ensemble(Recorder(), 2, random_state=0).fit(X, X_val=X_val)
-    for member in model.members_:
-        np.testing.assert_array_equal(member.codes_, model.encode_rows(X)[0])
-        np.testing.assert_array_equal(member.codes_val_, model.encode_rows(X_val)[0])
-
-
-def test_validation_rows_that_are_given_can_join_the_others():
-    X, X_val = gaussians(), gaussians(seed=1)[:40]
-    pooled = Ensemble(Recorder(), 2, validation_fraction=0.25, pool_validation=True, random_state=0)
-    model = pooled.fit(X, X_val=X_val)
-    whole = sorted_rows(model.encode_rows(X)[0], model.encode_rows(X_val)[0])
-    for member in model.members_:
-        assert (len(member.codes_), len(member.codes_val_)) == (120, 40)
-        np.testing.assert_array_equal(sorted_rows(member.codes_, member.codes_val_), whole)
 
 
 def test_context_goes_with_the_rows_that_a_member_draws():
@@ -314,7 +310,8 @@ def test_context_goes_with_the_rows_that_a_member_draws():
             self.context_, self.context_val_ = train.context, valid.context
             super()._fit_codes(train, valid, generator)
 
-    for member in Ensemble(ContextRecorder(), 2, random_state=0).fit(rows, context=rows[:, :1]).members_:
+    pooled = Ensemble(ContextRecorder(), 2, pool_validation=True, random_state=0)
+    for member in pooled.fit(rows, context=rows[:, :1]).members_:
         for codes, context in (
             (member.codes_, member.context_),
             (member.codes_val_, member.context_val_),

@@ -21,6 +21,7 @@ from chainrule.conditionals.mixtures import (
     open_interval,
     split_mixture,
 )
+from chainrule.kernels.mixtures import discretized_log_prob, is_compiled
 from chainrule.supports import Grid, Support
 
 __all__ = ["DiscretizedLogistics"]
@@ -102,6 +103,8 @@ class DiscretizedLogistics(Conditional):
         With bin edges a < b in units of the scale, log(sigmoid(b) - sigmoid(a)) is written as
         log sigmoid(b) + log sigmoid(-a) + log(1 - exp(a - b)), in which nothing cancels.
         """
+        if self.n_components > 1 and is_compiled(params):
+            return discretized_log_prob(x, params, self.n_levels, NARROWEST)
         half = self.half_bin(params.dtype)
         logits, locations, scales = self.components(params)
         offset = (half * 2 * x - 1)[..., None] - locations

@@ -30,15 +30,21 @@ class Scores:
     ----------
     knots : Tensor
         Codes in rising order, float64 (G, K).
+    heights : Tensor
+        Their scores, float64 (G, K).
     """
 
-    def __init__(self, knots: Tensor) -> None:
+    def __init__(self, knots: Tensor, heights: Tensor) -> None:
         self.knots = knots
-        self.heights: Tensor = torch.from_numpy(ndtri(knot_levels(knots.shape[1]))).to(knots.device)
-        self.slopes: Tensor = self.heights.diff() / knots.diff(dim=1)
+        self.heights = heights
+        self.slopes: Tensor = heights.diff(dim=1) / knots.diff(dim=1)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Scores) and torch.equal(self.knots, other.knots)
+        return (
+            isinstance(other, Scores)
+            and torch.equal(self.knots, other.knots)
+            and torch.equal(self.heights, other.heights)
+        )
 
     def __hash__(self) -> int:
         return hash(tuple(self.knots.flatten().tolist()))
@@ -51,16 +57,23 @@ class Scores:
         """Return the scores of codes x (..., G), and the logs of the slopes there, (..., G)."""
         columns = self._by_variable(x)
         part = self._part(self.knots.to(x.dtype), columns)
-        left, slope = (each.to(x.dtype).gather(1, part) for each in (self.knots, self.slopes))
-        scores = self.heights.to(x.dtype)[part] + (columns - left) * slope
+        left, height, slope = self._at(part, x.dtype)
+        scores = height + (columns - left) * slope
         return self._by_row(scores, x.shape), self._by_row(slope.log(), x.shape)
 
     def codes(self, scores: Tensor) -> Tensor:
         """Return the codes (..., G) that have these scores."""
         columns = self._by_variable(scores)
-        part = self._part(self.heights.to(scores.dtype).expand(len(self.knots), -1).contiguous(), columns)
-        left, slope = (each.to(scores.dtype).gather(1, part) for each in (self.knots, self.slopes))
-        return self._by_row(left + (columns - self.heights.to(scores.dtype)[part]) / slope, scores.shape)
+        part = self._part(self.heights.to(scores.dtype), columns)
+        left, height, slope = self._at(part, scores.dtype)
+        return self._by_row(left + (columns - height) / slope, scores.shape)
+
+    def _at(self, part: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+        """Return code, score and slope where each part begins."""
+        left, height, slope = (
+            each.to(dtype).gather(1, part) for each in (self.knots, self.heights, self.slopes)
+        )
+        return left, height, slope
 
     def _by_variable(self, x: Tensor) -> Tensor:
         if len(self.knots) == 1:  # codes of any shape are of the one variable
@@ -84,18 +97,22 @@ class NormalScores(Conditional):
         The family of scores.
     knots : Tensor
         Codes that are quantiles of the training rows, float64 (G, K) in rising order.
+    heights : Tensor
+        Their scores, float64 (G, K).
     """
 
     name = "normal-scores"
     knots: Tensor
+    heights: Tensor
 
-    def __init__(self, density: Conditional, knots: Tensor) -> None:
+    def __init__(self, density: Conditional, knots: Tensor, heights: Tensor) -> None:
         super().__init__()
         self.density = density
         self.n_parameters: int = density.n_parameters
         self.n_uniforms: int = density.n_uniforms
         self.register_buffer("knots", knots, persistent=False)
-        self._scores = Scores(knots)
+        self.register_buffer("heights", heights, persistent=False)
+        self._scores = Scores(knots, heights)
 
     @classmethod
     def from_support(cls, support: Any, n_components: int) -> Self:
@@ -105,28 +122,32 @@ class NormalScores(Conditional):
     @classmethod
     def beside(cls, density: Conditional, knots: Sequence[float]) -> Self:
         """Return the family of one variable."""
-        return cls(density, torch.tensor([list(knots)], dtype=torch.float64))
+        heights = torch.from_numpy(ndtri(knot_levels(len(knots))))
+        return cls(density, torch.tensor([list(knots)], dtype=torch.float64), heights[None])
 
     def group_key(self) -> Hashable:
-        """Return that of the density, and the number of knots: such variables are evaluated together."""
-        return type(self), self.knots.shape[1], self.density.group_key()
+        """Return that of the density: variables with any knots are evaluated together."""
+        return type(self), self.density.group_key()
 
     @classmethod
     def group(cls, families: Sequence[Self]) -> Self:
         """Return the family with each variable's knots."""
         density = families[0].density.group([family.density for family in families])
-        return cls(density, torch.cat([family.knots for family in families]))
+        most = max(family.knots.shape[1] for family in families)
+        refined = [_with_knots(family.knots[0], family.heights[0], most) for family in families]
+        knots, heights = (torch.stack(each) for each in zip(*refined, strict=True))
+        return cls(density, knots, heights)
 
     @property
     def scores(self) -> Scores:
         """The scores of codes."""
         if self._scores.knots is not self.knots:  # they move with the model to another device
-            self._scores = Scores(self.knots)
+            self._scores = Scores(self.knots, self.heights)
         return self._scores
 
     def input_features(self, encoding: str) -> InputFeatures:
         """Return the scores, as the density would be seen."""
-        return replace(self.density.input_features(encoding), transform=Scores(self.knots))
+        return replace(self.density.input_features(encoding), transform=self.scores)
 
     def log_prob(self, x: Tensor, params: Tensor) -> Tensor:
         """Return the log-density of x."""
@@ -155,15 +176,15 @@ class NormalScores(Conditional):
 
     def _mean_up_to(self, at: Tensor, reached: Tensor, part: Tensor, params: Tensor) -> Tensor:
         """Return E[X; Z <= at] from P(Z <= at) and E[Z; Z <= at]: between knots a code is linear in Z."""
-        inner = self.scores.heights[1:-1].to(at.dtype)
-        ends = torch.minimum(inner.view(-1, *[1] * at.ndim), at)
+        heights = self.heights.T.to(at.dtype)
+        shape = (-1, *[1] * (at.ndim - 1), heights.shape[1])
+        ends = torch.minimum(heights[1:-1].reshape(shape), at)
         zero = torch.zeros_like(at)[None]
         masses = torch.cat([zero, self.density.cdf(ends, params), reached[None]]).diff(dim=0)
         parts = torch.cat([zero, self.density.partial_mean(ends, params), part[None]]).diff(dim=0)
         slopes = self.scores.slopes.T.to(at.dtype)
-        left = self.knots.T[:-1].to(at.dtype) - self.scores.heights[:-1, None].to(at.dtype) / slopes
-        shape = (len(slopes), *[1] * (at.ndim - 1), slopes.shape[1])
-        return (left.view(shape) * masses + parts / slopes.view(shape)).sum(0)
+        left = self.knots.T[:-1].to(at.dtype) - heights[:-1] / slopes
+        return (left.reshape(shape) * masses + parts / slopes.reshape(shape)).sum(0)
 
     def mode(self, params: Tensor) -> Tensor:
         """Return the peak of the density of scores at which that of codes is highest."""
@@ -178,3 +199,17 @@ class NormalScores(Conditional):
     def marginal_params(self, x: Tensor) -> Tensor:
         """Return params of the density that fit the scores of each column."""
         return self.density.marginal_params(self.scores.of(x)[0])
+
+
+def _with_knots(knots: Tensor, heights: Tensor, n: int) -> tuple[Tensor, Tensor]:
+    """Return n knots of the same function: those that are lacking share out its widest interval."""
+    lacking = n - len(knots)
+    if not lacking:
+        return knots, heights
+    i = int(knots.diff().argmax())
+    shares = torch.linspace(0, 1, lacking + 2, dtype=knots.dtype)[1:-1]
+    refined = [
+        torch.cat([each[: i + 1], each[i] + shares * (each[i + 1] - each[i]), each[i + 1 :]])
+        for each in (knots, heights)
+    ]
+    return refined[0], refined[1]

@@ -123,7 +123,8 @@ class DensityEstimator(DensityMixin, AnomalyMixin, SurprisalMethods, QueryMethod
         fine = self._meet_rows(schema, codes)
         beside = self._encode_context(context_schema, context, len(codes))
         if X_val is None:
-            rows_train, rows_val = self._split(len(codes), generator)
+            fraction = getattr(self, "validation_fraction", 0.1)
+            rows_train, rows_val = split_rows(len(codes), fraction, generator)
             codes, codes_val = codes[rows_train], codes[rows_val]
             beside, beside_val = take(beside, rows_train), take(beside, rows_val)
         else:
@@ -140,10 +141,6 @@ class DensityEstimator(DensityMixin, AnomalyMixin, SurprisalMethods, QueryMethod
         rows = rows_for_offset(self.contamination, len(codes), len(codes_val), codes.shape[1])
         some = take_of_both((codes, codes_val), rows), take_of_both((beside, beside_val), rows)
         self.offset_: float = offset_of(self.contamination, self.log_likelihoods(*some))
-
-    def _split(self, n_rows: int, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Return the numbers of the rows to learn from, and of those to stop by or to choose on."""
-        return split_rows(n_rows, getattr(self, "validation_fraction", 0.1), generator)
 
     def _meet_rows(self, schema: Schema, codes: np.ndarray) -> Collection[int]:
         """Look at all rows before a fit; return the columns of which models are to see every level."""

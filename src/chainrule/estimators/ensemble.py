@@ -60,12 +60,12 @@ class Ensemble(DensityEstimator):
     contamination : "auto" or float
         Share of rows that are anomalies, in (0, 0.5]; see `predict`.
     validation_fraction : float
-        Share of the training rows to validate on when `fit` is given no `X_val`; each member draws its own,
-        so that together they learn from all rows.
+        Share of the training rows to validate on when `fit` is given no `X_val`; the same rows for all
+        members.
     pool_validation : bool
-        Let `X_val` join the training rows, of which each member draws its own to validate on. With few rows
-        that is worth a lot; afterwards no row of `X_val` is held out. By default all members validate on
-        `X_val`.
+        Let the validation rows, also those of `X_val`, join the training rows, of which each member then
+        draws as many of its own to validate on: together the members learn from all rows. With a few hundred
+        rows that is worth a lot, with many it is worth nothing.
     verbose : bool
         Show a progress bar for each member, as ``estimator__verbose`` does.
     random_state : int, Generator or RandomState, optional
@@ -203,14 +203,10 @@ class Ensemble(DensityEstimator):
         member.set_params(**changes)
         return member
 
-    def _split(self, n_rows: int, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Leave all rows together: each member draws its own."""
-        return split_rows(n_rows, 0.0, generator)
-
     def _fit_codes(self, train: CodedRows, valid: CodedRows | None, generator: np.random.Generator) -> None:
+        fraction = 0.0
         if valid is not None and self.pool_validation:
-            train, valid = train.joined(valid), None
-        fraction = self.validation_fraction if valid is None and not train.files else 0.0
+            train, valid, fraction = train.joined(valid), None, self.validation_fraction
         seeds = generator.integers(_SEEDS, size=self.n_members).tolist()
         members = [self._new_member(number, seed) for number, seed in enumerate(seeds)]
         for member in members:
@@ -318,7 +314,7 @@ def _fit_member(
 ) -> DensityEstimator:
     """Fit a member to coded rows, and return it: it may have been sent to another process.
 
-    A share of the training rows is drawn to validate on, where `fraction` is not 0.
+    Where `fraction` is not 0, the member draws such a share of the training rows to validate on.
     """
     generator = make_generator(seed)
     if fraction:
