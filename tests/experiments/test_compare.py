@@ -191,3 +191,17 @@ def test_orders_are_averaged_where_columns_are_few_and_rows_are_few(
     if n_rows < 1000:
         notes[0] = "; ".join(["mean of 3 fits", *filter(None, [notes[0]])])
     assert [result.note for result in compared.results] == notes
+
+
+def test_what_is_left_out_by_default_is_told() -> None:
+    dataset = binary_dataset()
+    holes = np.where(np.random.default_rng(1).random(dataset.train.shape) < 0.1, np.nan, dataset.train)
+    compared = compare(binary_dataset(train=holes), max_epochs=1)
+    assert compared.notes == [f"{name} is left out: it takes no missing values" for name in ("NADE", "MADE")]
+
+
+def test_masks_are_shown_where_a_made_was_compared(tmp_path: Path) -> None:
+    for models, is_shown in (["made"], True), (BASELINES, False):
+        compare(binary_dataset(), models=models, max_epochs=1, out=tmp_path / models[0])
+        report = (tmp_path / models[0] / "report.html").read_text(encoding="utf-8")
+        assert ("How a MADE is kept in order" in report) == is_shown

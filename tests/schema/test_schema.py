@@ -709,3 +709,10 @@ def test_float_arrays_come_back_to_float32_precision_of_their_spread(X):
     scales = np.array([getattr(variable, "scale", 1.0) for variable in schema.variables])
     spread = np.abs(schema.encode(X)).max(axis=0) * scales
     assert (np.abs(decoded - X) <= 1e-6 * spread + 1e-12 * np.abs(X).max()).all()
+
+
+def test_dates_that_are_text_are_to_be_read_as_dates():
+    days = pl.date_range(pl.date(2020, 1, 1), pl.date(2020, 12, 31), eager=True)
+    frame = pl.DataFrame({"order date": days.cast(pl.String), "n": range(len(days))})
+    with pytest.raises(DataError, match=r"parse_dates=\['order date'\]"):
+        Schema.infer(frame)

@@ -164,7 +164,7 @@ def _explain(error: Exception) -> int:
 def _explain_usage(error: typer.TyperException) -> int:
     context = getattr(error, "ctx", None)
     hint = f" (see {context.command_path} --help)" if context else ""
-    if message := error.format_message():
+    if message := error.format_message().replace("Value error, ", ""):
         say(message if isinstance(error, _Interrupted) else f"error: {message}{hint}")
     return error.exit_code
 

@@ -3,17 +3,46 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from chainrule.conditionals.base import Conditional
 from chainrule.kernels.plans import COMPILED_FAMILIES, Draws
 
 __all__ = ["Conditionals"]
+
+
+class _Columns(torch.autograd.Function):
+    """Columns of a matrix; each is taken once at most, so that the gradient is another choice of columns."""
+
+    @staticmethod
+    def forward(ctx: Any, matrix: Tensor, index: Tensor, places: Tensor) -> Tensor:
+        """Return the columns `index`; `places` tells where each column went."""
+        ctx.places = places
+        return matrix.index_select(1, index)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Any) -> tuple[Tensor | None, ...]:
+        """Return the gradient of the matrix."""
+        with_zeros = torch.nn.functional.pad(gradients[0], (0, 1))
+        return with_zeros.index_select(1, ctx.places), None, None
+
+
+def _places(index: Tensor, n_columns: int) -> tuple[Tensor, Tensor]:
+    """Return an index, and where each of the columns stands in it; behind its end if nowhere.
+
+    The last column may be taken several times: what stands there is constant.
+    """
+    places = torch.full((n_columns,), len(index), device=index.device)
+    places[index] = torch.arange(len(index), device=index.device)
+    return index, places
 
 
 class Conditionals(nn.Module):
@@ -43,6 +72,7 @@ class Conditionals(nn.Module):
         )
         self._make_groups()
         self._alone: dict[tuple[int, torch.device], Conditional] = {}
+        self._places: dict[tuple[tuple[int, ...], torch.device], tuple[Tensor, Tensor]] = {}
 
     def _make_groups(self) -> None:
         """Sort the variables by family; each group knows its columns and gathers its params."""
@@ -87,19 +117,33 @@ class Conditionals(nn.Module):
         """Return log p(x_d | params of d) in nats, (n, D), for codes x (n, D) and outputs (n, n_outputs)."""
         if self._contiguous:
             return self._groups()[0].log_prob(x, outputs.unflatten(-1, (self.n_variables, -1)))
+        codes = [x[:, self._buffer("_variables", i)] for i in range(len(self.groups))]
+        parts = [
+            group.log_prob_of_columns(codes[i], outputs, *self._columns[i])
+            for i, group in enumerate(self._groups())
+        ]
+        rest = tuple(i for i, found in enumerate(parts) if found is None)
+        for i, params in zip(rest, self._gathered(outputs, rest), strict=True):
+            parts[i] = self._groups()[i].log_prob(codes[i], params)
+        return torch.cat([part for part in parts if part is not None], dim=1)[:, self.position]
+
+    def _gathered(self, outputs: Tensor, groups: tuple[int, ...]) -> Iterator[Tensor]:
+        """Yield the params (n, G, P) of the variables of some groups, one group after the other."""
+        if not groups:
+            return
         padded = (
             torch.nn.functional.pad(outputs, (0, 1), value=-torch.inf) if self._needs_padding else outputs
         )
-        parts = []
-        for i, group in enumerate(self._groups()):
-            codes = x[:, self._buffer("_variables", i)]
-            by_columns = group.log_prob_of_columns(codes, outputs, *self._columns[i])
-            parts.append(
-                group.log_prob(codes, padded[:, self._buffer("_index", i)])
-                if by_columns is None
-                else by_columns
-            )
-        return torch.cat(parts, dim=1)[:, self.position]
+        indices = [self._buffer("_index", i) for i in groups]
+        if not outputs.requires_grad:
+            yield from (padded[:, index] for index in indices)
+            return
+        key = groups, outputs.device
+        if key not in self._places:
+            self._places[key] = _places(torch.cat([index.flatten() for index in indices]), padded.shape[1])
+        columns = _Columns.apply(padded, *self._places[key])
+        for index, some in zip(indices, columns.split([index.numel() for index in indices], 1), strict=True):
+            yield some.unflatten(1, index.shape)
 
     def _buffer(self, name: str, i: int) -> Tensor:
         return self.get_buffer(f"{name}_{i}")

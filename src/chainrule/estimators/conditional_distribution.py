@@ -61,6 +61,10 @@ class ConditionalDistribution:
         self._params = params[:, :, None].double()
         self.levels = variable.levels
 
+    def __repr__(self) -> str:
+        n_levels = "" if self.levels is None else f" over {len(self.levels)} levels"
+        return f"<{type(self).__name__} of {self.variable.name!r}{n_levels}, {len(self)} rows>"
+
     def __len__(self) -> int:
         return self._params.shape[1]
 

@@ -31,6 +31,8 @@ class Answer:
     --------
     >>> Answer(0.25, 0.0, "exact", None, None, 0.01)
     0.25 (exact)
+    >>> f"{Answer(0.25, 0.0, 'exact', None, None, 0.01):.1%}"
+    '25.0%'
     """
 
     value: Any
@@ -42,6 +44,12 @@ class Answer:
 
     def __float__(self) -> float:
         return float(self.value)
+
+    def __format__(self, spec: str) -> str:
+        return format(float(self), spec) if spec else repr(self)
+
+    def __round__(self, n_digits: int | None = None) -> float:
+        return round(float(self), n_digits)
 
     def __repr__(self) -> str:
         if self.method == "exact":

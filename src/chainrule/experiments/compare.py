@@ -135,6 +135,8 @@ def compare(
     with KeptFits(folder, settings, resume=resume) as kept:
         start -= kept.seconds()
         results, notes = _fit_all(estimators, dataset, random_state, kept, start, max_time, after_each)
+        if models is None:
+            notes = [*_not_tried(schema, dataset.has_missing), *notes]
         comparison = Comparison(
             dataset=dataset.name,
             description=dataset.description,
@@ -233,6 +235,13 @@ def default_models(schema: Schema, has_missing: bool = False) -> list[str]:
     chains = [] if has_missing else ["nade", "made"]
     asked = has_missing or schema.n_variables <= _MAX_ANY_ORDER
     return ["independent", mixture, *chains, *(["orderless-nade"] if asked else [])]
+
+
+def _not_tried(schema: Schema, has_missing: bool) -> list[str]:
+    """Return why models that would be compared by default are not."""
+    compared = default_models(schema, has_missing)
+    lacking = [MODELS[name].title for name in default_models(schema) if name not in compared]
+    return [f"{title} is left out: it takes no missing values" for title in lacking]
 
 
 def _checked(names: Sequence[str]) -> list[str]:

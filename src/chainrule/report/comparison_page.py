@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from chainrule.estimators.made import MADE
 from chainrule.report.answer_blocks import answer_blocks
 from chainrule.report.blocks import Block
 from chainrule.report.comparison import Comparison
@@ -97,21 +98,26 @@ def render_report(comparison: Comparison, page: str | None = None) -> str:
             ),
         ]
         sections = [block for block in sections if block.pictures or block.table or block.parts or block.link]
-        masks = Block(
-            "How a MADE is kept in order: the masks",
-            pictures=[mask_picture()],
-            layout="wide",
-            anchor="masks",
-        )
+        if any(isinstance(result.estimator, MADE) for result in results):
+            sections.append(_mask_block())
     return render_page(
         comparison.dataset,
         _metadata(comparison),
         conclusion(comparison),
-        [_data_block(comparison), *sections, masks],
+        [_data_block(comparison), *sections],
         description=comparison.description,
         eyebrow="Comparison of density models",
         subject=f"{comparison.dataset}: a comparison of density models",
         remark="Log-likelihoods are natural logarithms per row, in the units of the data.",
+    )
+
+
+def _mask_block() -> Block:
+    return Block(
+        "How a MADE is kept in order: the masks",
+        pictures=[mask_picture()],
+        layout="wide",
+        anchor="masks",
     )
 
 

@@ -112,7 +112,7 @@ def _histogram(axis: Any, variable: ColumnType, real: np.ndarray, drawn: np.ndar
     axis.set_yticks([])
     axis.spines["left"].set_visible(False)
     axis.tick_params(axis="x", labelsize=7.5)
-    axis.xaxis.set_major_locator(AutoDateLocator(minticks=2, maxticks=4) if variable.unit else ticks(4))
+    axis.xaxis.set_major_locator(AutoDateLocator(minticks=2, maxticks=5) if variable.unit else ticks(4))
     if variable.unit:
         axis.xaxis.set_major_formatter(AutoDateFormatter(axis.xaxis.get_major_locator()))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -22,6 +23,7 @@ __all__ = ["columns_that_name_rows", "folding_rare_levels", "infer_columns", "na
 
 # Text with more levels than this and than half of its values names rows instead of describing them.
 MAX_TEXT_LEVELS = 100
+_ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}([T ]|$)")
 # Fewer rows than this differ from each other by chance.
 MIN_IDENTIFIED = 20
 
@@ -304,6 +306,12 @@ def names_rows(column: Column) -> bool:
 
 def _refuse_identifier(column: Column) -> NoReturn:
     n_levels, n = len(set(column.values)), len(column.values)
+    if all(_ISO_DATE.match(str(value)) for value in column.values):
+        raise DataError(
+            f"column {column.name!r} holds dates as text: read them as dates, as load_dataset(path) does, "
+            f"or pandas.read_csv(path, parse_dates=[{column.name!r}]), or "
+            "polars.read_csv(path, try_parse_dates=True)"
+        )
     raise DataError(
         f"column {column.name!r} holds {n_levels} different texts in {n} rows, as names and identifiers do, "
         f"which no model can learn from: drop it, or declare its kind, {_as_categorical(column.name)}"
