@@ -103,10 +103,11 @@ def compare(
     elif resume:
         raise DataError("--resume needs --out DIR, the run folder of the comparison to go on with")
     reading = Reading.of_options(seed, kind, image_size, memory, min_level_count)
-    from chainrule.experiments.compare import compare as run_comparison
-
     rows = rows_to_compare(data, reading, out)
     with rows as (dataset, folder), _naming_what_is_saved(folder):
+        # Its imports take seconds, for which nobody should wait who has mistyped a path.
+        from chainrule.experiments.compare import compare as run_comparison
+
         comparison = run_comparison(
             dataset,
             models=names,
