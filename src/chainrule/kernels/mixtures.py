@@ -67,4 +67,4 @@ def _apply(x: Tensor, params: Tensor, kernel: object, constants: np.ndarray) -> 
     log_prob: Tensor = CompiledMixture.apply(
         codes.flatten(end_dim=-2), params.flatten(end_dim=-3), kernel, constants
     )
-    return log_prob.view(codes.shape) if log_prob.is_contiguous() else log_prob.reshape(codes.shape)
+    return log_prob.reshape(codes.shape)
