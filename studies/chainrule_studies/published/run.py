@@ -11,7 +11,7 @@ import torch
 from joblib import Parallel, delayed, parallel_config
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-from chainrule.errors import DataError
+from chainrule.errors import ChainruleError
 from chainrule.experiments.study import StudyResult, StudyRun
 from chainrule.metrics.statistics import summarize
 from chainrule_studies.published.fits import Fits
@@ -111,7 +111,7 @@ def _done(run: StudyRun, name: str, seconds: float) -> dict[str, Any]:
         return measure(run, name, seconds)
     except Exception as error:
         run.say(f"{name} failed: {error}")
-        if not isinstance(error, DataError):
+        if not isinstance(error, ChainruleError):
             run.say(traceback.format_exc())
         return {"failed": f"{type(error).__name__}: {error}"}
 
