@@ -200,6 +200,16 @@ def test_what_is_left_out_by_default_is_told() -> None:
     assert compared.notes == [f"{name} is left out: it takes no missing values" for name in ("NADE", "MADE")]
 
 
+def test_a_mean_of_several_fits_is_a_network_to_the_report(tmp_path: Path) -> None:
+    compared = compare(binary_dataset(), models=["independent", "orderless-nade"], max_epochs=2, out=tmp_path)
+    _, several = compared.results
+    assert several.note.startswith("mean of 3 fits")
+    assert several.epochs == 2
+    report = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "best baseline, orderless NADE" not in report
+    assert "Learning curves" in report
+
+
 def test_masks_are_shown_where_a_made_was_compared(tmp_path: Path) -> None:
     for models, is_shown in (["made"], True), (BASELINES, False):
         compare(binary_dataset(), models=models, max_epochs=1, out=tmp_path / models[0])

@@ -309,7 +309,8 @@ def _result(
     start = time.perf_counter()
     samples = estimator.sample(n_samples, random_state=random_state)
     sample_seconds = (time.perf_counter() - start) * 1000 / n_samples
-    history = estimator.history_
+    # Of several fits the first one stands for all.
+    history = (estimator.members_[0] if isinstance(estimator, Ensemble) else estimator).history_
     log_likelihoods = estimator.score_samples(dataset.test)
     return ModelResult(
         model=title,

@@ -166,7 +166,7 @@ def _learning_block(comparison: Comparison, colours: Mapping[str, str]) -> Block
         "Learning curves",
         "Loss per row over the training and the validation rows. The dot is the epoch whose weights were "
         "kept. The training loss is a mean over its epoch, in which the weights move, so it can lie above "
-        "the other.",
+        "the other. Of a mean of several fits the first one is shown.",
         learning_curves(comparison.results, colours),
         "two",
         anchor="learning",
