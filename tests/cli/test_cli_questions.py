@@ -139,7 +139,7 @@ def test_compare_averages_models_of_any_order(full, tmp_path, answer):
     assert [entry["model"] for entry in result["results"]] == titles
     notes = [entry["note"] for entry in result["results"]]
     # MADE has orders of its own, as the rows are few.
-    assert notes == ["mean of 3 fits; mean of 2 orders", "mean of 8 orders"]
+    assert notes == ["mean of 3 fits to training and validation rows; mean of 2 orders", "mean of 8 orders"]
     estimator = load(tmp_path / "run" / "models" / "orderless-nade")
     assert [member.n_orderings for member in estimator.members_] == [2, 2, 2]
     test = load_dataset(str(full)).test

@@ -189,7 +189,7 @@ def test_orders_are_averaged_where_columns_are_few_and_rows_are_few(
     counts = [of_any_order, of_one_order]
     notes = [f"mean of {count} orders" if count > 1 else "" for count in counts]
     if n_rows < 1000:
-        notes[0] = "; ".join(["mean of 3 fits", *filter(None, [notes[0]])])
+        notes[0] = "; ".join(["mean of 3 fits to training and validation rows", *filter(None, [notes[0]])])
     assert [result.note for result in compared.results] == notes
 
 

@@ -379,7 +379,8 @@ def _note(estimator: DensityEstimator) -> str:
 def _averages(estimator: DensityEstimator) -> list[str]:
     """Return the remarks about what is averaged."""
     if isinstance(estimator, Ensemble):
-        return [f"mean of {estimator.n_members} fits", *_averages(estimator.members_[0])]
+        fits = f"mean of {estimator.n_members} fits to training and validation rows"
+        return [fits, *_averages(estimator.members_[0])]
     n_orders = estimator.get_params().get("n_orderings", 1)
     return [f"mean of {n_orders} orders"] if n_orders > 1 else []
 
