@@ -5,8 +5,6 @@ from __future__ import annotations
 import pytest
 import torch
 
-pytest.importorskip("numba", reason="Numba is not installed")
-
 from chainrule.conditionals.discretized import DiscretizedLogistics
 from chainrule.conditionals.mixtures import MixtureOfGaussians
 from chainrule.kernels.mixtures import is_compiled

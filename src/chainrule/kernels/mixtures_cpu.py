@@ -35,8 +35,15 @@ Kernel: TypeAlias = "Callable[..., None]"
 
 
 @njit(**INLINE)
-def _softplus(raw: Any, e: Any) -> Any:  # pragma: no cover
-    """Return log(1 + exp(raw)) with e = exp(-|raw|), by the series of the inverse hyperbolic tangent."""
+def _tail(z: Any) -> Any:  # pragma: no cover
+    """Return exp(-|z|)."""
+    return exp(minimum(z, 0.0 - z))
+
+
+@njit(**INLINE)
+def _softplus(raw: Any) -> Any:  # pragma: no cover
+    """Return log(1 + exp(raw)), by the series of the inverse hyperbolic tangent."""
+    e = _tail(raw)
     s = e / (2.0 + e)
     t = s * s
     series = 1.0 / 3.0 + t * (1.0 / 5.0 + t * (1.0 / 7.0 + t * (1.0 / 9.0 + t * (1.0 / 11.0 + t / 13.0))))
@@ -44,14 +51,9 @@ def _softplus(raw: Any, e: Any) -> Any:  # pragma: no cover
 
 
 @njit(**INLINE)
-def _tail(z: Any) -> Any:  # pragma: no cover
-    """Return exp(-|z|)."""
-    return exp(minimum(z, 0.0 - z))
-
-
-@njit(**INLINE)
-def _sigmoid_of_minus(z: Any, e: Any) -> Any:  # pragma: no cover
-    """Return 1 / (1 + exp(z)) with e = exp(-|z|)."""
+def _sigmoid_of_minus(z: Any) -> Any:  # pragma: no cover
+    """Return 1 / (1 + exp(z))."""
+    e = _tail(z)
     return (1.0 + where_positive(z, e - 1.0)) / (1.0 + e)
 
 
@@ -104,8 +106,7 @@ def gaussians(  # pragma: no cover
             most = splat(-3.0e38, code)
             for k in range(m):
                 location, raw = first + (m + k) * n, first + (2 * m + k) * n
-                tail = _tail(load(params, raw))
-                scale = _softplus(load(params, raw), tail) + constants[g, 0]
+                scale = _softplus(load(params, raw)) + constants[g, 0]
                 z = (code - load(params, location)) / scale
                 store(gradient, location, z)
                 store(gradient, raw, scale)
@@ -119,7 +120,7 @@ def gaussians(  # pragma: no cover
                 location, raw = first + (m + k) * n, first + (2 * m + k) * n
                 z, scale = load(gradient, location), load(gradient, raw)
                 share = exp(load(params, first + k * n) - 0.5 * z * z - most) / (scale * sums)
-                slope = _sigmoid_of_minus(0.0 - load(params, raw), _tail(load(params, raw)))
+                slope = _sigmoid_of_minus(0.0 - load(params, raw))
                 store(gradient, first + k * n, load(gradient, first + k * n) + share)
                 store(gradient, location, share * z / scale)
                 store(gradient, raw, share * (z * z - 1.0) / scale * slope)
@@ -156,8 +157,7 @@ def discretized_logistics(  # pragma: no cover
             middle = 2.0 * half * level - 1.0
             for k in range(m):
                 location, raw = first + (m + k) * n, first + (2 * m + k) * n
-                tail = _tail(load(params, raw))
-                scale = _softplus(load(params, raw), tail) + constants[g, 0]
+                scale = _softplus(load(params, raw)) + constants[g, 0]
                 offset, zero = middle - load(params, location), splat(0.0, scale)
                 u, v = (half + offset) / scale, (half - offset) / scale
                 rest = minimum(u, zero) * not_last + minimum(v, zero) * not_first
@@ -177,10 +177,10 @@ def discretized_logistics(  # pragma: no cover
                 u, v, width = (half + offset) / scale, (half - offset) / scale, 2.0 * half / scale
                 logit = load(params, first + k * n)
                 share = _mass(logit, most, u, v, width, not_first, not_last) / sums
-                above = _sigmoid_of_minus(u, _tail(u)) * not_last
-                below = _sigmoid_of_minus(v, _tail(v)) * not_first
+                above = _sigmoid_of_minus(u) * not_last
+                below = _sigmoid_of_minus(v) * not_first
                 narrowed = inside * width * exp(0.0 - width) / _one_minus_exp(width)
-                slope = _sigmoid_of_minus(0.0 - load(params, raw), _tail(load(params, raw)))
+                slope = _sigmoid_of_minus(0.0 - load(params, raw))
                 store(gradient, first + k * n, load(gradient, first + k * n) + share)
                 store(gradient, location, share * (below - above) / scale)
                 store(gradient, raw, (0.0 - share) * (u * above + v * below + narrowed) / scale * slope)
