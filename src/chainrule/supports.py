@@ -7,8 +7,9 @@ from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtri
 
-__all__ = ["Binary", "Counts", "Grid", "Levels", "Reals", "Support", "knot_levels"]
+__all__ = ["Binary", "Counts", "Grid", "Levels", "Reals", "Support", "knot_levels", "normal_scores"]
 
 _END_LEVEL = 5e-4
 
@@ -71,13 +72,16 @@ class Reals(Support):
     point_masses : tuple of float, default=()
         Codes that have a probability each, besides the density of all others.
     knots : tuple of float, default=()
-        Codes that are evenly spread quantiles of all others, in rising order; without them none are known.
+        Codes in rising order between which scores are linear; see `NormalScores`.
+    scores : tuple of float, default=()
+        Those of the knots; by default `normal_scores`.
     """
 
     is_discrete: ClassVar[bool] = False
 
     point_masses: tuple[float, ...] = ()
     knots: tuple[float, ...] = ()
+    scores: tuple[float, ...] = ()
 
 
 def knot_levels(n_knots: int) -> NDArray[np.float64]:
@@ -87,5 +91,10 @@ def knot_levels(n_knots: int) -> NDArray[np.float64]:
     [0.0005, 0.25, 0.5, 0.75, 0.9995]
     """
     levels = np.linspace(0, 1, n_knots)
-    levels[0], levels[-1] = _END_LEVEL, 1 - _END_LEVEL
+    levels[:1], levels[-1:] = _END_LEVEL, 1 - _END_LEVEL
     return levels
+
+
+def normal_scores(n_knots: int) -> NDArray[np.float64]:
+    """Return the quantiles of the standard normal distribution at `knot_levels`, (n_knots,)."""
+    return np.asarray(ndtri(knot_levels(n_knots)))

@@ -261,6 +261,12 @@ def test_a_column_may_have_an_equals_sign_in_its_name(table, tmp_path, capsys):
     assert [line.split(",")[0] for line in capsys.readouterr().out.split()] == ["a=b", *["true"] * 3]
 
 
+@pytest.mark.parametrize("given", ["age=30..40", "age>=30", "age= <40"])
+def test_ranges_are_not_given_but_asked_for(free, complaint, given):
+    line = complaint("sample", free, "--given", given)
+    assert f"--given {given}: takes one value" in line and "--where 'age BETWEEN" in line
+
+
 def test_a_fixed_order_samples_given_its_first_columns(fixed, complaint, answer):
     rows = answer("sample", fixed, "-n", "3", "--given", "sex=male")["samples"]
     assert [row[0] for row in rows] == ["male"] * 3

@@ -11,8 +11,9 @@ from chainrule.conditionals.normal_scores import NormalScores
 
 def families():
     rng = np.random.default_rng(0)
-    knots = [np.sort(rng.normal(size=k)) * scale for k, scale in ((5, 1.0), (50, 1e3), (17, 1e-2))]
-    return [NormalScores.beside(MixtureOfGaussians(3), each.tolist()) for each in knots]
+    sizes = ((5, 1.0), (50, 1e3), (17, 1e-2))
+    knots = [(np.sort(rng.normal(size=k)) * scale, np.sort(rng.normal(size=k))) for k, scale in sizes]
+    return [NormalScores.beside(MixtureOfGaussians(3), each.tolist(), z.tolist()) for each, z in knots]
 
 
 def test_a_group_is_each_variable_as_it_is_alone():

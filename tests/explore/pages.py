@@ -28,6 +28,7 @@ def mixed_table():
             "visits": rng.poisson(np.exp(0.8 + 0.5 * size)),
             "rain": np.where(rng.random(N_ROWS) < 0.4, 0.0, rng.gamma(2.0, 1.5, N_ROWS)),
             "weight": 70 + 12 * size + rng.normal(size=N_ROWS),
+            "pay": np.append(30 + 5 * size[1:] + rng.normal(size=N_ROWS - 1), 9e4),  # an outlier
             "income": np.where(rng.random(N_ROWS) < 0.5, 0, rng.integers(1, 90_000, N_ROWS)),
             "joined": [start + dt.timedelta(days=int(day)) for day in rng.integers(0, 200, N_ROWS)],
             "called": [

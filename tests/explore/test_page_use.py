@@ -81,7 +81,7 @@ def test_what_to_ask_next_ranks_what_tells_about_the_target(open_page, mixed):
         "select.value = 'weight'; select.dispatchEvent(new Event('change'))"
     )
     shown = "[...document.querySelectorAll('#ranking .label')].map((each) => each.textContent)"
-    page.wait(f"{shown}.length === 8 && !{shown}.includes('weight')")
+    page.wait(f"{shown}.length === 9 && !{shown}.includes('weight')")
     names = page.run(f"return {shown}")
     assert {"plan", "town", "rooms"} < set(names)
     assert names.index("rooms") < names.index("town")
@@ -98,9 +98,9 @@ def test_rows_drawn_have_what_is_set(open_page, mixed):
     )
     for row in cells:
         assert row[1] == "Vik"
-        assert 1000 <= int(row[6].replace(",", "")) <= 2000
+        assert 1000 <= int(row[7].replace(",", "")) <= 2000
         assert 1 <= int(row[3]) <= 3
-        assert row[7].startswith("2020-")
+        assert row[8].startswith("2020-")
 
 
 def test_the_page_loads_nothing_and_logs_nothing(open_page, driver, mixed):

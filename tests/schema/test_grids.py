@@ -74,7 +74,7 @@ def test_quantiles_of_real_numbers_are_known_in_tables_of_many_rows():
     assert len(variable.knots) == 85 and variable.point_masses == (0.0,)
     assert variable.knots[42] == pytest.approx(np.median(others))
     assert 0 < variable.knots[0] and variable.knots[-1] < others.max()
-    few = Schema.infer(pl.DataFrame({"x": values[::6]})).variables[0]
+    few = Schema.infer(pl.DataFrame({"x": rng.normal(size=4000)})).variables[0]
     declared = Schema.infer(pl.DataFrame({"x": values}), {"x": "continuous"}).variables[0]
     of_array = Schema.infer(values[:, None]).variables[0]
     assert few.knots == declared.knots == of_array.knots == ()
@@ -85,6 +85,10 @@ def test_knots_that_do_not_rise_are_refused():
     schema = Schema.infer(pl.DataFrame({"x": rng.normal(size=13_000)}))
     stored = json.loads(json.dumps(schema.to_dict()))
     assert Schema.from_dict(stored) == schema
+    scores = [0.0] * len(schema.variables[0].knots)
+    for key, value in (("knot_scores", scores), ("knot_scores", [0.0, 1.0])):
+        with pytest.raises(StorageError, match="scores of its knots do not rise"):
+            Schema.from_dict({**stored, "variables": [{**stored["variables"][0], key: value}]})
     stored["variables"][0]["knots"][3] = 9e9
     with pytest.raises(StorageError, match="knots do not rise"):
         Schema.from_dict(stored)

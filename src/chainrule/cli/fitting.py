@@ -310,7 +310,10 @@ def _parse_models(text: str) -> list[str]:
     names = [name.strip().lower() for name in text.split(",")]
     for name in names:
         if name not in MODELS:
-            raise DataError(f"--models {text}: {name!r} is no model; there are {', '.join(MODELS)}")
+            from chainrule.schema.values import did_you_mean
+
+            meant = did_you_mean(name, MODELS) or f"; there are {', '.join(MODELS)}"
+            raise DataError(f"--models {text}: {name!r} is no model{meant}")
     return names
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
@@ -63,10 +64,25 @@ def parse_given(texts: Sequence[str], schema: Schema) -> dict[str, str]:
         ends = [place for place, letter in enumerate(text) if letter == "="]
         end = next((place for place in ends if text[:place] in schema.names), ends[0])
         column, value = text[:end], text[end + 1 :]
+        _refuse_range(text, column, value, schema)
         if column in given:
             raise DataError(f"--given {text}: column {column!r} is given twice; name each column once")
         given[column] = value
     return given
+
+
+def _refuse_range(text: str, column: str, value: str, schema: Schema) -> None:
+    """Refuse ``age=10..20`` and ``age>=10``, and name what takes ranges."""
+    number = r"\s*-?\d+(\.\d+)?\s*"
+    name = column if column in schema.names else column.rstrip("<>! ")
+    is_range = name != column or re.fullmatch(rf"{number}\.\.+{number}|\s*[<>].*", value)
+    if not is_range or name not in schema.names or not schema.variables[schema.names.index(name)].is_numeric:
+        return
+    shown = name if name.isidentifier() else f'"{name}"'
+    raise DataError(
+        f"--given {text}: takes one value of a column; ranges are for --where, such as "
+        f"--where '{shown} BETWEEN 10 AND 20'"
+    )
 
 
 def parse_columns(texts: Sequence[str] | None, schema: Schema) -> list[str] | None:

@@ -103,7 +103,7 @@ def make_family(name: str, support: Support, n_components: int) -> Conditional:
         )
     family = FAMILIES[name].from_support(support, n_components)
     if isinstance(support, Reals) and support.knots:
-        family = NormalScores.beside(family, support.knots)
+        family = NormalScores.beside(family, support.knots, support.scores)
     if isinstance(support, Reals) and support.point_masses:
         return PointMasses.beside(family, support.point_masses)
     if isinstance(support, Grid) and support.inflated and not isinstance(family, Categorical):

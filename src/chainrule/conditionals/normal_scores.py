@@ -1,9 +1,10 @@
 """Densities on normal scores: what a column's own distribution looks like need not be learned again.
 
-A number x has the score z(x), piecewise linear between knots, which are quantiles of the training rows and go
-to the same quantiles of the standard normal distribution (van der Waerden 1952; with a joint distribution of
-such scores: Liu, Lafferty and Wasserman 2009). So p(x) = q(z(x)) z'(x), where the family q meets neither long
-tails nor limits, whatever the column. Beyond the ends scores go on with the slope of the last interval.
+A number x has the score z(x), piecewise linear between knots. Of many rows these are quantiles, which go to
+the same quantiles of the standard normal distribution (van der Waerden 1952; with a joint distribution of
+such scores: Liu, Lafferty and Wasserman 2009); where there are outliers, scores beyond the others grow
+slowly. So p(x) = q(z(x)) z'(x), where the family q meets neither long tails nor limits, whatever the
+column. Beyond the ends scores go on with the slope of the last interval.
 """
 
 from __future__ import annotations
@@ -13,12 +14,11 @@ from dataclasses import replace
 from typing import Any, Self
 
 import torch
-from scipy.special import ndtri
 from torch import Tensor
 
 from chainrule.conditionals.base import Conditional
 from chainrule.conditionals.features import InputFeatures
-from chainrule.supports import knot_levels
+from chainrule.supports import normal_scores
 
 __all__ = ["NormalScores", "Scores"]
 
@@ -96,7 +96,7 @@ class NormalScores(Conditional):
     density : Conditional
         The family of scores.
     knots : Tensor
-        Codes that are quantiles of the training rows, float64 (G, K) in rising order.
+        Codes, float64 (G, K) in rising order.
     heights : Tensor
         Their scores, float64 (G, K).
     """
@@ -120,10 +120,10 @@ class NormalScores(Conditional):
         raise TypeError("NormalScores have a density: see make_family")
 
     @classmethod
-    def beside(cls, density: Conditional, knots: Sequence[float]) -> Self:
-        """Return the family of one variable."""
-        heights = torch.from_numpy(ndtri(knot_levels(len(knots))))
-        return cls(density, torch.tensor([list(knots)], dtype=torch.float64), heights[None])
+    def beside(cls, density: Conditional, knots: Sequence[float], scores: Sequence[float] = ()) -> Self:
+        """Return the family of one variable; by default knots are quantiles."""
+        pairs = (knots, scores or normal_scores(len(knots)))
+        return cls(density, *(torch.tensor([list(each)], dtype=torch.float64) for each in pairs))
 
     def group_key(self) -> Hashable:
         """Return that of the density: variables with any knots are evaluated together."""

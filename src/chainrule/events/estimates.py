@@ -167,6 +167,7 @@ def estimate(
 def check_consistent(problem: Problem) -> None:
     """Refuse a condition that no row can satisfy."""
     if problem.given_event.is_impossible:
+        problem.refuse_what_never_holds()
         raise QueryError("the condition contradicts itself: no row can be like that")
 
 

@@ -94,6 +94,8 @@ def parse_question(text: str) -> Question:
     """
     check_length(text)
     found = re.fullmatch(r"\s*(\w+)\s*\((.*)\)\s*", text, re.DOTALL)
+    if found is None and re.match(r"\s*(P|E|quantiles|distribution)\s*\(", text, re.IGNORECASE):
+        raise QueryError(f"{shortened(text)!r} does not end with the bracket that closes it")
     forms: dict[str, Literal["P", "E", "quantiles", "distribution"]] = {
         "p": "P",
         "e": "E",
@@ -211,9 +213,15 @@ def tree_of(text: str, start: int, end: int) -> Expr:
     except ParseError as error:
         known = error.errors[0] if error.errors else {}
         place = start + len(known.get("start_context") or "") if known else start
-        raise QueryError(with_place("this is no condition that can be read", text, place)) from None
+        raise QueryError(with_place(_advice_before(text[start:place]), text, place)) from None
     except (SqlglotError, RecursionError):
         raise QueryError(with_place("this is no condition that can be read", text, start)) from None
+
+
+def _advice_before(text: str) -> str:
+    """Return what is wrong where reading ends after a text: two words may be meant as one name."""
+    name = '; a name with blanks stands in "double quotes"' if re.search(r"\w \w+\s*$", text) else ""
+    return f"this is no condition that can be read{name}"
 
 
 @contextmanager

@@ -127,6 +127,18 @@ class Problem:
                     partition_of(self.schema.variables[d], self.family_of(d), [atom])
             self.partitions[d] = partition_of(self.schema.variables[d], self.family_of(d), own)
 
+    def refuse_what_never_holds(self) -> None:
+        """Refuse a part of the condition that is true of no value of its column."""
+        parts = list(conjuncts(self.given))
+        for partition in self.partitions.values():
+            for atom, truth in partition.truths.items():
+                if truth.any() or atom not in parts:
+                    continue
+                name, levels = partition.variable.name, partition.variable.levels
+                known = f": they range from {levels[0]} to {levels[-1]}" if levels else ""
+                with self._at(atom):
+                    raise QueryError(f"this is true of no value of column {name!r}{known}")
+
     @contextmanager
     def _at(self, atom: Atom) -> Iterator[None]:
         """Say where in the text a column or value stands that is refused."""

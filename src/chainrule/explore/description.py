@@ -164,7 +164,7 @@ def _described_features(features: Sequence[InputFeatures], schema: Schema) -> li
 def _described_transform(transform: Any) -> Any:
     """Return the name of a transformation, of normal scores what they are."""
     if isinstance(transform, Scores):
-        return {"knots": transform.knots[0].tolist(), "heights": transform.heights.tolist()}
+        return {"knots": transform.knots[0].tolist(), "heights": transform.heights[0].tolist()}
     return None if transform is None else "log1p"
 
 

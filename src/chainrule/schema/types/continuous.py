@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -16,16 +17,12 @@ from chainrule import supports
 from chainrule.errors import DataError, StorageError
 from chainrule.schema.tables import Column
 from chainrule.schema.types.base import LARGEST_CODE, BlockCodedType, Floats, integer_limits, is_integer_dtype
+from chainrule.schema.types.knots import around_outliers, middle, quantiles
 from chainrule.schema.types.summary import MAX_DECIMALS, ColumnSummary, decimals_of, require_numbers
 
 __all__ = ["Continuous"]
 
 LARGEST = float(np.finfo(np.float64).max)
-# Quantiles are known of so many rows each, where there are so many of them; see `NormalScores`. K quantiles
-# of n rows cost K / 2n nats, as the bins of a histogram do: here 0.002.
-ROWS_PER_KNOT, MIN_KNOTS, MAX_KNOTS = 250, 50, 101
-# Codes that are float32 tell knots apart that are so far from each other.
-LEAST_STEP = 1e-6
 
 
 @dataclass(frozen=True)
@@ -35,12 +32,14 @@ class Continuous(BlockCodedType):
     Parameters
     ----------
     location, scale : float
-        Mean and standard deviation of the training rows.
+        Mean and standard deviation of the training rows; those of the middle where there are outliers.
     point_masses : tuple of float
         Values that have a probability each, besides the density of all others.
     knots : tuple of float
-        Values that are evenly spread quantiles of those that are no point mass, in rising order; of few rows
-        none are known.
+        Values in rising order between which scores are linear: evenly spread quantiles of those that are no
+        point mass, and more around outliers. Of few rows without outliers there are none.
+    knot_scores : tuple of float
+        The scores of knots; by default those of the same quantiles of the standard normal distribution.
     decimals : int, optional
         To how many digits behind the point values are written; drawn ones are rounded to as many.
 
@@ -59,6 +58,7 @@ class Continuous(BlockCodedType):
     scale: Annotated[float, Meta(gt=0, le=LARGEST)] = 1.0
     point_masses: Annotated[tuple[float, ...], Meta(max_length=1000)] = ()
     knots: Annotated[tuple[float, ...], Meta(max_length=1000)] = ()
+    knot_scores: Annotated[tuple[float, ...], Meta(max_length=1000)] = ()
     decimals: Annotated[int, Meta(ge=0, le=MAX_DECIMALS)] | None = None
 
     @classmethod
@@ -70,6 +70,9 @@ class Continuous(BlockCodedType):
             raise StorageError(f"column {column.name!r}: its point masses are no different numbers")
         if len(column.knots) == 1 or (np.diff(column.knot_codes) <= 0).any():
             raise StorageError(f"column {column.name!r}: its knots do not rise")
+        scores = column.knot_scores
+        if scores and (len(scores) != len(column.knots) or (np.diff(scores) <= 0).any()):
+            raise StorageError(f"column {column.name!r}: the scores of its knots do not rise with them")
         return column
 
     # ------------------------------------------------------------ learning
@@ -79,24 +82,36 @@ class Continuous(BlockCodedType):
         """Take numbers that are nothing else; values that come again and again are point masses."""
         if not summary.column.is_numeric:
             return None
-        column = cls.declared(summary.column)
-        values = tuple(float(value) for value in summary.point_masses)
-        codes = replace(column, point_masses=values).point_mass_codes
+        masses = tuple(float(value) for value in summary.point_masses)
+        values: Floats = summary.column.values.astype(np.float64)
+        others = values[~np.isin(values, masses)]
+        column = cls.declared(summary.column)._with_scores(others)
+        codes = replace(column, point_masses=masses).point_mass_codes
         # Single precision may not tell a value from the one before.
-        distinct = tuple(value for n, value in enumerate(values) if codes[n] not in codes[:n])
-        column = replace(column, point_masses=distinct)
-        return replace(column, knots=column._knots_of(summary.column.values.astype(np.float64)))
+        distinct = tuple(value for n, value in enumerate(masses) if codes[n] not in codes[:n])
+        return replace(column, point_masses=distinct)
 
-    def _knots_of(self, values: Floats) -> tuple[float, ...]:
-        """Return evenly spread quantiles of the values that are no point mass, if these are enough."""
-        others = values[~np.isin(values, self.point_masses)]
-        n_knots = min(MAX_KNOTS, len(others) // ROWS_PER_KNOT)
-        if n_knots < MIN_KNOTS:
-            return ()
-        knots = np.quantile(others, supports.knot_levels(n_knots))
-        codes = replace(self, knots=tuple(knots.tolist())).knot_codes
-        # Values that hardly any other comes near have no scores.
-        return () if (np.diff(codes) <= LEAST_STEP).any() else tuple(knots.tolist())
+    def _with_scores(self, values: Floats) -> Self:
+        """Return the type with knots, from the values that are no point mass: many, or with outliers."""
+        if not len(values):
+            return self
+        median, spread = middle(values)
+        bent = around_outliers(values, median, spread)
+        if bent is None:
+            return replace(self, knots=tuple(quantiles(values, self.scale).tolist()))
+        self._warn_of_stray(values, median)
+        knots, scores = (tuple(each.tolist()) for each in bent)
+        return replace(self, location=median, scale=spread, knots=knots, knot_scores=scores)
+
+    def _warn_of_stray(self, values: Floats, median: float) -> None:
+        """Warn if a single value lies ten times as far out as all others: it may be an error."""
+        farthest, second = np.argsort(np.abs(values - median))[[-1, -2]]
+        if abs(values[farthest] - median) > 10 * abs(values[second] - median):
+            warnings.warn(
+                f"column {self.name!r}: {values[farthest]:g} lies far from all others (half of them are "
+                f"below {median:g}, the next is {values[second]:g}): is it an error?",
+                stacklevel=2,
+            )
 
     @classmethod
     def declared(cls, column: Column) -> Self:
@@ -191,7 +206,7 @@ class Continuous(BlockCodedType):
     @property
     def support(self) -> supports.Support:
         """The real numbers."""
-        return supports.Reals(self.point_mass_codes, self.knot_codes)
+        return supports.Reals(self.point_mass_codes, self.knot_codes, self.knot_scores)
 
     def log_abs_det_jacobian(self, codes: NDArray[Any]) -> Floats:
         """Return minus the log of the scale, but nothing for point masses, which have a probability."""
