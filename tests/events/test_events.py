@@ -368,7 +368,7 @@ def test_a_fixed_order_answers_what_leads_it_and_refuses_the_rest():
         ("P(sex = 'male' | FALSE)", "contradicts itself"),
         ("P(sex = 'male' | rooms > 99)", r"true of no value of column 'rooms': they range .*letter 18"),
         ("P(sex = 'male' | sex = 'male' AND rooms BETWEEN 70 AND 80)", "true of no value of column 'rooms'"),
-        ("P(number of rooms > 2)", "a name with blanks stands in \"double quotes\""),
+        ("P(number of rooms > 2)", 'a name with blanks stands in "double quotes"'),
         ("P(rooms > 2", "does not end with the bracket that closes it"),
         ("P(" + "(" * 4000 + "rooms > 2" + ")" * 4000 + ")", "can be read|too deeply"),
         ("P(rooms > 2 OR " + "rooms = 1 OR " * 2000 + "rooms = 0)", "letters; at most"),

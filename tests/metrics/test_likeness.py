@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -20,6 +21,7 @@ from chainrule.metrics.membership import membership_test, true_positives
 from chainrule.metrics.neighbours import nearer_to_training
 from chainrule.metrics.two_sample import two_sample_test
 from chainrule.report.comparison_page import render_report
+from chainrule.report.privacy_blocks import privacy_blocks
 from chainrule.schema import Binary, Categorical, Continuous, Schema
 
 BITS = (Binary("a", levels=(0, 1)), Binary("b", levels=(0, 1)), Binary("c", levels=(0, 1)))
@@ -177,6 +179,15 @@ def test_the_report_says_what_gives_rows_away_and_what_models_give_away(compared
     assert "likeness (C2ST) of" in page and "given away by" in page and "wNMI" in page
     privacy = page.split('id="privacy"')[1].split("</section>")[0]
     assert "membership AUC" in privacy and "nearer to training" in privacy and "exact matches" in privacy
+    assert "By none of these models can they be told" in privacy
+
+
+def test_the_report_names_the_models_that_tell_training_rows(compared):
+    by_heart = membership_test(np.arange(400.0), np.arange(400.0) - 300)
+    first, *others = compared.results
+    told = replace(compared, results=[replace(first, membership=by_heart), *others])
+    (block,) = privacy_blocks(told)
+    assert f"by more than two standard errors, by {first.model}: " in block.text
 
 
 def test_real_rows_are_no_nearer_to_training_rows(rng):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -88,6 +89,17 @@ def test_the_page_shows_both(compared):
     names, numbers = (svg(part.pictures[0]) for part in calibration.parts)
     assert ">flag<" in names and ">noise<" not in names
     assert ">noise<" in numbers and ">flag<" not in numbers
+
+
+def test_columns_with_few_hidden_cells_are_named(compared):
+    calibration = compared.answers.calibration
+    few = [replace(each, n_cells=7) if each.column == "sum" else each for each in calibration.columns]
+    answers = replace(compared.answers, calibration=replace(calibration, columns=few))
+    with drawing():
+        (_, block) = answer_blocks(replace(compared, answers=answers), COLOURS)
+        (_, before) = answer_blocks(compared, COLOURS)
+    assert "Of sum fewer than 20 cells were hidden" in block.text
+    assert "fewer than" not in before.text
 
 
 def test_they_stand_on_the_page_of_the_comparison(compared, monkeypatch):

@@ -191,7 +191,7 @@ def fit(
     """Fit one model and save it; Ctrl-C saves the best weights so far, and --resume goes on from there."""
     check_file(json_file)
     check_workers(engine, address, workers)
-    _check_model_folder(out)
+    _check_model_folder(out, resume)
     checkpoint = out / CHECKPOINT
     _say_how_it_begins(out, checkpoint, checkpoint.exists(), resume)
     asked = {
@@ -327,8 +327,8 @@ def _check_run_folder(folder: Path) -> None:
         raise DataError(f"--out {folder}: it holds other files ({min(foreign)}); name a new folder")
 
 
-def _check_model_folder(folder: Path) -> None:
-    """Refuse a folder that holds something else than a saved model."""
+def _check_model_folder(folder: Path, resume: bool) -> None:
+    """Refuse a folder that holds something else than a saved model; say that such a one will be replaced."""
     from chainrule.distributed.fitting import WORKERS_FOLDER
     from chainrule.storage import is_saved_model, partials_of
 
@@ -336,6 +336,8 @@ def _check_model_folder(folder: Path) -> None:
     entries -= {CHECKPOINT, ROWS_FOLDER, WORKERS_FOLDER, *partials_of(entries)}
     if entries and not is_saved_model(folder):
         raise DataError(f"--out {folder}: it is not empty and holds no saved model; name a new folder")
+    if entries and not resume:
+        say(f"note: {folder} holds a model, which is replaced when the fit is done")
 
 
 @contextmanager

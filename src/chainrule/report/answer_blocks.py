@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from chainrule.report.answer_plots import dependence_maps, reliability_curves, transform_histograms
 from chainrule.report.blocks import Block, Table
-from chainrule.report.numbers import count, number, with_error
+from chainrule.report.numbers import count, listed, number, with_error
 from chainrule.report.style import Picture
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ __all__ = ["answer_blocks"]
 
 _N_PAIRS = 8
 _MAX_LINES = 40
+_FEW_CELLS = 20  # shares of fewer have errors of a tenth and more
 
 
 def answer_blocks(comparison: Comparison, colours: Mapping[str, str]) -> list[Block]:
@@ -117,7 +118,7 @@ def _text(found: Calibration, model: str) -> str:
         "difference of the distribution of places from even (Kolmogorov's distance). By chance: what a "
         "calibrated model shows on average. Intervals: the share of hidden numbers in the middle 50 and 90 % "
         "of their distributions; by places, and with both end values counted as inside, which of whole "
-        f"numbers with heavy values holds more by nature.{_in_short(found)}"
+        f"numbers with heavy values holds more by nature.{_in_short(found)}{_too_few(found)}"
     )
 
 
@@ -130,6 +131,14 @@ def _in_short(found: Calibration) -> str:
     return (
         f"\n\nBy places, the 90 % intervals hold {low if low == high else f'{low} to {high}'} %, by column."
     )
+
+
+def _too_few(found: Calibration) -> str:
+    """Name the columns of which too few cells were hidden to say much."""
+    few = [column.column for column in found.columns if column.n_cells < _FEW_CELLS]
+    if not few:
+        return ""
+    return f"\n\nOf {listed(few)} fewer than {_FEW_CELLS} cells were hidden, which say little."
 
 
 def _table(found: Calibration) -> Table:

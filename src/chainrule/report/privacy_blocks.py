@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from chainrule.report.blocks import Block, stacked
-from chainrule.report.numbers import count, measured_text, number
+from chainrule.report.numbers import count, listed, measured_text, number
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from chainrule.metrics.fidelity import Fidelity
-    from chainrule.report.comparison import Comparison
+    from chainrule.report.comparison import Comparison, ModelResult
 
 __all__ = ["privacy_blocks"]
 
@@ -46,7 +48,8 @@ def _text(comparison: Comparison) -> str:
     sentences = [
         "Membership: whether a row was learned from is guessed from its log-likelihood alone. The area under "
         "the ROC curve is 0.5, and the share of training rows that are more probable than 99 % of the test "
-        "rows 0.010, where training rows are no more probable than others."
+        "rows 0.010, where training rows are no more probable than others.",
+        _verdict(comparison.ranked()),
     ]
     found = comparison.fidelity
     if found is not None:
@@ -65,6 +68,18 @@ def _text(comparison: Comparison) -> str:
             f"{_percent(found.real.exact_matches)} do."
         )
     return " ".join(sentences)
+
+
+def _verdict(ranked: Sequence[ModelResult]) -> str:
+    """Say by which models training rows can be told from others."""
+    areas = {result.model: result.membership.auc for result in ranked if result.membership is not None}
+    telling = [model for model, area in areas.items() if area.value - 0.5 > 2 * area.standard_error]
+    if not telling:
+        return "By none of these models can they be told beyond two standard errors."
+    return (
+        f"They can be told, by more than two standard errors, by {listed(telling)}: where it must not become "
+        "known who was among the training rows, do not give such a model away."
+    )
 
 
 def _cells(fidelity: Fidelity) -> list[str]:
