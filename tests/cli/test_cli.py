@@ -119,10 +119,11 @@ def test_fit_writes_a_model_and_its_facts(table, tmp_path, capsys):
     assert str(folder) in capsys.readouterr().out
 
 
-def test_fit_replaces_a_saved_model(bits, saved, tmp_path):
+def test_fit_replaces_a_saved_model_and_says_so(bits, saved, tmp_path, capsys):
     folder = tmp_path / "model"
-    for _ in range(2):
+    for told in (False, True):
         assert run(["fit", str(bits), "--model", "independent", "--out", str(folder)]) == 0
+        assert ("in place of the model that was there" in capsys.readouterr().out) == told
     assert load(folder).n_features_in_ == 6
 
 

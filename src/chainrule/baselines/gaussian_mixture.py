@@ -205,6 +205,8 @@ def fit_axes(
     n_axes = max(1, min(n_variables, n // _ROWS_PER_AXIS, _MAX_AXES))  # as many as the rows can tell apart
     solver = "covariance_eigh" if n_variables <= _MAX_EXACT else "randomized"
     axes = PCA(n_axes, whiten=True, svd_solver=solver, random_state=0).fit(_at_least_two(y))
+    # In the memory layout of a loaded model: products with other layouts differ in their last digit.
+    axes.components_ = np.ascontiguousarray(axes.components_)
     total = float(y.var(axis=0).sum())
     least = 1e-6 * total / n_variables + 1e-12
     # The variances of maximum likelihood, as the mixture's.

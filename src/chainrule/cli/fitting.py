@@ -191,7 +191,7 @@ def fit(
     """Fit one model and save it; Ctrl-C saves the best weights so far, and --resume goes on from there."""
     check_file(json_file)
     check_workers(engine, address, workers)
-    _check_model_folder(out, resume)
+    replaces = _check_model_folder(out) and not resume
     checkpoint = out / CHECKPOINT
     _say_how_it_begins(out, checkpoint, checkpoint.exists(), resume)
     asked = {
@@ -225,7 +225,8 @@ def fit(
     epochs = "" if result["epochs"] is None else f"{result['epochs']} epochs, "
     console_for(json_file).print(
         f"{result['model']}: {result['valid_log_likelihood']:.4f} nats per validation row; {epochs}"
-        f"{result['n_parameters']:,} parameters, {seconds:.1f} s; saved in {out}",
+        f"{result['n_parameters']:,} parameters, {seconds:.1f} s; saved in {out}"
+        f"{', in place of the model that was there' if replaces else ''}",
         soft_wrap=True,
     )
     write_json(result, json_file)
@@ -327,8 +328,8 @@ def _check_run_folder(folder: Path) -> None:
         raise DataError(f"--out {folder}: it holds other files ({min(foreign)}); name a new folder")
 
 
-def _check_model_folder(folder: Path, resume: bool) -> None:
-    """Refuse a folder that holds something else than a saved model; say that such a one will be replaced."""
+def _check_model_folder(folder: Path) -> bool:
+    """Refuse a folder that holds something else than a saved model; return whether it holds one."""
     from chainrule.distributed.fitting import WORKERS_FOLDER
     from chainrule.storage import is_saved_model, partials_of
 
@@ -336,8 +337,7 @@ def _check_model_folder(folder: Path, resume: bool) -> None:
     entries -= {CHECKPOINT, ROWS_FOLDER, WORKERS_FOLDER, *partials_of(entries)}
     if entries and not is_saved_model(folder):
         raise DataError(f"--out {folder}: it is not empty and holds no saved model; name a new folder")
-    if entries and not resume:
-        say(f"note: {folder} holds a model, which is replaced when the fit is done")
+    return bool(entries)
 
 
 @contextmanager
