@@ -7,7 +7,6 @@ from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri
 
 __all__ = ["Binary", "Counts", "Grid", "Levels", "Reals", "Support", "knot_levels", "normal_scores"]
 
@@ -97,4 +96,6 @@ def knot_levels(n_knots: int) -> NDArray[np.float64]:
 
 def normal_scores(n_knots: int) -> NDArray[np.float64]:
     """Return the quantiles of the standard normal distribution at `knot_levels`, (n_knots,)."""
+    from scipy.special import ndtri  # slow to import, and most tables have no knots
+
     return np.asarray(ndtri(knot_levels(n_knots)))

@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy.special import ndtri
 
 from chainrule.schema.types.base import LARGEST_CODE, Floats
 from chainrule.supports import knot_levels, normal_scores
@@ -27,6 +26,7 @@ LEAST_STEP = 1e-6
 _ENDS = np.array([-3.0, 3.0])
 # Values are outliers whose scores would lie so far beyond an end; theirs lie at most so far beyond it.
 FAR, REACH = 10.0, 1.5
+_QUARTILES = 1.3489795003921634  # between those of the standard normal distribution
 _STEP = 0.5  # between knots beyond an end, in logarithms of distances
 
 
@@ -47,7 +47,7 @@ def middle(values: Floats) -> tuple[float, float]:
     [3.0, 1.483]
     """
     low, median, high = np.quantile(values, [0.25, 0.5, 0.75])
-    return float(median), float((high - low) / (ndtri(0.75) - ndtri(0.25)))
+    return float(median), float((high - low) / _QUARTILES)
 
 
 def around_outliers(values: Floats, median: float, spread: float) -> tuple[Floats, Floats] | None:
