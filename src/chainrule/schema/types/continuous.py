@@ -108,8 +108,8 @@ class Continuous(BlockCodedType):
         farthest, second = np.argsort(np.abs(values - median))[[-1, -2]]
         if abs(values[farthest] - median) > 10 * abs(values[second] - median):
             warnings.warn(
-                f"column {self.name!r}: {values[farthest]:g} lies far from all others (half of them are "
-                f"below {median:g}, the next is {values[second]:g}): is it an error?",
+                f"column {self.name!r}: {values[farthest]:g} lies far from all others, the next is "
+                f"{values[second]:g}: is it an error?",
                 stacklevel=2,
             )
 
