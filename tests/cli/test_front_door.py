@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 import shlex
+import subprocess
+import sys
 from importlib.metadata import metadata
 
 import pytest
@@ -94,6 +97,22 @@ def test_paths_are_completed(tmp_path, monkeypatch):
     assert complete_data("pe") == ["peaks/", "pebbles/", "people.csv"]
     assert complete_model("pe") == ["peaks/", "pebbles"]
     assert complete_model(str(tmp_path / "peb")) == [str(model)]
+
+
+@pytest.mark.parametrize(("given", "spins"), [({}, "1000"), ({"OMP_WAIT_POLICY": "active"}, None)])
+def test_waiting_threads_sleep_unless_somebody_says_otherwise(given, spins):
+    script = """if True:
+        import atexit, os, sys
+        from chainrule.cli import main
+        assert "torch" not in sys.modules  # which reads the variable when it is loaded
+        sys.argv[1:] = ["--version"]
+        atexit.register(lambda: print(os.environ.get("GOMP_SPINCOUNT")))
+        main()"""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("OMP", "GOMP"))}
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, env=environment | given
+    )
+    assert done.stdout.splitlines()[-1] == str(spins)
 
 
 def test_doctor_finds_what_is_needed(capsys):
