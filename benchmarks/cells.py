@@ -4,7 +4,8 @@ A share of the cells of held-out rows is hidden. Categories are told by accuracy
 root of the mean squared error and the log-loss (mass or density) in units of the column's standard deviation.
 The others see categories one-hot and numbers standardised, and learn from complete training rows with as many
 cells hidden; a category's columns become probabilities, moved off 0 and 1, and a number's prediction a
-Gaussian, both by what is best on validation rows. Test rows are looked at once.
+Gaussian, both by what is best on validation rows. Columns with point masses have no log-loss here. Test rows
+are looked at once.
 """
 
 from __future__ import annotations
@@ -204,7 +205,8 @@ def _ours(estimator: Any, rows: pl.DataFrame, codes: Array, hidden: Array) -> _A
             # A mass counts as the density over the one unit between integers.
             log_density = distribution.log_prob(there) + np.log(spread)
             answers.error[chosen, d] = (distribution.mean()[kept] - values[kept]) / spread
-            answers.loss[chosen, d] = -log_density[kept]
+            if not _has_masses(variable):
+                answers.loss[chosen, d] = -log_density[kept]
     return answers
 
 
@@ -215,9 +217,14 @@ def _is_category(variable: Any) -> bool:
 def _spread(schema: Schema, d: int) -> float:
     """Return the standard deviation of column d in its own unit, or the range of a narrow ordinal / 4."""
     variable = schema.variables[d]
-    if variable.kind == "continuous" or variable.scale != 1.0:
+    if variable.kind == "continuous":
         return float(variable.scale)
     return max((variable.high - variable.low) / 4, 1.0)
+
+
+def _has_masses(variable: Any) -> bool:
+    """Whether some values have probabilities, which cannot be held against the densities of the others."""
+    return bool(variable.kind == "continuous" and variable.point_masses)
 
 
 class _OneHot:
@@ -282,6 +289,8 @@ class _OneHot:
             else:
                 error = filled[rows, self.starts[d]] - self._numbers(codes, d)[rows]
                 answers.error[rows, d] = error
+                if _has_masses(variable):
+                    continue
                 variance = settings[d] ** 2
                 answers.loss[rows, d] = 0.5 * (error**2 / variance + np.log(2 * np.pi * variance))
         return answers

@@ -65,7 +65,7 @@ def recipe_for(conditioner: Conditioner, n_rows: int, options: TrainingOptions) 
     max_epochs = options.max_epochs or _epochs(_for_columns(recipe, conditioner), steps_per_epoch)
     return Recipe(
         learning_rate=_or(options.learning_rate, _learning_rate(recipe, conditioner)),
-        weight_decay=_or(options.weight_decay, _weight_decay(recipe, conditioner, steps_per_epoch)),
+        weight_decay=_or(options.weight_decay, _weight_decay(recipe, conditioner)),
         epsilon=recipe.epsilon,
         batch_size=batch_size,
         max_epochs=max_epochs,
@@ -85,10 +85,8 @@ class _Measured:
     `epochs` is how often each row is seen where rows are many; where they are few, it is as often as makes
     `steps` steps, within `most_epochs`; `steps_of_numbers` where a third of the columns are numbers, whose
     densities are finer than probabilities of a few levels. Weight decay grows with a power of the features of
-    a column, `decay_by_features`: the more levels, the fewer rows tell of each. Where it `decays_by_epoch`,
-    what is added falls as epochs have more steps, so that many rows are learned with no more than is needed
-    for columns of one feature. Where orders take turns, a step for one of them is noise to the others, unless
-    `orders_are_alike`, as scans of an image are.
+    a column, `decay_by_features`: the more levels, the fewer rows tell of each. Where orders take turns, a
+    step for one of them is noise to the others, unless `orders_are_alike`, as scans of an image are.
     """
 
     learning_rate: float
@@ -100,12 +98,11 @@ class _Measured:
     most_epochs: int
     decay_by_features: float = 0.0
     steps_of_numbers: int | None = None
-    decays_by_epoch: bool = False
     orders_are_alike: bool = False
 
 
 _RECIPES = {
-    "fixed-order": _Measured(2e-2, 2e-2, 1e-2, (32, 256), 12, 2000, 60, 1.0, decays_by_epoch=True),
+    "fixed-order": _Measured(2e-2, 2e-2, 1e-2, (32, 256), 12, 2000, 60),
     "column-networks": _Measured(1e-2, 5e-2, 1e-8, (32, 256), 15, 2500, 100, 0.5, 6000),
     "shared-network": _Measured(8e-3, 2e-2, 1e-8, (256, 512), 15, 8000, 650),
     "convolutional": _Measured(8e-3, 1e-2, 1e-8, (32, 32), 20, 4000, 100, orders_are_alike=True),
@@ -115,8 +112,6 @@ _RECIPES = {
 _BATCH_SHARE = 1 / 64
 _PATIENCE, _MIN_PATIENCE = 0.2, 5
 _WARM_UP = 0.03
-# Weights that decay faster learn no more of columns with many levels; as many steps hold 16,000 rows.
-_MOST_DECAY, _FEW_STEPS = 0.5, 64
 # Fewer are learned by heart, one column long before another; of many, epochs of a column differ by chance.
 _FEW_ROWS = 1000
 # Beyond them the gain of another pass over the rows is not worth its time.
@@ -142,13 +137,9 @@ def _learning_rate(recipe: _Measured, conditioner: Conditioner) -> float:
     return recipe.learning_rate / (len(conditioner.orders) if take_turns else 1)
 
 
-def _weight_decay(recipe: _Measured, conditioner: Conditioner, steps_per_epoch: int) -> float:
+def _weight_decay(recipe: _Measured, conditioner: Conditioner) -> float:
     features_per_column = conditioner.encoding.n_features / conditioner.n_variables
-    by_features = recipe.weight_decay * features_per_column**recipe.decay_by_features
-    if not recipe.decays_by_epoch:
-        return by_features
-    added = max(0.0, min(by_features, _MOST_DECAY) - recipe.weight_decay)
-    return recipe.weight_decay + added * min(1.0, _FEW_STEPS / steps_per_epoch)
+    return recipe.weight_decay * features_per_column**recipe.decay_by_features
 
 
 def _for_columns(recipe: _Measured, conditioner: Conditioner) -> _Measured:
