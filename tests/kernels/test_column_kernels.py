@@ -1,4 +1,4 @@
-"""Kernels of column networks and of categorical conditionals against their references."""
+"""Kernels of column networks against their references."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chainrule.kernels.categorical import categorical_log_prob, categorical_log_prob_reference
 from chainrule.kernels.column_products import ColumnProducts, column_products_reference, runs_of
 from chainrule.kernels.seen_sums import seen_sums, seen_sums_reference
 
@@ -46,32 +45,6 @@ def test_sums_over_what_is_seen(n, n_variables, n_targets, width, single_start, 
     assert torch.equal(start, before)
     for mine, other in zip(gradients(ours, weight, start), gradients(theirs, weight, start), strict=True):
         torch.testing.assert_close(mine, other, rtol=1e-4, atol=1e-4)
-
-
-@given(
-    n=st.integers(1, 70),
-    widths=st.lists(st.integers(1, 50), min_size=1, max_size=6),
-    before=st.integers(0, 3),
-    scale=st.sampled_from([0.1, 3.0, 60.0]),
-    seed=st.integers(0, 1000),
-)
-def test_log_probabilities_of_categories(n, widths, before, scale, seed):
-    generator = torch.Generator().manual_seed(seed)
-    first = [before + sum(widths[:g]) for g in range(len(widths))]
-    x = torch.stack([torch.randint(width, (n,), generator=generator) for width in widths], dim=1).float()
-    outputs = (scale * torch.randn(n, before + sum(widths) + 2, generator=generator)).requires_grad_()
-    ours = categorical_log_prob(x, outputs, first, widths)
-    exact = outputs.detach().double().requires_grad_()
-    theirs = categorical_log_prob_reference(x, exact, first, widths)
-    torch.testing.assert_close(ours.double(), theirs, rtol=1e-5, atol=1e-5)
-    (mine,), (other,) = gradients(ours.double(), outputs), gradients(theirs, exact)
-    torch.testing.assert_close(mine.double(), other, rtol=1e-5, atol=1e-5)
-
-
-def test_logits_far_apart_have_finite_log_probabilities():
-    outputs = torch.tensor([[1000.0, -1000.0, 0.0]])
-    found = categorical_log_prob(torch.tensor([[1.0]]), outputs, [0], [3])
-    torch.testing.assert_close(found, torch.tensor([[-2000.0]]))
 
 
 @given(

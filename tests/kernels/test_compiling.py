@@ -14,11 +14,12 @@ import logging, sys
 logging.basicConfig(stream=sys.stdout, format="LOG %(name)s %(message)s")
 logging.getLogger("chainrule").setLevel(logging.INFO)
 import torch
-from chainrule.kernels.categorical import categorical_log_prob
+from chainrule.conditionals.discrete import Categorical
+from chainrule.conditionals.row import Conditionals
 from chainrule.kernels.compiling import kept_kernels
 logits, codes = torch.zeros(3, 4), torch.zeros(3, 2)
-for dtype in (torch.float32, torch.float32):
-    categorical_log_prob(codes, logits, [0, 2], [2, 2])
+for _ in range(2):
+    Conditionals([Categorical(2), Categorical(2)]).log_prob(codes, logits)
 print(*kept_kernels())
 """
 

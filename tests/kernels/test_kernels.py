@@ -52,6 +52,14 @@ def results(function, arguments, activation):
     return [outputs.detach(), *(a.grad for a in learned)]
 
 
+def compiled_nade(row, value, order, weight, start, output_weight, activation):
+    """Return the outputs (n, D, P) of the compiled pass for output weights (D, P, H)."""
+    starts = range(0, output_weight.shape[0] * output_weight.shape[1] + 1, output_weight.shape[1])
+    flat = output_weight.flatten(0, 1)
+    outputs = CompiledNADE.apply(row, value, order, weight, start, flat, tuple(starts), activation)
+    return outputs.unflatten(1, output_weight.shape[:2])
+
+
 SHAPES = {
     "n": st.integers(1, 5),
     "width": st.sampled_from([1, 3, 8, 64, 65, 130]),
@@ -68,7 +76,7 @@ SHAPES = {
 @settings(max_examples=25)
 def test_compiled_nade_equals_its_reference(activation, dtype, tolerance, data):
     arguments = nade_arguments(*(data.draw(strategy) for strategy in SHAPES.values()), dtype)
-    got = results(CompiledNADE.apply, arguments, activation)
+    got = results(compiled_nade, arguments, activation)
     expected = results(nade_outputs_reference, arguments, ACTIVATIONS[activation])
     for a, b in zip(got, expected, strict=True):
         assert a.dtype == dtype
@@ -81,24 +89,33 @@ def test_gradients_of_compiled_nade(activation, levels):
     row, value, order, *learned = nade_arguments(2, 3, 2, levels, seed=4)
     learned = [a.requires_grad_() for a in learned]
     assert torch.autograd.gradcheck(
-        lambda w, a, v: CompiledNADE.apply(row, value, order, w, a, v, activation), learned
+        lambda w, a, v: compiled_nade(row, value, order, w, a, v, activation), learned
     )
 
 
 @pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
-def test_the_front_door_gives_the_reference_values(activation):
-    arguments = nade_arguments(4, 6, 2, [1, 3, 1, 2], seed=1)
-    got = nade_outputs(*arguments, activation)
-    torch.testing.assert_close(got, nade_outputs_reference(*arguments, ACTIVATIONS[activation]))
+@given(widths=st.lists(st.integers(1, 5), min_size=1, max_size=12), seed=st.integers(0, 1000))
+@settings(max_examples=10)
+def test_the_front_door_takes_variables_of_any_numbers_of_outputs(activation, widths, seed):
+    """Those of a variable with fewer outputs are the leading ones of the reference."""
+    *inputs, padded = nade_arguments(4, 6, max(widths), [1] * len(widths), seed)
+    used = torch.arange(max(widths)) < torch.tensor(widths)[:, None]
+    starts = (0, *itertools.accumulate(widths))
+    of_all = nade_outputs_reference(*inputs, padded, ACTIVATIONS[activation])
+    weight = padded[used].requires_grad_()
+    got = nade_outputs(*inputs, weight, starts, activation)
+    torch.testing.assert_close(got, of_all[:, used])
+    (gradient,) = torch.autograd.grad(got.square().sum(), weight)
+    learned = padded.clone().requires_grad_()
+    expected = nade_outputs_reference(*inputs, learned, ACTIVATIONS[activation])[:, used].square().sum()
+    torch.testing.assert_close(gradient, torch.autograd.grad(expected, learned)[0][used])
 
 
 def test_the_front_door_passes_gradients_to_data_where_they_are_wanted():
-    row, value, *rest = nade_arguments(3, 4, 1, [1] * 5, seed=2)
-    order = rest[0].tolist()
+    row, value, *rest, output_weight = nade_arguments(3, 4, 1, [1] * 5, seed=2)
+    order, learned = rest[0].tolist(), (*rest, output_weight[:, 0], (0, 1, 2, 3, 4, 5), "tanh")
     gradients = [
-        torch.autograd.grad(
-            nade_outputs(row, v := value.clone().requires_grad_(), *rest, "tanh")[:, d].sum(), v
-        )
+        torch.autograd.grad(nade_outputs(row, v := value.clone().requires_grad_(), *learned)[:, d].sum(), v)
         for d in order
     ]
     for position, (gradient,) in enumerate(gradients):
@@ -122,7 +139,7 @@ def test_threads_share_the_hidden_units_and_change_nothing(n_threads):
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(n_threads)
-        got = results(CompiledNADE.apply, arguments, "tanh")
+        got = results(compiled_nade, arguments, "tanh")
     finally:
         torch.set_num_threads(before)
     for a, b in zip(got, expected, strict=True):
@@ -132,7 +149,7 @@ def test_threads_share_the_hidden_units_and_change_nothing(n_threads):
 def test_rounding_does_not_drift_over_many_positions():
     """The reverse pass restores states by subtraction; saved ones stop errors from adding up."""
     arguments = nade_arguments(4, 16, 1, [1] * 800, seed=6, dtype=torch.float32)
-    got = results(CompiledNADE.apply, arguments, "sigmoid")
+    got = results(compiled_nade, arguments, "sigmoid")
     exact = [a.double() if a.is_floating_point() else a for a in arguments]
     expected = results(nade_outputs_reference, exact, torch.sigmoid)
     for a, b in zip(got, expected, strict=True):
@@ -151,7 +168,7 @@ def test_single_precision_activations_are_accurate_and_bounded_everywhere(activa
         z,
         torch.ones(1, 1, 1),
     )
-    got = CompiledNADE.apply(*arguments, activation).flatten()
+    got = compiled_nade(*arguments, activation).flatten()
     expected = ACTIVATIONS[activation](z.double()).flatten()
     assert float((got.double() - expected).abs().max()) < 1e-6
 
@@ -161,7 +178,7 @@ def test_single_precision_activations_are_accurate_and_bounded_everywhere(activa
 def test_not_a_number_is_not_hidden(activation, dtype):
     arguments = nade_arguments(2, 3, 1, [1, 1], seed=7, dtype=dtype)
     arguments[4][0] = torch.nan
-    outputs = CompiledNADE.apply(*arguments, activation)
+    outputs = compiled_nade(*arguments, activation)
     assert outputs[0].isnan().all()
     assert not outputs[1].isnan().any()
 
@@ -169,7 +186,7 @@ def test_not_a_number_is_not_hidden(activation, dtype):
 def test_backward_twice_gives_the_same_gradients():
     arguments = nade_arguments(3, 5, 2, [1, 2, 1], seed=8)
     learned = [a.clone().requires_grad_() for a in arguments[3:]]
-    total = CompiledNADE.apply(*arguments[:3], *learned, "tanh").sum()
+    total = compiled_nade(*arguments[:3], *learned, "tanh").sum()
     first = torch.autograd.grad(total, learned, retain_graph=True)
     second = torch.autograd.grad(total, learned)
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from chainrule.conditionals.features import InputFeatures
+from chainrule.kernels.plans import VariablePlan
 from chainrule.supports import Support
 
 __all__ = ["Conditional", "choose_index"]
@@ -27,7 +28,8 @@ class Conditional(nn.Module, ABC):
     A new family is a subclass in a file of its own and an entry in `FAMILIES`. It must define the abstract
     methods. Families whose constants are equal are evaluated together; one whose constants differ from
     variable to variable says in `group_key`, `group` and `slots` how that is done for it, too. Draws come
-    from the reference sampler unless the class itself names a `compiled_family`.
+    from the reference sampler unless the class itself names a `compiled_family`, and log p from `log_prob`
+    unless the class itself has a `log_prob_plan`.
 
     Attributes
     ----------
@@ -51,6 +53,8 @@ class Conditional(nn.Module, ABC):
         super().__init_subclass__(**kwargs)
         if "compiled_family" not in vars(cls):
             cls.compiled_family = None
+        if "log_prob_plan" not in vars(cls):
+            cls.log_prob_plan = Conditional.log_prob_plan  # type: ignore[method-assign]
 
     @classmethod
     @abstractmethod
@@ -115,16 +119,6 @@ class Conditional(nn.Module, ABC):
         """Return one family for the variables (G,) of several that share a `group_key`."""
         return families[0]
 
-    def log_prob_of_columns(
-        self, x: Tensor, outputs: Tensor, first: Sequence[int], width: Sequence[int]
-    ) -> Tensor | None:
-        """Return log p of a group's codes x (n, G) from all outputs (n, n_outputs), or None to gather params.
-
-        The params of variable g are columns ``first[g]:first[g] + width[g]``. A group of variables of
-        different widths saves by it what padding costs.
-        """
-        return None
-
     def slots(self, n_parameters: int) -> list[int]:
         """Return where this variable's own params stand among those of its group, (P,).
 
@@ -132,7 +126,14 @@ class Conditional(nn.Module, ABC):
         """
         return list(range(n_parameters))
 
-    # ------------------------------------------------------------ compiled samplers
+    # ------------------------------------------------------------ compiled code
+
+    def log_prob_plan(self) -> VariablePlan | None:
+        """Return what compiled code must know to evaluate `log_prob` of one variable; None: it cannot.
+
+        Not inherited: a subclass may have another log p.
+        """
+        return None
 
     def compiled_constants(self) -> tuple[int, float]:
         """Return the number of levels, and what is added to softplus(raw) to make a scale; see `RowPlan`."""

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from chainrule.conditionals.base import Conditional, choose_index
 from chainrule.conditionals.features import InputFeatures
-from chainrule.kernels.categorical import categorical_log_prob, is_compiled
+from chainrule.kernels.plans import VariablePlan
 from chainrule.supports import Binary, Grid, Levels, Support
 
 __all__ = ["Bernoulli", "Categorical"]
@@ -56,6 +56,10 @@ class Bernoulli(Conditional):
         """Return the logit of each column's frequency, half a row added to both values."""
         frequency = (x.sum(0, dtype=torch.float64) + 0.5) / (len(x) + 1)
         return frequency.logit()[:, None].to(x.dtype)
+
+    def log_prob_plan(self) -> VariablePlan:
+        """Return the form alone."""
+        return VariablePlan("bernoulli")
 
     def compiled_constants(self) -> tuple[int, float]:
         """Return the number of levels; there is no scale."""
@@ -107,11 +111,9 @@ class Categorical(Conditional):
         """Return the log-probability of category x."""
         return params.log_softmax(-1).gather(-1, x.long()[..., None]).squeeze(-1)
 
-    def log_prob_of_columns(
-        self, x: Tensor, outputs: Tensor, first: Sequence[int], width: Sequence[int]
-    ) -> Tensor | None:
-        """Return the log-probabilities by the compiled kernel, where it serves."""
-        return categorical_log_prob(x, outputs, first, width) if is_compiled(outputs) else None
+    def log_prob_plan(self) -> VariablePlan:
+        """Return the number of levels."""
+        return VariablePlan("categorical", self.n_parameters)
 
     def sample(self, params: Tensor, uniforms: Tensor) -> Tensor:
         """Return the category at which the cumulative probability passes the uniform."""

@@ -21,7 +21,7 @@ from chainrule.conditionals.mixtures import (
     open_interval,
     split_mixture,
 )
-from chainrule.kernels.mixtures import discretized_log_prob, is_compiled
+from chainrule.kernels.plans import VariablePlan
 from chainrule.supports import Grid, Support
 
 __all__ = ["DiscretizedLogistics"]
@@ -71,6 +71,14 @@ class DiscretizedLogistics(Conditional):
         """Return the family with each variable's number of levels."""
         return cls(families[0].n_components, torch.cat([family.n_levels for family in families]))
 
+    def log_prob_plan(self) -> VariablePlan | None:
+        """Return the smallest scale, half a bin and the last level; one component alone has other params."""
+        if self.n_components == 1:
+            return None
+        half = float(self.half_bin(torch.float64))
+        constants = (NARROWEST * half, half, float(self.n_levels - 1))
+        return VariablePlan("rounded-logistics", self.n_components, constants)
+
     def compiled_constants(self) -> tuple[int, float]:
         """Return the number of levels and the smallest scale."""
         return int(self.n_levels), float(self.min_scale(torch.float64))
@@ -103,8 +111,6 @@ class DiscretizedLogistics(Conditional):
         With bin edges a < b in units of the scale, log(sigmoid(b) - sigmoid(a)) is written as
         log sigmoid(b) + log sigmoid(-a) + log(1 - exp(a - b)), in which nothing cancels.
         """
-        if self.n_components > 1 and is_compiled(params):
-            return discretized_log_prob(x, params, self.n_levels, NARROWEST)
         half = self.half_bin(params.dtype)
         logits, locations, scales = self.components(params)
         offset = (half * 2 * x - 1)[..., None] - locations

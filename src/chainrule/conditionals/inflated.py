@@ -7,7 +7,8 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from chainrule.conditionals.point_masses import PointMasses
+from chainrule.conditionals.point_masses import PointMasses, with_values
+from chainrule.kernels.plans import VariablePlan
 
 __all__ = ["InflatedLevels"]
 
@@ -32,6 +33,10 @@ class InflatedLevels(PointMasses):
     def from_support(cls, support: Any, n_components: int) -> Self:
         """Refuse: a family over all levels must be named; see `make_family`."""
         raise TypeError("InflatedLevels stand beside a family over all levels: see make_family")
+
+    def log_prob_plan(self) -> VariablePlan | None:
+        """Return that of the family over all levels, to which these levels' own probabilities are added."""
+        return with_values(self.density, self.codes, is_beside=True)
 
     def log_prob(self, x: Tensor, params: Tensor) -> Tensor:
         """Return the log-probability of level x."""

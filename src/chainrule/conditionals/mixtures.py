@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from chainrule.conditionals.base import Conditional, choose_index, partial_mean_of, softplus_inverse
-from chainrule.kernels.mixtures import gaussian_log_prob, is_compiled
+from chainrule.kernels.plans import VariablePlan
 from chainrule.supports import Reals, Support
 
 __all__ = ["LocationScaleMixture", "MixtureOfGaussians", "MixtureOfLaplaces", "MixtureOfLogistics"]
@@ -140,11 +140,11 @@ class MixtureOfGaussians(LocationScaleMixture):
         """Return log N(z; 0, 1)."""
         return -0.5 * z.square() - 0.5 * math.log(2 * math.pi)
 
-    def log_prob(self, x: Tensor, params: Tensor) -> Tensor:
-        """Return the log-density of x."""
-        if self.n_components > 1 and is_compiled(params):
-            return gaussian_log_prob(x, params, self.min_scale)
-        return super().log_prob(x, params)
+    def log_prob_plan(self) -> VariablePlan | None:
+        """Return the smallest scale; one component alone has other params."""
+        if self.n_components == 1:
+            return None
+        return VariablePlan("gaussians", self.n_components, (self.min_scale,))
 
     @staticmethod
     def standard_cdf(z: Tensor) -> Tensor:

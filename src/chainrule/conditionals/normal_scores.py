@@ -18,6 +18,7 @@ from torch import Tensor
 
 from chainrule.conditionals.base import Conditional
 from chainrule.conditionals.features import InputFeatures
+from chainrule.kernels.plans import VariablePlan
 from chainrule.supports import normal_scores
 
 __all__ = ["NormalScores", "Scores"]
@@ -48,6 +49,17 @@ class Scores:
 
     def __hash__(self) -> int:
         return hash(tuple(self.knots.flatten().tolist()))
+
+    @classmethod
+    def of_several(cls, scores: Sequence[Scores]) -> Scores:
+        """Return the scores of the variables (G,) of several, one each."""
+        most = max(each.knots.shape[1] for each in scores)
+        refined = [_with_knots(each.knots[0], each.heights[0], most) for each in scores]
+        return cls(*(torch.stack(each) for each in zip(*refined, strict=True)))
+
+    def to(self, device: torch.device) -> Scores:
+        """Return the same on a device."""
+        return Scores(self.knots.to(device), self.heights.to(device))
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return the scores of codes of one variable, (n,)."""
@@ -133,10 +145,8 @@ class NormalScores(Conditional):
     def group(cls, families: Sequence[Self]) -> Self:
         """Return the family with each variable's knots."""
         density = families[0].density.group([family.density for family in families])
-        most = max(family.knots.shape[1] for family in families)
-        refined = [_with_knots(family.knots[0], family.heights[0], most) for family in families]
-        knots, heights = (torch.stack(each) for each in zip(*refined, strict=True))
-        return cls(density, knots, heights)
+        scores = Scores.of_several([family.scores for family in families])
+        return cls(density, scores.knots, scores.heights)
 
     @property
     def scores(self) -> Scores:
@@ -148,6 +158,14 @@ class NormalScores(Conditional):
     def input_features(self, encoding: str) -> InputFeatures:
         """Return the scores, as the density would be seen."""
         return replace(self.density.input_features(encoding), transform=self.scores)
+
+    def log_prob_plan(self) -> VariablePlan | None:
+        """Return that of the density, with the scores."""
+        plan = self.density.log_prob_plan()
+        if plan is None or plan.form != "gaussians" or plan.values:
+            return None
+        pairs = zip(self.knots[0].tolist(), self.heights[0].tolist(), strict=True)
+        return replace(plan, scores=tuple(pairs))
 
     def log_prob(self, x: Tensor, params: Tensor) -> Tensor:
         """Return the log-density of x."""

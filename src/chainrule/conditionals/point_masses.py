@@ -11,9 +11,10 @@ from torch import Tensor
 
 from chainrule.conditionals.base import Conditional, choose_index
 from chainrule.conditionals.features import InputFeatures
+from chainrule.kernels.plans import VariablePlan
 from chainrule.supports import Reals
 
-__all__ = ["PointMasses", "padded_codes", "point_mass_number"]
+__all__ = ["PointMasses", "padded_codes", "point_mass_number", "with_values"]
 
 
 def padded_codes(point_masses: Sequence[Sequence[float]]) -> Tensor:
@@ -30,6 +31,14 @@ def point_mass_number(x: Tensor, codes: Tensor) -> Tensor:
     """Return 1 + the number of the point mass (G, J) that each code (..., G) is, or 0."""
     is_mass = x[..., None] == codes.to(x.dtype)
     return (is_mass * torch.arange(1, 1 + codes.shape[1], device=x.device)).sum(-1)
+
+
+def with_values(density: Conditional, codes: Tensor, *, is_beside: bool) -> VariablePlan | None:
+    """Return the plan of a density and single values (1, J); None where compiled code does not know one."""
+    plan, values = density.log_prob_plan(), codes[0].tolist()
+    if plan is None or values != sorted(values):
+        return None
+    return replace(plan, values=tuple(values), is_beside=is_beside)
 
 
 class PointMasses(Conditional):
@@ -95,6 +104,10 @@ class PointMasses(Conditional):
         """Return the log-probabilities of elsewhere and of each point mass, and the density's params."""
         logs = params[..., : self.n_logits].log_softmax(-1)
         return logs[..., 0], logs[..., 1:], params[..., self.n_logits :]
+
+    def log_prob_plan(self) -> VariablePlan | None:
+        """Return that of the density, beside which the point masses stand."""
+        return with_values(self.density, self.codes, is_beside=False)
 
     def log_prob(self, x: Tensor, params: Tensor) -> Tensor:
         """Return the log-probability of a point mass, the log-density of any other value."""

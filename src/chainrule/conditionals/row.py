@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from chainrule.conditionals.base import Conditional
-from chainrule.kernels.plans import COMPILED_FAMILIES, Draws
+from chainrule.kernels.log_prob import compiled_log_prob, is_compiled
+from chainrule.kernels.plans import COMPILED_FAMILIES, Draws, LogProbPlan, VariablePlan
 
 __all__ = ["Conditionals"]
 
@@ -80,16 +81,11 @@ class Conditionals(nn.Module):
         for d, family in enumerate(self._own):
             members.setdefault(family.group_key(), []).append(d)
         groups = []
-        # Where the params of each variable of a group begin among the outputs, and how many they are.
-        self._columns: list[tuple[list[int], list[int]]] = []
         for i, variables in enumerate(members.values()):
             alone = [self._own[d] for d in variables]
             group = alone[0].group(alone)
             groups.append(group)
             index = torch.stack([self._index_of(d, group.n_parameters) for d in variables])
-            self._columns.append(
-                ([self.starts[d] for d in variables], [family.n_parameters for family in alone])
-            )
             self.register_buffer(f"_index_{i}", index, persistent=False)
             self.register_buffer(f"_variables_{i}", torch.tensor(variables), persistent=False)
         self.groups: nn.ModuleList = nn.ModuleList(groups)
@@ -115,17 +111,49 @@ class Conditionals(nn.Module):
 
     def log_prob(self, x: Tensor, outputs: Tensor) -> Tensor:
         """Return log p(x_d | params of d) in nats, (n, D), for codes x (n, D) and outputs (n, n_outputs)."""
+        plan = self.log_prob_plan if is_compiled(outputs) else None
+        if plan is None:
+            return self._log_prob_by_formula(x, outputs)
+        variables, rest, position = self._compiled_variables
+        if not rest:
+            return compiled_log_prob(x, outputs, plan)
+        parts = [compiled_log_prob(x[:, variables], outputs, plan), *self._parts_by_formula(x, outputs, rest)]
+        return torch.cat(parts, dim=1)[:, position]
+
+    def _log_prob_by_formula(self, x: Tensor, outputs: Tensor) -> Tensor:
         if self._contiguous:
             return self._groups()[0].log_prob(x, outputs.unflatten(-1, (self.n_variables, -1)))
-        codes = [x[:, self._buffer("_variables", i)] for i in range(len(self.groups))]
-        parts = [
-            group.log_prob_of_columns(codes[i], outputs, *self._columns[i])
-            for i, group in enumerate(self._groups())
-        ]
-        rest = tuple(i for i, found in enumerate(parts) if found is None)
-        for i, params in zip(rest, self._gathered(outputs, rest), strict=True):
-            parts[i] = self._groups()[i].log_prob(codes[i], params)
-        return torch.cat([part for part in parts if part is not None], dim=1)[:, self.position]
+        everything = tuple(range(len(self.groups)))
+        return torch.cat([*self._parts_by_formula(x, outputs, everything)], dim=1)[:, self.position]
+
+    def _parts_by_formula(self, x: Tensor, outputs: Tensor, groups: tuple[int, ...]) -> Iterator[Tensor]:
+        """Yield log p of the variables of some groups, one group after the other."""
+        for i, params in zip(groups, self._gathered(outputs, groups), strict=True):
+            yield self._groups()[i].log_prob(x[:, self._buffer("_variables", i)], params)
+
+    @cached_property
+    def log_prob_plan(self) -> LogProbPlan | None:
+        """What compiled code must know of the variables that it can evaluate; None where there are none.
+
+        Bits alone are one operation of PyTorch, too.
+        """
+        variables = self._compiled_variables[0]
+        plans = [plan for d in variables if (plan := self._own[d].log_prob_plan()) is not None]
+        if not plans or (self._contiguous and plans[0] == VariablePlan("bernoulli")):
+            return None
+        return LogProbPlan.of(
+            plans, [(self.starts[d], self.starts[d + 1]) for d in variables], self.n_outputs
+        )
+
+    @cached_property
+    def _compiled_variables(self) -> tuple[list[int], tuple[int, ...], Tensor]:
+        """The variables that compiled code can evaluate, the groups of the others, and where each ends up."""
+        is_known = [family.log_prob_plan() is not None for family in self._own]
+        groups = [self._buffer("_variables", i).tolist() for i in range(len(self.groups))]
+        rest = tuple(i for i, group in enumerate(groups) if not is_known[group[0]])
+        variables = [d for d, known in enumerate(is_known) if known]
+        all_in_turn = [*variables, *(d for i in rest for d in groups[i])]
+        return variables, rest, torch.argsort(torch.tensor(all_in_turn))
 
     def _gathered(self, outputs: Tensor, groups: tuple[int, ...]) -> Iterator[Tensor]:
         """Yield the params (n, G, P) of the variables of some groups, one group after the other."""

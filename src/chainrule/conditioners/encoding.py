@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from chainrule.conditionals.features import InputFeatures
+from chainrule.conditionals.normal_scores import Scores
 from chainrule.conditionals.point_masses import padded_codes, point_mass_number
 
 __all__ = ["InputEncoding"]
@@ -51,6 +52,11 @@ class InputEncoding(nn.Module):
         self._transforms = {
             d: each.transform for d, each in enumerate(features) if each.transform is not None
         }
+        # Scores of all variables are looked up at once.
+        scores = {d: each for d, each in self._transforms.items() if isinstance(each, Scores)}
+        self._alone = {d: each for d, each in self._transforms.items() if d not in scores}
+        self._scored = list(scores)
+        self._scores = Scores.of_several(list(scores.values())) if scores else None
         self._identity = all(each == InputFeatures() for each in features)
 
     @property
@@ -76,8 +82,12 @@ class InputEncoding(nn.Module):
         number = x
         if self._transforms:
             number = x.clone()
-            for d, transform in self._transforms.items():
+            for d, transform in self._alone.items():
                 number[:, d] = transform(x[:, d])
+            if self._scores is not None:
+                if self._scores.knots.device != x.device:
+                    self._scores = self._scores.to(x.device)
+                number[:, self._scored] = self._scores.of(x[:, self._scored])[0]
         value = number * self._buffer("_factor").to(x.dtype) + self._buffer("_shift").to(x.dtype)
         value = torch.where(self._buffer("_onehot"), 1.0, value)
         if self._has_masses:

@@ -74,19 +74,8 @@ class NADEConditioner(CompiledConditioner):
         self.output_bias: nn.Parameter = nn.Parameter(torch.zeros(self.n_outputs, device=place))
         self.first_context: nn.Linear | None = context_layer(n_context, hidden_size, place)
         self.output_context: nn.Linear | None = context_layer(n_context, self.n_outputs, place)
-        self._pad_outputs()
         if generator is not None:
             self._reset(generator)
-
-    def _pad_outputs(self) -> None:
-        """Lay the outputs out as (D, P) for the kernel, P being the widest variable's number of params."""
-        first = torch.tensor(self.starts[:-1])[:, None]
-        width = torch.tensor(self.starts).diff()[:, None]
-        self._alike = bool((width == width[0]).all())
-        column = torch.arange(int(width.max()))[None, :]
-        used = column < width
-        self.register_buffer("_output_row", torch.where(used, first + column, self.n_outputs), False)
-        self.register_buffer("_output_column", used.flatten().nonzero().squeeze(1), False)
 
     def _reset(self, generator: torch.Generator) -> None:
         n_variables, hidden_size = self.n_variables, len(self.bias)
@@ -112,25 +101,16 @@ class NADEConditioner(CompiledConditioner):
             self.order(member),
             self.weight,
             self.start(x.shape[0], context),
-            self._output_weight_by_variable(),
+            self.output_weight,
+            tuple(self.starts),
             self.activation,
         )
-        outputs = outputs.flatten(1)
-        if not self._alike:
-            outputs = outputs[:, self.get_buffer("_output_column")]
         outputs = outputs + self.output_bias
         return outputs if self.output_context is None else outputs + self.output_context(context)
 
     def embed(self, x: Tensor, member: int = 0, context: Tensor | None = None) -> Tensor:
         """Return the hidden units (n, H) after all variables are known, which no order changes."""
         return self.activate(self.start(len(x), context) + self.encoding(x) @ self.weight)
-
-    def _output_weight_by_variable(self) -> Tensor:
-        """Return the output weights as (D, P, H), rows of zeros standing in for missing params."""
-        if self._alike:
-            return self.output_weight.unflatten(0, (self.n_variables, -1))
-        padded = torch.cat([self.output_weight, self.output_weight.new_zeros(1, len(self.bias))])
-        return padded[self.get_buffer("_output_row")]
 
     def settings(self) -> dict[str, Any]:
         """Return what shapes the function beside its weights, JSON-safe."""

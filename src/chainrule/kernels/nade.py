@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -59,19 +60,41 @@ def nade_outputs(
     weight: Tensor,
     start: Tensor,
     output_weight: Tensor,
+    starts: tuple[int, ...],
     activation: str,
 ) -> Tensor:
     """Return NADE's outputs by the fastest way there is; see `nade_outputs_reference`.
 
-    The compiled passes need a common activation and data that no gradient is wanted for.
+    Here variables may have any numbers of outputs: those of variable d are ``starts[d]`` to ``starts[d + 1]``
+    of n_outputs; output_weight is (n_outputs, H), what comes back (n, n_outputs). The compiled passes need a
+    common activation and data that no gradient is wanted for.
     """
-    arguments = (row, value, order, weight, start, output_weight)
-    if value.requires_grad or not is_compiled(activation, weight.device):
-        return nade_outputs_reference(*arguments, ACTIVATIONS[activation])
-    if weight.is_cuda:
+    inputs = (row, value, order, weight, start)
+    is_by_kernel = not value.requires_grad and is_compiled(activation, weight.device)
+    if is_by_kernel and not weight.is_cuda:
+        from chainrule.kernels.nade_cpu import CompiledNADE
+
+        outputs: Tensor = CompiledNADE.apply(*inputs, output_weight, starts, activation)
+        return outputs
+    places, used = _padding(starts, weight.device)
+    padded = torch.cat([output_weight, output_weight.new_zeros(1, output_weight.shape[1])])[places]
+    if is_by_kernel:
         from chainrule.kernels.nade_triton import TritonNADE
 
-        return TritonNADE.apply(*arguments, activation)
-    from chainrule.kernels.nade_cpu import CompiledNADE
+        by_variable: Tensor = TritonNADE.apply(*inputs, padded, activation)
+    else:
+        by_variable = nade_outputs_reference(*inputs, padded, ACTIVATIONS[activation])
+    return by_variable.flatten(1)[:, used]
 
-    return CompiledNADE.apply(*arguments, activation)
+
+@lru_cache(maxsize=64)
+def _padding(starts: tuple[int, ...], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return where the P outputs of each variable stand, (D, P), and which of them there are.
+
+    P is the largest number of outputs; places of those that a variable lacks point behind the end.
+    """
+    first, width = torch.tensor(starts[:-1])[:, None], torch.tensor(starts).diff()[:, None]
+    column = torch.arange(int(width.max()))
+    is_used = column < width
+    places = torch.where(is_used, first + column, starts[-1])
+    return places.to(device), is_used.flatten().nonzero().squeeze(1).to(device)

@@ -14,9 +14,9 @@ Memory, with 32 hidden units in a strip; four rows on one strip are in registers
     pre      (n, H)   row 0 | 32 units | 32 units | ..    states; zeros fill up the last strip and row group
                       row 1 | 32 units | 32 units | ..
     weight   (F, H)   f     | 32 units | 32 units | ..    added to a row's state: its value times one strip
-    output   (D, P, H)  d, p  | 32 units | 32 units | ..  times the activations: a part of param p of d
-    row, value (D, n)    by position, one row beside the other: what is added next for four rows
-    outputs  (D, P, n)   by position; four sums, each over a strip, are added at once. One copy per thread
+    output   (O, H)  o    | 32 units | 32 units | ..      times the activations: a part of output o
+    row, value (D, n)    one row beside the other: what a variable adds to four of them
+    outputs  (O, n)      four sums, each over a strip, are added at once. One copy per thread
     saved    (8, n, H)   states at every D/8-th position, from which the reverse pass goes on
 """
 
@@ -49,6 +49,7 @@ def _forward(  # pragma: no cover
     row: Array,
     value: Array,
     order: Array,
+    starts: Array,
     weight: Array,
     output_weight: Array,
     strip: int,
@@ -60,11 +61,11 @@ def _forward(  # pragma: no cover
 ) -> None:
     """Pass forward over one strip of hidden units, which begins at `strip`.
 
-    Its part is added to outputs (D, P, n). `pre` (n, H) holds the first states and ends as the last ones;
+    Its part is added to outputs (O, n). `pre` (n, H) holds the first states and ends as the last ones;
     `saved` receives the states at every `spacing`-th position.
     """
     n_positions, n = row.shape
-    n_outputs, width = output_weight.shape[1], pre.shape[1]
+    width = pre.shape[1]
     for b in range(0, n, _ROWS):
         at = b * width + strip
         h0 = activate(load(pre, at), activation)
@@ -77,19 +78,19 @@ def _forward(  # pragma: no cover
                 for k in range(b, b + _ROWS):
                     store(saved, (next_saved * n + k) * width + strip, load(pre, k * width + strip))
                 next_saved += 1
-            first = order[r] * n_outputs
-            for p in range(n_outputs):
-                v = load(output_weight, (first + p) * width + strip)
-                add_totals(outputs, (r * n_outputs + p) * n + b, v * h0, v * h1, v * h2, v * h3)
-            f0, f1, f2, f3 = value[r, b], value[r, b + 1], value[r, b + 2], value[r, b + 3]
+            d = order[r]
+            for o in range(starts[d], starts[d + 1]):
+                v = load(output_weight, o * width + strip)
+                add_totals(outputs, o * n + b, v * h0, v * h1, v * h2, v * h3)
+            f0, f1, f2, f3 = value[d, b], value[d, b + 1], value[d, b + 2], value[d, b + 3]
             if f0 != 0:
-                h0 = advance(pre, at, f0, weight, row[r, b] * width + strip, activation)
+                h0 = advance(pre, at, f0, weight, row[d, b] * width + strip, activation)
             if f1 != 0:
-                h1 = advance(pre, at + width, f1, weight, row[r, b + 1] * width + strip, activation)
+                h1 = advance(pre, at + width, f1, weight, row[d, b + 1] * width + strip, activation)
             if f2 != 0:
-                h2 = advance(pre, at + 2 * width, f2, weight, row[r, b + 2] * width + strip, activation)
+                h2 = advance(pre, at + 2 * width, f2, weight, row[d, b + 2] * width + strip, activation)
             if f3 != 0:
-                h3 = advance(pre, at + 3 * width, f3, weight, row[r, b + 3] * width + strip, activation)
+                h3 = advance(pre, at + 3 * width, f3, weight, row[d, b + 3] * width + strip, activation)
 
 
 @njit(**INLINE)
@@ -127,6 +128,7 @@ def _backward(  # pragma: no cover
     row: Array,
     value: Array,
     order: Array,
+    starts: Array,
     weight: Array,
     output_weight: Array,
     strip: int,
@@ -141,11 +143,11 @@ def _backward(  # pragma: no cover
 ) -> None:
     """Pass in reverse over one strip of hidden units, which begins at `strip`.
 
-    `pre` (n, H) holds the last states; `gradient` (D, P, n) is that of the outputs. The three last arguments
+    `pre` (n, H) holds the last states; `gradient` (O, n) is that of the outputs. The three last arguments
     receive the gradients of weight, of the first states and of output_weight.
     """
     n_positions, n = row.shape
-    n_outputs, width = output_weight.shape[1], pre.shape[1]
+    width = pre.shape[1]
     for b in range(0, n, _ROWS):
         at = b * width + strip
         h0 = activate(load(pre, at), activation)
@@ -156,30 +158,30 @@ def _backward(  # pragma: no cover
         u0, u1, u2, u3 = zero, zero, zero, zero
         next_saved = (n_positions - 1) // spacing
         for r in range(n_positions - 1, -1, -1):
-            f0, f1, f2, f3 = value[r, b], value[r, b + 1], value[r, b + 2], value[r, b + 3]
+            d = order[r]
+            f0, f1, f2, f3 = value[d, b], value[d, b + 1], value[d, b + 2], value[d, b + 3]
             if f0 != 0:
-                w = row[r, b] * width + strip
+                w = row[d, b] * width + strip
                 h0 = _retreat(pre, d_start, at, h0, u0, f0, weight, d_weight, w, activation)
                 u0 = zero
             if f1 != 0:
-                w = row[r, b + 1] * width + strip
+                w = row[d, b + 1] * width + strip
                 h1 = _retreat(pre, d_start, at + width, h1, u1, f1, weight, d_weight, w, activation)
                 u1 = zero
             if f2 != 0:
-                w = row[r, b + 2] * width + strip
+                w = row[d, b + 2] * width + strip
                 h2 = _retreat(pre, d_start, at + 2 * width, h2, u2, f2, weight, d_weight, w, activation)
                 u2 = zero
             if f3 != 0:
-                w = row[r, b + 3] * width + strip
+                w = row[d, b + 3] * width + strip
                 h3 = _retreat(pre, d_start, at + 3 * width, h3, u3, f3, weight, d_weight, w, activation)
                 u3 = zero
             if r == next_saved * spacing:
                 for k in range(b, b + _ROWS):
                     store(pre, k * width + strip, load(saved, (next_saved * n + k) * width + strip))
                 next_saved -= 1
-            first = order[r] * n_outputs
-            for p in range(n_outputs):
-                o, g = (first + p) * width + strip, (r * n_outputs + p) * n + b
+            for output in range(starts[d], starts[d + 1]):
+                o, g = output * width + strip, output * n + b
                 v = load(output_weight, o)
                 g0, g1, g2, g3 = gradient[g], gradient[g + 1], gradient[g + 2], gradient[g + 3]
                 u0, u1, u2, u3 = u0 + g0 * v, u1 + g1 * v, u2 + g2 * v, u3 + g3 * v
@@ -203,20 +205,21 @@ class CompiledNADE(torch.autograd.Function):
         weight: Tensor,
         start: Tensor,
         output_weight: Tensor,
+        starts: tuple[int, ...],
         activation: str,
     ) -> Tensor:
-        """Return the outputs (n, D, P)."""
+        """Return the outputs (n, O)."""
         n, n_variables = row.shape
         code = vector_activation_code(activation, weight.dtype)
         spacing = -(-n_variables // _N_SAVED)
-        inputs = (_by_position(row, order), _by_position(value, order), _array(order))
+        inputs = (_turned(row), _turned(value), _array(order), np.array(starts))
         # Nothing sees the last variable, whatever its value.
-        inputs[1][-1] = 0
+        inputs[1][int(order[-1])] = 0
         w, v = whole_vectors(weight), whole_vectors(output_weight)
         pre = _array(F.pad(start, (0, -start.shape[1] % LANES, 0, -n % _ROWS))).copy()
         saved = np.empty((-(-n_variables // spacing), *pre.shape), pre.dtype)
         n_strips = pre.shape[1] // LANES
-        sums = np.zeros((_n_sums(n_strips), n_variables, v.shape[1], len(pre)), w.dtype)
+        sums = np.zeros((_n_sums(n_strips), len(v), len(pre)), w.dtype)
 
         def pass_over(low: int, high: int) -> None:
             outputs = sums[low * len(sums) // n_strips].reshape(-1)
@@ -225,16 +228,14 @@ class CompiledNADE(torch.autograd.Function):
 
         run_ranges(pass_over, n_strips, -(-n_strips // len(sums)))
         ctx.inputs = (n, start.shape[1], inputs, w, v, code, spacing, pre, saved)
-        summed = torch.from_numpy(sums).sum(0)
-        return torch.empty(n, n_variables, v.shape[1], dtype=weight.dtype).index_copy_(
-            1, order, summed[:, :, :n].permute(2, 0, 1)
-        )
+        summed = torch.from_numpy(sums[0] if len(sums) == 1 else sums.sum(0))
+        return summed[:, :n].T
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> tuple[Tensor | None, ...]:
         """Return the gradients of weight, start and output_weight."""
         n, hidden_size, inputs, w, v, code, spacing, pre, saved = ctx.inputs
-        gradient = _by_position(gradients[0], torch.from_numpy(inputs[2])).reshape(-1)
+        gradient = _turned(gradients[0]).reshape(-1)
         d_w, d_v, d_start = np.zeros_like(w), np.zeros_like(v), np.zeros_like(pre)
         pre = pre.copy()
 
@@ -246,16 +247,16 @@ class CompiledNADE(torch.autograd.Function):
         d_weight, d_first, d_output_weight = (
             torch.from_numpy(d)[..., :hidden_size] for d in (d_w, d_start[:n], d_v)
         )
-        return None, None, None, d_weight, d_first, d_output_weight, None
+        return None, None, None, d_weight, d_first, d_output_weight, None, None
 
 
 def _array(tensor: Tensor) -> np.ndarray:
     return tensor.detach().contiguous().numpy()
 
 
-def _by_position(tensor: Tensor, order: Tensor) -> np.ndarray:
-    """Return (n, D, ...) as (D, ..., n padded), the variables in their order."""
-    return _array(F.pad(tensor.movedim(0, -1)[order], (0, -len(tensor) % _ROWS)))
+def _turned(tensor: Tensor) -> np.ndarray:
+    """Return a copy of (n, D) as (D, n padded)."""
+    return _array(F.pad(tensor.detach().T, (0, -len(tensor) % _ROWS)))
 
 
 def _n_sums(n_strips: int) -> int:
