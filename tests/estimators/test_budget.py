@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import polars as pl
 import pytest
+from sklearn.base import clone
 
 from chainrule import MADE, NADE, OrderlessNADE
 from chainrule.conditioners import ColumnNetworks, OrderlessConditioner
@@ -88,6 +90,18 @@ def test_columns_of_numbers_take_more_steps():
     ):
         network = OrderlessNADE((4,), max_epochs=1).fit(columns).model_.conditioner
         assert recipe_for(network, 10_240, TrainingOptions(batch_size=64)).max_epochs == n_epochs
+
+
+@pytest.mark.parametrize("model", [NADE(4, max_epochs=1), MADE((4,), max_epochs=1)])
+def test_weights_decay_faster_where_columns_have_many_levels_and_rows_are_few(model):
+    letters = np.random.default_rng(0).choice(list("abcdefghij"), (100, 2))
+    levels = model.fit(pl.DataFrame(letters, schema=["left", "right"])).model_.conditioner
+    decays = [recipe_for(levels, n, TrainingOptions()).weight_decay for n in (500, 1200, 10**7)]
+    assert decays[0] == pytest.approx(10 * 0.02)  # of as many features a column
+    assert decays[0] > decays[1] > decays[2]
+    assert decays[2] == pytest.approx(0.02, rel=0.02)
+    bit = clone(model).fit(bits(60)).model_.conditioner
+    assert recipe_for(bit, 500, TrainingOptions()).weight_decay == 0.02
 
 
 def test_orders_that_take_turns_take_shorter_steps():

@@ -65,7 +65,7 @@ def recipe_for(conditioner: Conditioner, n_rows: int, options: TrainingOptions) 
     max_epochs = options.max_epochs or _epochs(_for_columns(recipe, conditioner), steps_per_epoch)
     return Recipe(
         learning_rate=_or(options.learning_rate, _learning_rate(recipe, conditioner)),
-        weight_decay=_or(options.weight_decay, _weight_decay(recipe, conditioner)),
+        weight_decay=_or(options.weight_decay, _weight_decay(recipe, conditioner, n_rows)),
         epsilon=recipe.epsilon,
         batch_size=batch_size,
         max_epochs=max_epochs,
@@ -85,8 +85,9 @@ class _Measured:
     `epochs` is how often each row is seen where rows are many; where they are few, it is as often as makes
     `steps` steps, within `most_epochs`; `steps_of_numbers` where a third of the columns are numbers, whose
     densities are finer than probabilities of a few levels. Weight decay grows with a power of the features of
-    a column, `decay_by_features`: the more levels, the fewer rows tell of each. Where orders take turns, a
-    step for one of them is noise to the others, unless `orders_are_alike`, as scans of an image are.
+    a column, `decay_by_features`: the more levels, the fewer rows tell of each. Where it `decays_by_rows`,
+    what is added falls as there are more rows for each feature. Where orders take turns, a step for one of
+    them is noise to the others, unless `orders_are_alike`, as scans of an image are.
     """
 
     learning_rate: float
@@ -98,11 +99,12 @@ class _Measured:
     most_epochs: int
     decay_by_features: float = 0.0
     steps_of_numbers: int | None = None
+    decays_by_rows: bool = False
     orders_are_alike: bool = False
 
 
 _RECIPES = {
-    "fixed-order": _Measured(2e-2, 2e-2, 1e-2, (32, 256), 12, 2000, 60),
+    "fixed-order": _Measured(2e-2, 2e-2, 1e-2, (32, 256), 12, 2000, 60, 1.0, decays_by_rows=True),
     "column-networks": _Measured(1e-2, 5e-2, 1e-8, (32, 256), 15, 2500, 100, 0.5, 6000),
     "shared-network": _Measured(8e-3, 2e-2, 1e-8, (256, 512), 15, 8000, 650),
     "convolutional": _Measured(8e-3, 1e-2, 1e-8, (32, 32), 20, 4000, 100, orders_are_alike=True),
@@ -112,6 +114,8 @@ _RECIPES = {
 _BATCH_SHARE = 1 / 64
 _PATIENCE, _MIN_PATIENCE = 0.2, 5
 _WARM_UP = 0.03
+# The most weight decay; beyond so many rows a feature, what exceeds that of bits falls with their square.
+_MOST_DECAY, _FEW_ROWS_PER_FEATURE = 0.5, 30
 # Fewer are learned by heart, one column long before another; of many, epochs of a column differ by chance.
 _FEW_ROWS = 1000
 # Beyond them the gain of another pass over the rows is not worth its time.
@@ -137,9 +141,13 @@ def _learning_rate(recipe: _Measured, conditioner: Conditioner) -> float:
     return recipe.learning_rate / (len(conditioner.orders) if take_turns else 1)
 
 
-def _weight_decay(recipe: _Measured, conditioner: Conditioner) -> float:
-    features_per_column = conditioner.encoding.n_features / conditioner.n_variables
-    return recipe.weight_decay * features_per_column**recipe.decay_by_features
+def _weight_decay(recipe: _Measured, conditioner: Conditioner, n_rows: int) -> float:
+    n_features = conditioner.encoding.n_features
+    by_features = recipe.weight_decay * (n_features / conditioner.n_variables) ** recipe.decay_by_features
+    if not recipe.decays_by_rows:
+        return by_features
+    share = min(1.0, (_FEW_ROWS_PER_FEATURE * n_features / n_rows) ** 2)
+    return recipe.weight_decay + share * (min(by_features, _MOST_DECAY) - recipe.weight_decay)
 
 
 def _for_columns(recipe: _Measured, conditioner: Conditioner) -> _Measured:
