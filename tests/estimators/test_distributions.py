@@ -133,3 +133,50 @@ def test_one_answer_has_no_spread_and_draws_refuse_it(filled):
     assert set(spread[holes.isna().to_numpy()]) == {0.0}
     with pytest.raises(ParameterError, match="n_draws"):
         model.impute(holes, return_spread=True)
+
+
+# ---------------------------------------------------------------- dates
+
+
+@pytest.fixture(scope="module", params=[60, 60_000], ids=["few days", "bins of days"])
+def dated(request):
+    """Return rows of a day and a moment that stand for a letter each, and a model of them."""
+    rng = np.random.default_rng(0)
+    letter = rng.integers(0, 2, 400)
+    day = np.datetime64("2020-01-01") + letter * request.param // 2 + rng.integers(0, request.param // 2, 400)
+    moment = day.astype("datetime64[s]") + rng.integers(0, 86_400, 400)
+    rows = pd.DataFrame({"letter": np.array(["a", "b"])[letter], "day": day, "moment": moment})
+    rows["day"] = rows["day"].dt.date
+    model = OrderlessNADE(hidden_sizes=(16,), max_epochs=10, random_state=0).fit(rows)
+    return rows, model
+
+
+@pytest.mark.parametrize("column", ["day", "moment"])
+def test_distributions_of_dates_speak_of_dates(dated, column):
+    rows, model = dated
+    found = model.conditional(rows[:5], column)
+    numbers = found.as_numbers()
+    unit = np.timedelta64(1, "D" if column == "day" else "s")
+    for ask in (lambda d: d.mean(), lambda d: d.mode(), lambda d: d.quantile(0.3)):
+        dates = ask(found)
+        assert dates.dtype.kind == "M"
+        of_numbers = ask(numbers)
+        since = (dates - np.datetime64("1970-01-01")) / unit
+        np.testing.assert_allclose(since, of_numbers, atol=0.5)
+    known = pd.to_datetime(rows[column][:5]).to_numpy()
+    counted = (known - np.datetime64("1970-01-01")) / unit
+    np.testing.assert_allclose(found.cdf(known), numbers.cdf(counted))
+    np.testing.assert_allclose(found.cdf("2020-01-09"), found.cdf(np.datetime64("2020-01-09")))
+    np.testing.assert_allclose(found.log_prob(rows[column][:5].tolist()), numbers.log_prob(counted))
+    with pytest.raises(DataError, match="must be dates, got 'soon'"):
+        found.cdf("soon")
+
+
+def test_levels_of_dates_are_dates_in_the_order_of_their_probabilities(dated):
+    rows, model = dated
+    found = model.conditional(rows[:2], "day")
+    assert len(found.levels) == found.probabilities.shape[1]
+    best = found.levels[found.probabilities[0].argmax()]
+    for date in (best, found.mode()[0]):
+        assert date in found.levels
+        assert np.exp(found.log_prob(date)[0]) == pytest.approx(found.probabilities[0].max())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import torch
@@ -42,6 +42,10 @@ class BinnedDistribution(ConditionalDistribution):
         # Of each bin under each order, (K, n, B).
         self._each = family.level_probabilities(self._params, bins.n_bins).squeeze(2).numpy()
 
+    @property
+    def _n_levels(self) -> int:
+        return 0 if self.levels is None else len(self.levels)
+
     def _of(self, params: Tensor) -> Self:
         return type(self)(self.variable, self._family, params, self._bins)
 
@@ -54,7 +58,7 @@ class BinnedDistribution(ConditionalDistribution):
         DataError
             If there are too many rows for the number of levels.
         """
-        n_levels = len(self.levels or ())
+        n_levels = self._n_levels
         if len(self) * n_levels > _MAX_PROBABILITIES:
             raise DataError(
                 f"column {self.variable.name!r} has {n_levels} levels, whose probabilities are too many to "
@@ -76,27 +80,24 @@ class BinnedDistribution(ConditionalDistribution):
         spread: np.ndarray = each.std(0, ddof=1) if len(each) > 1 else np.zeros(len(self))
         return spread
 
-    def log_prob(self, values: Any) -> np.ndarray:
-        """Return the log-probability of one value per row, in nats; as in `ConditionalDistribution`."""
-        codes = self._codes(values)
+    def _log_prob(self, codes: np.ndarray) -> np.ndarray:
         x = torch.from_numpy(self._bins.bin_of(codes).astype(np.float64))
         each = self._family.log_prob(x.expand(len(self._params), -1)[..., None], self._params).squeeze(-1)
         of_bins: np.ndarray = torch.logsumexp(each, dim=0).numpy() - np.log(len(each))
         return of_bins + self._bins.log_prob_within(codes)
 
-    def mean(self) -> np.ndarray:
-        """Return the expected value of each row, (n,)."""
+    def _mean(self) -> np.ndarray:
         mean: np.ndarray = self.bin_probabilities @ self._bins.means
         return self.variable.numbers(mean)
 
-    def mode(self) -> np.ndarray:
-        """Return the most probable value of each row, (n,)."""
+    def _most_probable_level(self) -> np.ndarray:
         best = self._bins.modes
         heights = self.bin_probabilities * np.exp(self._bins.log_prob_within(best))
-        return self.variable.numbers(best[heights.argmax(1)])
+        level: np.ndarray = best[heights.argmax(1)].astype(np.int64)
+        return level
 
     def _cdf(self, codes: Tensor) -> np.ndarray:
-        levels = np.clip(np.floor(codes.numpy()), -1, len(self.levels or ()) - 1).astype(np.int64)
+        levels = np.clip(np.floor(codes.numpy()), -1, self._n_levels - 1).astype(np.int64)
         number = np.maximum(self._bins.bin_of(levels), 0)
         of_bins, rows = self.bin_probabilities, np.arange(len(self))
         below = of_bins.cumsum(1)[rows, number] - of_bins[rows, number]
@@ -106,9 +107,12 @@ class BinnedDistribution(ConditionalDistribution):
     def _quantile(self, q: np.ndarray) -> np.ndarray:
         """Return the least value up to which the probability is q, by bisection."""
         low = torch.full((len(self),), -1.0, dtype=torch.float64)
-        high = torch.full_like(low, len(self.levels or ()) - 1.0)
+        high = torch.full_like(low, self._n_levels - 1.0)
         while (high - low > 1).any():
             middle = ((low + high) / 2).floor()
             below = torch.from_numpy(self._cdf(middle) < q - 1e-12)
             low, high = torch.where(below, middle, low), torch.where(below, high, middle)
-        return self.variable.numbers(high.numpy().astype(np.int64))
+        return self._values_of_levels(high.numpy().astype(np.int64))
+
+    def _values_of_levels(self, index: np.ndarray) -> np.ndarray:
+        return self._values(self.variable.numbers(index))

@@ -63,7 +63,8 @@ class _QueriedCells(Surprisal):
             observed[:, order[order.tolist().index(d) :]] = False
         observed[:, d], query[:, d] = False, True
         engine = self.estimator.query_engine(None)
-        distribution = engine.distribution(ConditionalQuery(codes, observed, query, context), d)
+        asked = ConditionalQuery(codes, observed, query, context)
+        distribution = engine.distribution(asked, d).as_numbers()
         if not self.estimator.schema_.variables[d].is_numeric:
             return distribution.mode(), distribution.probabilities.max(axis=1)
         return distribution.mean(), np.full(len(codes), np.nan)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
@@ -14,6 +15,7 @@ from chainrule.conditionals import Conditional, PointMasses
 from chainrule.errors import DataError, KindError, ParameterError
 from chainrule.rules.truncated import WithinLevels
 from chainrule.schema import ColumnType
+from chainrule.schema.dates import dates_of
 from chainrule.schema.lookup import encode_value
 
 __all__ = ["ConditionalDistribution"]
@@ -39,8 +41,9 @@ class ConditionalDistribution:
 
     Attributes
     ----------
-    levels : tuple, range or None
+    levels : sequence or None
         The values x_d can take, in the order of the columns of `probabilities`; None if it is continuous.
+        Of a column of dates they are dates, as are its means, modes and quantiles.
 
     Examples
     --------
@@ -52,7 +55,7 @@ class ConditionalDistribution:
     array([1])
     """
 
-    levels: Sequence[Any] | None
+    levels: Sequence[Any] | np.ndarray | None
 
     def __init__(self, variable: ColumnType, family: Conditional, params: Tensor) -> None:
         self.variable = variable
@@ -60,6 +63,8 @@ class ConditionalDistribution:
         self._family = copy.deepcopy(family).cpu()
         self._params = params[:, :, None].double()
         self.levels = variable.levels
+        if variable.unit and self.levels is not None:
+            self.levels = dates_of(np.asarray(self.levels), variable.unit)
 
     def __repr__(self) -> str:
         n_levels = "" if self.levels is None else f" over {len(self.levels)} levels"
@@ -78,6 +83,15 @@ class ConditionalDistribution:
             If the variable is continuous: see `log_prob` and `quantile`.
         """
         return self._probabilities_of_orders().mean(0)
+
+    def as_numbers(self) -> Self:
+        """Return the same distribution; of a column of dates that of what its dates count."""
+        if not self.variable.unit:
+            return self
+        numbers = copy.copy(self)
+        numbers.variable = replace(self.variable, unit="")
+        numbers.levels = self.variable.levels
+        return numbers
 
     def answers(self) -> list[Self]:
         """Return the distributions whose mean this is: one for each order and member that answers."""
@@ -106,7 +120,10 @@ class ConditionalDistribution:
         ----------
         values : array-like of shape (n,), or one value for all rows
         """
-        codes = self._codes(values)
+        return self._log_prob(self._codes(values))
+
+    def _log_prob(self, codes: np.ndarray) -> np.ndarray:
+        """Return that of codes (n,)."""
         x = torch.from_numpy(codes).expand(len(self._params), -1)[..., None]
         each = self._family.log_prob(x, self._params).squeeze(-1)
         mixed = torch.logsumexp(each, dim=0) - np.log(len(each))
@@ -122,8 +139,15 @@ class ConditionalDistribution:
             If the values are no numbers on a line: see `mode` and `probabilities`.
         """
         self._need_numbers("mean")
-        codes = self._family.mean(self._params).squeeze(-1).mean(0).numpy()
-        return self.variable.numbers(codes)
+        return self._values(self._mean())
+
+    def _mean(self) -> np.ndarray:
+        """Return the means as numbers, (n,)."""
+        return self.variable.numbers(self._family.mean(self._params).squeeze(-1).mean(0).numpy())
+
+    def _values(self, numbers: np.ndarray) -> np.ndarray:
+        """Return numbers as the user's values: as dates where the column has dates."""
+        return dates_of(numbers, self.variable.unit) if self.variable.unit else numbers
 
     def mode(self) -> np.ndarray:
         """Return the most probable value of each row, (n,).
@@ -132,15 +156,20 @@ class ConditionalDistribution:
         probable; then the densest of those.
         """
         if self.levels is not None:
-            return self._level_values()[self.probabilities.argmax(1)]
+            return self._values_of_levels(self._most_probable_level())
         if isinstance(self._family, PointMasses):
-            return self._mode_with_point_masses(self._family)
-        return self._best(self._family.mode(self._params))
+            return self._values(self._mode_with_point_masses(self._family))
+        return self._values(self._best(self._family.mode(self._params)))
+
+    def _most_probable_level(self) -> np.ndarray:
+        """Return the number of the most probable level, (n,)."""
+        return self.probabilities.argmax(1)
 
     def _best(self, candidates: Tensor) -> np.ndarray:
-        """Return the best of the orders' codes (K, n, 1), under all orders together, as values (n,)."""
-        values = self.variable.numbers(candidates.squeeze(-1).numpy())
-        heights = np.stack([self.log_prob(row) for row in values])
+        """Return the best of the orders' codes (K, n, 1), under all orders together, as numbers (n,)."""
+        codes = candidates.squeeze(-1).numpy()
+        values = self.variable.numbers(codes)
+        heights = np.stack([self._log_prob(row) for row in codes])
         best: np.ndarray = np.take_along_axis(values, heights.argmax(0)[None], 0)[0]
         return best
 
@@ -232,7 +261,7 @@ class ConditionalDistribution:
         if self.levels is not None:
             above = self.probabilities.cumsum(1) >= q[:, None] - 1e-12
             above[:, -1] = True
-            return self._level_values()[above.argmax(1)]
+            return self._values_of_levels(above.argmax(1))
         if self.variable.is_discrete:
             return self._quantile_of_counts(q)
         low = torch.full((len(self),), -_FURTHEST, dtype=torch.float64)
@@ -245,7 +274,7 @@ class ConditionalDistribution:
         if isinstance(self._family, PointMasses):
             for mass in self._family.codes[0].tolist():
                 codes = np.where(np.abs(codes - mass) < _CLOSE, mass, codes)
-        return self.variable.numbers(codes)
+        return self._values(self.variable.numbers(codes))
 
     def _quantile_of_counts(self, q: np.ndarray) -> np.ndarray:
         """Return the least whole number up to which the probability is q, by bisection."""
@@ -280,11 +309,15 @@ class ConditionalDistribution:
                 "ask for mode or probabilities"
             )
 
-    def _level_values(self) -> np.ndarray:
-        """Return the levels as an array: of objects if they are of several types."""
-        levels = self.levels or ()
-        dtype = object if len({type(level) for level in levels}) > 1 else None
-        return np.asarray(levels, dtype=dtype)
+    def _values_of_levels(self, index: np.ndarray) -> np.ndarray:
+        """Return the levels of these numbers, (n,): objects if levels are of several types."""
+        levels = self.levels
+        if not isinstance(levels, np.ndarray):
+            levels = () if levels is None else levels
+            dtype = object if len({type(level) for level in levels}) > 1 else None
+            levels = np.asarray(levels, dtype=dtype)
+        values: np.ndarray = levels[index]
+        return values
 
     def _codes(self, values: Any) -> np.ndarray:
         """Return the code of one value per row."""
@@ -296,12 +329,16 @@ class ConditionalDistribution:
         return self._one_per_row(codes)
 
     def _numbers(self, values: Any) -> np.ndarray:
+        given = values
+        if self.variable.unit:
+            given = np.vectorize(self.variable.number_of, otypes=[object])(_as_array(values))
         try:
-            numbers = np.asarray(values, dtype=np.float64)
+            numbers = np.asarray(given, dtype=np.float64)
         except (TypeError, ValueError):
             numbers = np.array(np.nan)
         if np.isnan(numbers).any():
-            raise DataError(f"values of column {self.variable.name!r} must be numbers, got {values!r}")
+            what = "dates" if self.variable.unit else "numbers"
+            raise DataError(f"values of column {self.variable.name!r} must be {what}, got {values!r}")
         return numbers
 
     def _one_per_row(self, values: np.ndarray) -> np.ndarray:

@@ -325,7 +325,7 @@ class _Asker:
     def _at(self, d: int, shares: Floats) -> Floats:
         """Return the quantiles of a column as codes."""
         variable = self.engine.schema.variables[d]
-        spread_out = self.engine.distribution(self._query(len(shares), [d]), d)
+        spread_out = self.engine.distribution(self._query(len(shares), [d]), d).as_numbers()
         codes: Floats = variable.codes_of_numbers(spread_out.quantile(shares)).astype(np.float64)
         return codes
 

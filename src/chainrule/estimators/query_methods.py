@@ -415,6 +415,7 @@ def _is_flat(known: Any) -> bool:
 
 def _fill(distribution: ConditionalDistribution, how: str) -> np.ndarray:
     """Return the codes of the most probable or the expected values."""
+    distribution = distribution.as_numbers()
     variable = distribution.variable
     if not variable.is_numeric:
         return distribution.probabilities.argmax(1)

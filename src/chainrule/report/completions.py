@@ -84,7 +84,7 @@ def most_predictable_columns(estimator: AutoregressiveEstimator, rows: Any, n: i
     tried = np.unique(np.linspace(0, n_variables - 1, min(n_variables, _MAX_COLUMNS_TRIED)).astype(int))
     rows = take_rows(rows, np.linspace(0, len(rows) - 1, min(len(rows), _MAX_ROWS_TRIED)).astype(int))
     values = code_values(estimator.schema_, estimator.schema_.encode(rows, missing=True, unseen=np.nan))
-    gains = {int(d): _gain(estimator.conditional(rows, int(d)), values[:, d]) for d in tried}
+    gains = {int(d): _gain(estimator.conditional(rows, int(d)).as_numbers(), values[:, d]) for d in tried}
     best = sorted(gains, key=lambda d: gains[d], reverse=True)[:n]
     return sorted(d for d in best if gains[d] > _MIN_GAIN)
 
@@ -138,7 +138,7 @@ def conditional_bars(
     n_down, n_across = len(rows), len(columns)
     canvas, axes = figure(2.5 * n_across, 1.25 * n_down + 0.3, nrows=n_down, ncols=n_across, squeeze=False)
     for across, d in enumerate(columns):
-        distribution = estimator.conditional(rows, d)
+        distribution = estimator.conditional(rows, d).as_numbers()
         own = background[:, d][~np.isnan(background[:, d])]
         draw = _picture_of(schema.variables[d])
         draw(axes[:, across], schema.variables[d], distribution, codes[:, d], own, colour)
