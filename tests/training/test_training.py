@@ -481,5 +481,5 @@ def test_type_checkers_know_the_training_options():
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)
 def test_an_unknown_option_is_an_error_of_the_constructor(estimator):
-    with pytest.raises(TypeError, match="unexpected keyword argument 'learning_rat'"):
+    with pytest.raises(TypeError, match="argument 'learning_rat'; did you mean 'learning_rate'"):
         estimator(learning_rat=0.1)

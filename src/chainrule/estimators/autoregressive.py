@@ -42,6 +42,7 @@ from chainrule.estimators.training_arguments import TRAINING_CONSTRAINTS
 from chainrule.kernels.row_blocks import batches_of_whole_blocks
 from chainrule.model import AutoregressiveModel
 from chainrule.orders import given_order, natural_order, random_orders
+from chainrule.schema.values import did_you_mean
 from chainrule.storage import ArraySpec, StoredArrays, as_described
 from chainrule.supports import Reals
 from chainrule.training import (
@@ -224,7 +225,8 @@ class AutoregressiveEstimator(EmbeddingMethods, DensityEstimator):
         """Store the options given to a constructor, and the defaults of the others."""
         for name in options:
             if name not in TRAINING_OPTIONS:
-                raise TypeError(f"{type(self).__name__} got an unexpected keyword argument {name!r}")
+                hint = did_you_mean(name, self._get_param_names())
+                raise TypeError(f"{type(self).__name__} got an unexpected keyword argument {name!r}{hint}")
         defaults = {name: option.default for name, option in TRAINING_OPTIONS.items()}
         self.__dict__.update(defaults, **options)
 
