@@ -6,6 +6,7 @@ import time
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from inspect import signature
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -225,7 +226,7 @@ class AutoregressiveEstimator(EmbeddingMethods, DensityEstimator):
         """Store the options given to a constructor, and the defaults of the others."""
         for name in options:
             if name not in TRAINING_OPTIONS:
-                hint = did_you_mean(name, self._get_param_names())
+                hint = did_you_mean(name, [*signature(type(self)).parameters, *TRAINING_OPTIONS])
                 raise TypeError(f"{type(self).__name__} got an unexpected keyword argument {name!r}{hint}")
         defaults = {name: option.default for name, option in TRAINING_OPTIONS.items()}
         self.__dict__.update(defaults, **options)
