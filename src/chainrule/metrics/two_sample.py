@@ -22,6 +22,7 @@ Codes = NDArray[np.floating]
 
 _N_FOLDS = 5
 _MAX_ROWS = 10_000  # of each side
+_MAX_SHUFFLED = 2**22  # numbers that are scored at once
 _MAX_BINS = 255  # what the trees can tell apart in a column of levels
 
 
@@ -109,12 +110,18 @@ def _shuffled_areas(
     trees: Any, features: Codes, is_drawn: NDArray[np.int64], random: np.random.Generator
 ) -> NDArray[np.float64]:
     """Return the area where one column after the other is shuffled over the rows, (D,)."""
-    areas = np.empty(features.shape[1])
-    for d in range(features.shape[1]):
-        shuffled = features.copy()
-        shuffled[:, d] = random.permutation(features[:, d])
-        areas[d] = area_under_curve(is_drawn, trees.predict_proba(shuffled)).value
-    return areas
+    n, n_columns = features.shape
+    at_once = max(1, _MAX_SHUFFLED // features.size)
+    areas = []
+    for start in range(0, n_columns, at_once):
+        # A call has its price, whatever the number of rows.
+        columns = range(start, min(start + at_once, n_columns))
+        shuffled = np.tile(features, (len(columns), 1, 1))
+        for place, d in enumerate(columns):
+            shuffled[place, :, d] = random.permutation(features[:, d])
+        scores = trees.predict_proba(shuffled.reshape(-1, n_columns))
+        areas += [area_under_curve(is_drawn, part).value for part in scores.reshape(len(columns), n, -1)]
+    return np.array(areas)
 
 
 def _features(variables: Sequence[ColumnType], rows: Codes, real: Codes) -> Codes:
