@@ -266,6 +266,9 @@ def test_the_reasons_of_a_planted_row(estimator, bits):
     usual = model.surprisal(frame).mean(axis=0)
     planted = pd.DataFrame({"a": [1, 1], "b": [1, 1], "c": [0, 1], "z": [0.02, 0.0]})
     far, plain = find_reasons(model, planted, usual, n_reasons=2)
+    assert model.reasons(planted, compared_with=frame, n_reasons=2) == [far, plain]
+    alike, _ = model.reasons(planted.iloc[[0, 0]])
+    assert alike == []  # nothing surprises more than is usual among rows that are all the same
     assert far[0].column == "z"
     assert far[0].probability is None  # it has a density
     assert abs(far[0].expected) < 0.002

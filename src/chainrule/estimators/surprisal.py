@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 from scipy.special import logsumexp
@@ -15,6 +15,7 @@ from chainrule.schema import UNSEEN
 
 if TYPE_CHECKING:
     from chainrule.estimators.base import DensityEstimator
+    from chainrule.estimators.reasons import Reason
     from chainrule.schema import Schema
 
 __all__ = ["MarginalSurprisal", "Surprisal", "SurprisalMethods", "mean_of_members", "split_without_unseen"]
@@ -203,6 +204,39 @@ class SurprisalMethods(ABC):
         if self.surprisal_given == "others":
             return -split.of_cells(codes, context_codes)
         return -split.of_columns(codes, context_codes)
+
+    def reasons(self, X: Any, *, compared_with: Any = None, n_reasons: int = 3) -> list[list[Reason]]:
+        """Return why rows are improbable: their most surprising cells, and what was to be expected of them.
+
+        Parameters
+        ----------
+        X : array or DataFrame, shape (n, D)
+            Rows, such as the least probable ones.
+        compared_with : array or DataFrame, shape (m, D), optional
+            Rows whose mean surprisal is what is usual in a column; by default X itself.
+        n_reasons : int, default=3
+            At most so many cells of a row, of those that surprise more than is usual in their column.
+
+        Returns
+        -------
+        list of list of Reason
+            For each row its cells, those first whose surprisal exceeds the usual one the most, in nats.
+
+        Examples
+        --------
+        >>> from chainrule import Mixture
+        >>> X = np.repeat([[0, 0, 0, 0], [1, 1, 1, 1]], 50, axis=0)
+        >>> model = Mixture(n_components=2, random_state=0).fit(X)
+        >>> ((reason,),) = model.reasons([[0, 1, 1, 1]], compared_with=X, n_reasons=1)
+        >>> reason.column, reason.expected, bool(reason.probability < 0.1)
+        ('x1', 1, True)
+        """
+        from chainrule.estimators.reasons import find_reasons
+
+        surprisal = self.surprisal(X if compared_with is None else compared_with)
+        known = np.isfinite(surprisal)
+        usual = np.where(known, surprisal, 0.0).sum(axis=0) / known.sum(axis=0).clip(min=1)
+        return find_reasons(cast("DensityEstimator", self), X, usual, n_reasons)
 
 
 def split_without_unseen(
