@@ -92,8 +92,9 @@ def test_log_p_and_gradient_are_those_of_the_formulas_in_double_precision(kinds,
     exact, exact_gradient = evaluated(row.log_prob, x.double(), outputs.double(), upstream)
     with torch.no_grad():
         by_formula = row._log_prob_by_formula(x, outputs).double()
-    # Where scales are narrow against what single precision tells apart, both are as wrong as the numbers.
-    allowed = 4 * relative_error(by_formula, exact).amax(0) + 2e-6
+    # Where scales are narrow against what single precision tells apart, both are as wrong as the numbers,
+    # of which the largest are some times the spread.
+    allowed = 4 * relative_error(by_formula, exact).amax(0) + 2e-6 * (1 + spread)
     assert (relative_error(found, exact).amax(0) <= allowed).all()
     for start, stop in zip(row.starts, row.starts[1:], strict=False):
         size = 1 + exact_gradient[:, start:stop].abs().amax(dim=1, keepdim=True)

@@ -148,10 +148,12 @@ class Conditionals(nn.Module):
     @cached_property
     def _compiled_variables(self) -> tuple[list[int], tuple[int, ...], Tensor]:
         """The variables that compiled code can evaluate, the groups of the others, and where each ends up."""
-        is_known = [family.log_prob_plan() is not None for family in self._own]
         groups = [self._buffer("_variables", i).tolist() for i in range(len(self.groups))]
-        rest = tuple(i for i, group in enumerate(groups) if not is_known[group[0]])
-        variables = [d for d, known in enumerate(is_known) if known]
+        rest = tuple(
+            i for i, group in enumerate(groups) if any(self._own[d].log_prob_plan() is None for d in group)
+        )
+        others = {d for i in rest for d in groups[i]}
+        variables = [d for d in range(self.n_variables) if d not in others]
         all_in_turn = [*variables, *(d for i in rest for d in groups[i])]
         return variables, rest, torch.argsort(torch.tensor(all_in_turn))
 
