@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 import pytest
+import torch
 from sklearn.base import clone
 
 from chainrule import MADE, NADE, OrderlessNADE
@@ -110,3 +111,29 @@ def test_orders_that_take_turns_take_shorter_steps():
     one, four = (NADE(4, n_orderings=k, max_epochs=1).fit(bits(60)).model_.conditioner for k in (1, 4))
     rates = [recipe_for(network, 500, TrainingOptions()).learning_rate for network in (one, four)]
     assert rates[0] == pytest.approx(4 * rates[1])
+
+
+class Threads(Callback):
+    """Notes with how many threads steps are taken."""
+
+    def __init__(self):
+        self.seen = set()
+
+    def on_step(self, step):
+        self.seen.add(torch.get_num_threads())
+
+
+@pytest.mark.parametrize(
+    ("model", "n_rows", "n_threads"),
+    [(NADE(8), 500, 1), (MADE((16,)), 500, 1), (OrderlessNADE((16,)), 500, 1),
+     (NADE(8), 5000, 2), (MADE((700, 700)), 500, 2)],
+)  # fmt: skip
+def test_short_steps_are_taken_by_one_thread(model, n_rows, n_threads):
+    threads, before = Threads(), torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        clone(model).set_params(max_epochs=1).fit(bits(n_rows), callbacks=[threads])
+        assert threads.seen == {n_threads}
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
 import torch
 
-__all__ = ["range_step", "run_ranges"]
+__all__ = ["at_most_threads", "range_step", "run_ranges"]
 
 # Numbers that a thread takes in less time than it takes to wake another one.
 _FEW_NUMBERS = 2**16
@@ -20,6 +21,17 @@ _OUTLINED = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 # GNU OpenMP's threads do not survive a fork, nor does it notice.
 _PROCESS = os.getpid()
 _pools: dict[tuple[int, int], ThreadPoolExecutor] = {}
+
+
+@contextmanager
+def at_most_threads(n: int | None) -> Iterator[None]:
+    """Let PyTorch use at most n threads for a while; None: as many as it is set to use."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(before if n is None else min(n, before))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def range_step(n: int, n_numbers: int) -> int:

@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
+from threadpoolctl import threadpool_limits
 
 from chainrule.metrics.statistics import Summary
 
 if TYPE_CHECKING:
     from chainrule.schema import ColumnType
 
-__all__ = ["Auc", "area_under_curve", "choose_target", "tstr_auc"]
+__all__ = ["Auc", "area_under_curve", "choose_target", "threads_for", "tstr_auc"]
 
 Codes = NDArray[np.floating]
 
 _MAX_CLASSES = 10
 _MIN_TRAIN_ROWS, _MIN_TEST_ROWS = 10, 5
 _MAX_BINS = 255  # what the classifier can tell apart in a column of levels
+_FEW_NUMBERS = 2**17
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,6 +112,11 @@ def _counts(values: Codes) -> NDArray[np.int64]:
     return np.bincount(values[~np.isnan(values)].astype(int), minlength=_MAX_CLASSES)
 
 
+def threads_for(rows: Codes) -> AbstractContextManager[Any]:
+    """Return a context in which one thread grows the trees of few rows: several wait longer than they work."""
+    return threadpool_limits(1 if rows.size <= _FEW_NUMBERS else None, "openmp")
+
+
 def tstr_auc(
     rows: Codes, test: Codes, variables: Sequence[ColumnType], target: int, random_state: int = 0
 ) -> Auc:
@@ -138,7 +146,8 @@ def tstr_auc(
             early_stopping=False,
             random_state=random_state,
         )
-        classifier.fit(rows[:, used], rows[:, target].astype(int))
-        scores[:, classes] = classifier.predict_proba(test[:, used])
+        with threads_for(rows):
+            classifier.fit(rows[:, used], rows[:, target].astype(int))
+            scores[:, classes] = classifier.predict_proba(test[:, used])
     # One class only, or nothing to learn from: all rows score alike, which is an area of a half.
     return area_under_curve(truth, scores)

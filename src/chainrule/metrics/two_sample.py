@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chainrule.metrics.classification import Auc, area_under_curve
+from chainrule.metrics.classification import Auc, area_under_curve, threads_for
 from chainrule.metrics.statistics import Summary
 
 if TYPE_CHECKING:
@@ -95,11 +95,12 @@ def two_sample_test(
     )
     folds = StratifiedKFold(_N_FOLDS, shuffle=True, random_state=random_state)
     areas, falls = [], []
-    for learned, unseen in folds.split(features, is_drawn):
-        trees.fit(features[learned], is_drawn[learned])
-        area = area_under_curve(is_drawn[unseen], trees.predict_proba(features[unseen]))
-        areas.append(area)
-        falls.append(area.value - _shuffled_areas(trees, features[unseen], is_drawn[unseen], random))
+    with threads_for(features):
+        for learned, unseen in folds.split(features, is_drawn):
+            trees.fit(features[learned], is_drawn[learned])
+            area = area_under_curve(is_drawn[unseen], trees.predict_proba(features[unseen]))
+            areas.append(area)
+            falls.append(area.value - _shuffled_areas(trees, features[unseen], is_drawn[unseen], random))
     together = Auc(
         float(np.mean([area.value for area in areas])), np.concatenate([area.influence for area in areas])
     )

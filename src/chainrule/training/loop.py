@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from chainrule.errors import FitInterrupted
+from chainrule.kernels.threads import at_most_threads
 from chainrule.model import AutoregressiveModel
 from chainrule.training.adamw import AdamW
 from chainrule.training.best_weights import BestWeights
@@ -173,7 +174,8 @@ class Trainer:
         self.model.conditioner.generator = self.dropout_generator
         try:
             # Without a file for it nobody minds a state that is not whole.
-            with nullcontext() if checkpoint is None else self.interruptions:
+            whole = nullcontext() if checkpoint is None else self.interruptions
+            with whole, at_most_threads(self.recipe.max_threads):
                 self.run_epochs()
             self.kept.write()
         except KeyboardInterrupt:

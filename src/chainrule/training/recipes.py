@@ -42,6 +42,8 @@ class Recipe:
         Share of the fit in which the learning rate rises.
     keeps_by_column : bool
         Whether the network of each column, where it has one, keeps the epoch that was best for its column.
+    max_threads : int or None
+        Where steps are so short that threads wait for each other longer than they work: one.
     """
 
     learning_rate: float
@@ -55,6 +57,7 @@ class Recipe:
     schedule: str
     warm_up: float
     keeps_by_column: bool
+    max_threads: int | None
 
 
 def recipe_for(conditioner: Conditioner, n_rows: int, options: TrainingOptions) -> Recipe:
@@ -75,6 +78,7 @@ def recipe_for(conditioner: Conditioner, n_rows: int, options: TrainingOptions) 
         schedule=options.schedule,
         warm_up=_WARM_UP,
         keeps_by_column=n_rows < _FEW_ROWS,
+        max_threads=1 if _are_short(recipe, conditioner, batch_size) else None,
     )
 
 
@@ -101,14 +105,17 @@ class _Measured:
     steps_of_numbers: int | None = None
     decays_by_rows: bool = False
     orders_are_alike: bool = False
+    is_convolutional: bool = False
 
 
 _RECIPES = {
     "fixed-order": _Measured(2e-2, 2e-2, 1e-2, (32, 256), 12, 2000, 60, 1.0, decays_by_rows=True),
     "column-networks": _Measured(1e-2, 5e-2, 1e-8, (32, 256), 15, 2500, 100, 0.5, 6000),
     "shared-network": _Measured(8e-3, 2e-2, 1e-8, (256, 512), 15, 8000, 650),
-    "convolutional": _Measured(8e-3, 1e-2, 1e-8, (32, 32), 20, 4000, 100, orders_are_alike=True),
-    "convolutional any-order": _Measured(2e-3, 2e-2, 1e-8, (32, 128), 30, 8000, 300),
+    "convolutional": _Measured(
+        8e-3, 1e-2, 1e-8, (32, 32), 20, 4000, 100, orders_are_alike=True, is_convolutional=True
+    ),
+    "convolutional any-order": _Measured(2e-3, 2e-2, 1e-8, (32, 128), 30, 8000, 300, is_convolutional=True),
 }
 # Batches have such a share of the rows, within the bounds of the recipe: larger ones have less noise.
 _BATCH_SHARE = 1 / 64
@@ -116,6 +123,8 @@ _PATIENCE, _MIN_PATIENCE = 0.2, 5
 _WARM_UP = 0.03
 # The most weight decay; beyond so many rows a feature, what exceeds that of bits falls with their square.
 _MOST_DECAY, _FEW_ROWS_PER_FEATURE = 0.5, 30
+# Where products of weights and rows are so few, and rows, too, one thread takes a step as fast as several.
+_SHORT_STEP, _SMALL_BATCH = 2**23, 32
 # Fewer are learned by heart, one column long before another; of many, epochs of a column differ by chance.
 _FEW_ROWS = 1000
 # Beyond them the gain of another pass over the rows is not worth its time.
@@ -130,6 +139,12 @@ def _batch_size(n_rows: int, bounds: tuple[int, int]) -> int:
     """
     low, high = bounds
     return min(max(2 ** round(math.log2(n_rows * _BATCH_SHARE)), low), high) if n_rows > 1 else low
+
+
+def _are_short(recipe: _Measured, conditioner: Conditioner, batch_size: int) -> bool:
+    """Return whether one thread takes a step as fast as several; weights of convolutions act many times."""
+    n_products = batch_size * sum(weight.numel() for weight in conditioner.parameters())
+    return batch_size <= _SMALL_BATCH and n_products <= _SHORT_STEP and not recipe.is_convolutional
 
 
 def _or(wanted: float | None, measured: float) -> float:
