@@ -113,7 +113,7 @@ def _counts(values: Codes) -> NDArray[np.int64]:
 
 
 def threads_for(rows: Codes) -> AbstractContextManager[Any]:
-    """Return a context in which one thread grows the trees of few rows: several wait longer than they work."""
+    """Return a context in which one thread grows trees of few rows: several would wait, not work."""
     return threadpool_limits(1 if rows.size <= _FEW_NUMBERS else None, "openmp")
 
 
