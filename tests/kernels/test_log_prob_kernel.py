@@ -113,6 +113,15 @@ def test_values_far_out_have_a_log_p_and_a_gradient():
     assert gradient.isfinite().all()
 
 
+def test_values_beyond_single_precision_have_no_probability_in_either_form():
+    row = Conditionals([MixtureOfGaussians(3), PointMasses.beside(MixtureOfGaussians(3), [0.0])])
+    x = torch.tensor([[1e30, 1e30], [-1e30, 0.0], [0.5, -1e30]])
+    outputs = torch.randn(3, row.n_outputs, generator=torch.Generator().manual_seed(0))
+    found, by_formula = row.log_prob(x, outputs), row._log_prob_by_formula(x, outputs)
+    torch.testing.assert_close(found, by_formula)
+    assert found.isinf().tolist() == [[True, True], [True, False], [False, True]]
+
+
 def test_logits_far_apart_have_finite_log_probabilities():
     found = Conditionals([Categorical(3)]).log_prob(
         torch.tensor([[1.0]]), torch.tensor([[1000.0, -1000.0, 0.0]])

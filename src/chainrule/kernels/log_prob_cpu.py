@@ -134,7 +134,7 @@ def _gaussians(
     n = outputs.shape[1]
     for i in range(0, n, LANES):
         code, first, at = load(codes, g * n + i), start * n + i, g * n + i
-        most = splat(-3.0e38, code)
+        most = splat(-np.inf, code)
         for k in range(m):
             location, raw = first + (m + k) * n, first + (2 * m + k) * n
             scale = _softplus(load(outputs, raw)) + min_scale
@@ -197,7 +197,7 @@ def _rounded_logistics(
         ones = splat(1.0, level)
         not_first, not_last = where_positive(level, ones), where_positive(last - level, ones)
         inside = not_first * not_last
-        most = splat(-3.0e38, level)
+        most = splat(-np.inf, level)
         middle = 2.0 * half * level - 1.0
         for k in range(m):
             location, raw = first + (m + k) * n, first + (2 * m + k) * n
