@@ -144,7 +144,7 @@ def _differences(driver: Any, model: OrderlessNADE, rows: pl.DataFrame, n: int) 
                 for name in rows.columns
             ]
         )
-        expected = model.conditional(known, of)
+        expected = model.conditional(known, of).as_numbers()
         question = {"given": {name: row[name] for name in given}, "of": of, "at": [row[of]]}
         text = _run(driver, "return JSON.stringify(await chainrule.ask(args[0]))", question)
         answer = json.loads(text)

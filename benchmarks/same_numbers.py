@@ -231,7 +231,7 @@ def _conditionals(estimator: Any, data: Data) -> Any:
 def _conditional(estimator: Any, data: Data, column: Any) -> Any:
     """Return what the distribution of a column, the others given, says of itself, as far as it can."""
     try:
-        distribution = estimator.conditional(data.complete, column, **data.context())
+        distribution = estimator.conditional(data.complete, column, **data.context()).as_numbers()
     except ChainruleError as error:
         return _failure(error)
     answers = [None if distribution.levels is None else list(distribution.levels)[:8]]

@@ -30,7 +30,7 @@ def conditional(model, rows, given, of):
     if model.schema_.container == "numpy":
         known = known.cast(pl.Float64).to_numpy()
         of = rows.columns.index(of)
-    return model.conditional(known, of)
+    return model.conditional(known, of).as_numbers()
 
 
 def number(value):

@@ -18,7 +18,7 @@ from chainrule.metrics.statistics import Summary
 if TYPE_CHECKING:
     from chainrule.schema import ColumnType
 
-__all__ = ["Auc", "area_under_curve", "choose_target", "threads_for", "tstr_auc"]
+__all__ = ["Auc", "area_under_curve", "choose_target", "tstr_auc"]
 
 Codes = NDArray[np.floating]
 
