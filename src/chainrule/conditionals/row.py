@@ -146,7 +146,7 @@ class Conditionals(nn.Module):
         )
 
     @cached_property
-    def _compiled_variables(self) -> tuple[list[int], tuple[int, ...], Tensor]:
+    def _compiled_variables(self) -> tuple[list[int], tuple[int, ...], list[int]]:
         """The variables that compiled code can evaluate, the groups of the others, and where each ends up."""
         groups = [self._buffer("_variables", i).tolist() for i in range(len(self.groups))]
         rest = tuple(
@@ -155,7 +155,7 @@ class Conditionals(nn.Module):
         others = {d for i in rest for d in groups[i]}
         variables = [d for d in range(self.n_variables) if d not in others]
         all_in_turn = [*variables, *(d for i in rest for d in groups[i])]
-        return variables, rest, torch.argsort(torch.tensor(all_in_turn))
+        return variables, rest, np.argsort(all_in_turn).tolist()
 
     def _gathered(self, outputs: Tensor, groups: tuple[int, ...]) -> Iterator[Tensor]:
         """Yield the params (n, G, P) of the variables of some groups, one group after the other."""
