@@ -1,4 +1,4 @@
-"""Expectation maximisation of mixtures of products: two matrix products per step."""
+"""Expectation maximisation of mixtures of products."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from operator import add
 import numpy as np
 
 from chainrule.baselines.product_mixture import Features, Layout, ProductMixture, Sums
+from chainrule.kernels.responsibilities import to_responsibilities
 
 __all__ = ["fit_by_em"]
 
-SINGLE_PRECISION_SIZE = 1_000_000
+SINGLE_PRECISION_SIZE = 100_000
 SUBSET_ROWS = 8_000  # EM starts on this many rows; all rows only refine what it found
 
 
@@ -56,9 +57,9 @@ def fit_by_em(
         of the smoothing rows. It never decreases.
     """
     layout = independent.layout
-    # Single precision is twice as fast; it is kept for data on which that matters.
+    # Single precision is several times as fast; it is kept for data on which that matters.
     features = layout.features(codes, np.float32 if codes.size > SINGLE_PRECISION_SIZE else np.float64)
-    prior = _expected_features(independent)
+    prior = _expected_sums(independent)
     mixture = _initial_mixture(features, prior, layout, n_components, generator, smoothing)
     min_gain = tol * codes.shape[1]
     if len(codes) > 2 * SUBSET_ROWS:
@@ -67,16 +68,16 @@ def fit_by_em(
     return _run_em(mixture, features, prior, smoothing, max_iter, min_gain)
 
 
-def _expected_features(independent: ProductMixture) -> Features:
-    """Return the expected features of a row of the independent model, one row."""
+def _expected_sums(independent: ProductMixture) -> Sums:
+    """Return the expected features of a row of the independent model."""
     square = independent.variance + independent.mean**2
-    dense = np.hstack([independent.binary, independent.mean, square])
-    return Features(dense, independent.levels if independent.levels.shape[1] else None)
+    numbers = np.hstack([np.ones_like(square), independent.mean, square])
+    return Sums(np.ones(1), np.ones((1, 1)), independent.binary, numbers, independent.levels)
 
 
 def _initial_mixture(
     features: Features,
-    prior: Features,
+    prior: Sums,
     layout: Layout,
     n_components: int,
     generator: np.random.Generator,
@@ -84,13 +85,13 @@ def _initial_mixture(
 ) -> ProductMixture:
     """Return components that each start from one random row and as much of the independent model."""
     rows = generator.choice(len(features), size=n_components, replace=n_components > len(features))
-    return _m_step(layout, features[rows].sums(np.eye(n_components)), prior, 1.0)
+    return _m_step(layout, features[rows].sums_of_each(layout.n_slots), prior, 1.0)
 
 
 def _run_em(
     mixture: ProductMixture,
     features: Features,
-    prior: Features,
+    prior: Sums,
     smoothing: float,
     max_iter: int,
     min_gain: float,
@@ -99,7 +100,7 @@ def _run_em(
     trace: list[float] = []
     for _ in range(max_iter):
         sums, total = _e_step(mixture, features)
-        penalty = smoothing * float(mixture.log_joint(prior).sum())
+        penalty = smoothing * float(mixture.expected_log_joint(prior).sum())
         trace.append((total + penalty) / len(features))
         if len(trace) > 1 and trace[-1] - trace[-2] < min_gain:
             break
@@ -111,18 +112,15 @@ def _e_step(mixture: ProductMixture, features: Features) -> tuple[Sums, float]:
     """Return the sums of features per component, and the log-likelihood of all rows (the E step)."""
     parts, total = [], 0.0
     for batch in features.batches(mixture.n_components):
-        joint = mixture.log_joint(batch)
-        highest = joint.max(axis=1, keepdims=True)
-        joint -= highest
-        np.exp(joint, out=joint)
-        norm = joint.sum(axis=1, keepdims=True)
-        joint /= norm
-        total += float((highest + np.log(norm)).sum(dtype=np.float64))
-        parts.append(batch.sums(joint))
+        shares = mixture.log_joint_of_bits(batch)
+        log_likelihood, numbers, levels = to_responsibilities(
+            shares, batch.numbers, mixture.of_numbers, batch.slots, mixture.log_levels
+        )
+        parts.append(batch.sums(shares, numbers.T, levels.T))
+        total += log_likelihood
     return reduce(add, parts), total
 
 
-def _m_step(layout: Layout, sums: Sums, prior: Features, smoothing: float) -> ProductMixture:
+def _m_step(layout: Layout, sums: Sums, prior: Sums, smoothing: float) -> ProductMixture:
     """Return the best mixture for the sums, each component given rows of the prior (the M step)."""
-    of_prior = prior.sums(np.ones((1, len(sums.counts))))
-    return ProductMixture.from_sums(layout, sums + of_prior.times(smoothing))
+    return ProductMixture.from_sums(layout, sums + prior.times(smoothing))

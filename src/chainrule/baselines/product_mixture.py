@@ -2,8 +2,8 @@
 
 A component is a product over the variables: Bernoulli for two levels, frequencies for more, a Gaussian for a
 continuous variable. All of them are exponential families, so that the log-probability of a row is linear in
-its *features* (the codes of two-level variables, x and x^2 of continuous ones, one-hot levels of the rest)
-and EM is two matrix products per step.
+its *features*: the codes of two-level variables, 1, x and x^2 of continuous ones, and the levels of the rest,
+each of which is a *slot* that the row is in or not.
 
 Missing values (NaN) are marginalised exactly: in a product that is to leave their factors out. A missing
 value has no features, and a variable's parameters are averages over the rows in which it is observed.
@@ -17,7 +17,6 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from scipy import sparse
 from scipy.special import logsumexp
 
 from chainrule.errors import StorageError
@@ -35,54 +34,53 @@ class Features:
 
     Attributes
     ----------
-    dense : ndarray of shape (n, n_binary + 2 * n_continuous)
-        Codes of two-level variables, then x, then x^2 of continuous variables.
-    one_hot : csr_array of shape (n, n_slots) or None
-        One-hot levels of the other variables, side by side; a missing one has none.
-    missing : ndarray of shape (n, n_binary + n_continuous) or None
-        1 where a two-level or continuous variable is missing, whose dense features are 0; None where none is.
+    bits : ndarray of shape (n, n_binary)
+        Codes of two-level variables; 0 where one is missing.
+    missing : ndarray of shape (n, n_binary) or None
+        1 where a two-level variable is missing; None where none is.
+    numbers : ndarray of float64 (n, 3 * n_continuous)
+        1, then x, then x^2 of continuous variables; 0 in all three places where one is missing.
+    slots : ndarray of int32 (n, n_multilevel)
+        The slot of the level of each other variable; n_slots, which is none, where it is missing.
     """
 
-    dense: np.ndarray
-    one_hot: Any
-    missing: np.ndarray | None = None
+    bits: np.ndarray
+    missing: np.ndarray | None
+    numbers: np.ndarray
+    slots: np.ndarray
 
     def __len__(self) -> int:
-        return len(self.dense)
+        return len(self.bits)
 
     def __getitem__(self, rows: slice | np.ndarray) -> Features:
-        return Features(
-            self.dense[rows],
-            None if self.one_hot is None else self.one_hot[rows],
-            None if self.missing is None else self.missing[rows],
-        )
+        missing = None if self.missing is None else self.missing[rows]
+        return Features(self.bits[rows], missing, self.numbers[rows], self.slots[rows])
 
     def batches(self, n_components: int) -> Iterator[Features]:
         """Yield consecutive rows, so few that responsibilities of `n_components` stay small."""
-        size = max(256, BATCH_NUMBERS // (n_components + self.dense.shape[1] + 1))
+        size = max(256, BATCH_NUMBERS // (n_components + self.bits.shape[1] + self.numbers.shape[1] + 1))
         for start in range(0, len(self), size):
             yield self[start : start + size]
 
-    def times(self, dense: np.ndarray, one_hot: np.ndarray, of_missing: np.ndarray) -> np.ndarray:
-        """Return features @ coefficients.T, (n, K); `of_missing` (K, .) belongs to what is missing."""
-        product: np.ndarray = self.dense @ dense.T.astype(self.dense.dtype, copy=False)
-        if self.one_hot is not None:
-            product = product + self.one_hot @ one_hot.T
-        if self.missing is not None:
-            product += self.missing @ of_missing.T.astype(self.missing.dtype, copy=False)
-        return product
-
-    def sums(self, weights: np.ndarray) -> Sums:
-        """Return the sums of the features over the rows, for weights (n, K)."""
+    def sums(self, weights: np.ndarray, numbers: np.ndarray, levels: np.ndarray) -> Sums:
+        """Return the sums over the rows for weights (n, K), and sums of numbers and levels made elsewhere."""
         counts = weights.sum(axis=0, dtype=np.float64)
-        dense = (weights.T @ self.dense).astype(np.float64)
-        one_hot = np.zeros((weights.shape[1], 0))
-        if self.one_hot is not None:
-            one_hot = np.asarray(self.one_hot.T @ weights, dtype=np.float64).T
-        observed = counts[:, None]
-        if self.missing is not None:
-            observed = (weights.T @ (1 - self.missing)).astype(np.float64)
-        return Sums(counts, observed, dense, one_hot)
+        bits = (weights.T @ self.bits).astype(np.float64)
+        if self.missing is None:
+            return Sums(counts, counts[:, None], bits, numbers, levels)
+        return Sums(counts, (weights.T @ (1 - self.missing)).astype(np.float64), bits, numbers, levels)
+
+    def sums_of_all(self, n_slots: int) -> Sums:
+        """Return the sums over all rows, for one component."""
+        levels = np.bincount(self.slots.ravel(), minlength=n_slots + 1)[None, :n_slots].astype(np.float64)
+        ones = np.ones((len(self), 1), self.bits.dtype)
+        return self.sums(ones, self.numbers.sum(axis=0, keepdims=True), levels)
+
+    def sums_of_each(self, n_slots: int) -> Sums:
+        """Return each row's own features: the sums of as many components, each of which has one row."""
+        levels = np.zeros((len(self), n_slots + 1))
+        np.put_along_axis(levels, self.slots.astype(np.int64), 1.0, axis=1)
+        return self.sums(np.eye(len(self)), self.numbers, levels[:, :n_slots])
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,28 +91,29 @@ class Sums:
     ----------
     counts : ndarray of shape (K,)
         Rows of each component.
-    observed : ndarray of shape (K, n_binary + n_continuous) or (K, 1)
-        Rows in which a two-level or continuous variable is observed; one column where nothing is missing.
-    dense, one_hot : ndarray of shape (K, .)
-        Sums of `Features.dense` and `Features.one_hot`.
+    observed : ndarray of shape (K, n_binary) or (K, 1)
+        Rows in which a two-level variable is observed; one column where none is missing.
+    bits, numbers : ndarray of shape (K, .)
+        Sums of `Features.bits` and `Features.numbers`.
+    levels : ndarray of shape (K, n_slots)
+        Rows in which each level of the other variables occurs.
     """
 
     counts: np.ndarray
     observed: np.ndarray
-    dense: np.ndarray
-    one_hot: np.ndarray
+    bits: np.ndarray
+    numbers: np.ndarray
+    levels: np.ndarray
+
+    def _arrays(self) -> list[np.ndarray]:
+        return [self.counts, self.observed, self.bits, self.numbers, self.levels]
 
     def __add__(self, other: Sums) -> Sums:
-        return Sums(
-            self.counts + other.counts,
-            self.observed + other.observed,
-            self.dense + other.dense,
-            self.one_hot + other.one_hot,
-        )
+        return Sums(*(mine + its for mine, its in zip(self._arrays(), other._arrays(), strict=True)))
 
     def times(self, factor: float) -> Sums:
         """Return the sums over rows that count `factor` times as much."""
-        return Sums(factor * self.counts, factor * self.observed, factor * self.dense, factor * self.one_hot)
+        return Sums(*(factor * array for array in self._arrays()))
 
 
 @dataclass(frozen=True)
@@ -152,44 +151,33 @@ class Layout:
 
     @cached_property
     def slots(self) -> np.ndarray:
-        """Bounds of the one-hot slots of the multilevel columns, (n_multilevel + 1,)."""
+        """Bounds of the slots of the multilevel columns, (n_multilevel + 1,)."""
         sizes = self.n_levels[self.multilevel].astype(np.int64)
         return np.concatenate([[0], sizes.cumsum()])
 
-    def totals(self, one_hot: np.ndarray) -> np.ndarray:
+    @property
+    def n_slots(self) -> int:
+        """Number of slots: of levels of all multilevel columns together."""
+        return int(self.slots[-1])
+
+    def totals(self, levels: np.ndarray) -> np.ndarray:
         """Return the total of each slot's variable, (K, n_slots), of numbers per slot (K, n_slots)."""
         if not len(self.multilevel):
-            return np.ones_like(one_hot)
-        totals = np.add.reduceat(one_hot, self.slots[:-1], axis=1)
+            return np.ones_like(levels)
+        totals = np.add.reduceat(levels, self.slots[:-1], axis=1)
         return np.repeat(totals, np.diff(self.slots), axis=1)
 
     def features(self, codes: np.ndarray, dtype: Any = np.float64) -> Features:
-        """Return the features of codes (n, D); the dense ones stay float64 where x^2 is among them."""
-        values = codes[:, np.concatenate([self.binary, self.continuous])]
-        missing = np.isnan(values)
-        values = np.where(missing, 0, values) if missing.any() else values
-        if len(self.continuous):
-            values = values.astype(np.float64)
-            dense = np.hstack([values, values[:, len(self.binary) :] ** 2])
-        else:
-            dense = values.astype(dtype)
-        return Features(dense, self._one_hot(codes, dtype), missing.astype(dtype) if missing.any() else None)
+        """Return the features of codes (n, D); x and x^2 stay float64 whatever the `dtype` of bits."""
+        bits, x = codes[:, self.binary], codes[:, self.continuous].astype(np.float64)
+        is_missing = np.isnan(bits)
+        missing = is_missing.astype(dtype) if is_missing.any() else None
+        numbers = np.nan_to_num(np.hstack([np.where(np.isnan(x), 0.0, 1.0), x, x**2]), posinf=np.inf)
+        return Features(np.nan_to_num(bits).astype(dtype), missing, numbers, self._slots_of(codes))
 
-    def _one_hot(self, codes: np.ndarray, dtype: Any) -> Any:
-        n_rows, n_columns = len(codes), len(self.multilevel)
-        if not n_columns:
-            return None
-        slots = self.slots
-        levels = codes[:, self.multilevel]
-        observed = ~np.isnan(levels)
-        if observed.all():
-            indices = (levels.astype(np.int32) + slots[:-1].astype(np.int32)).ravel()
-            bounds = np.arange(n_rows + 1, dtype=np.int64) * n_columns
-        else:
-            indices = (levels + slots[:-1])[observed].astype(np.int32)
-            bounds = np.concatenate([[0], observed.sum(axis=1).cumsum()])
-        ones = np.ones(indices.size, dtype=dtype)
-        return sparse.csr_array((ones, indices, bounds), shape=(n_rows, int(slots[-1])))
+    def _slots_of(self, codes: np.ndarray) -> np.ndarray:
+        slots = codes[:, self.multilevel] + self.slots[:-1].astype(codes.dtype)
+        return np.where(np.isnan(slots), self.n_slots, slots).astype(np.int32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -233,34 +221,48 @@ class ProductMixture:
 
         Each variable must be observed in some row of each component.
         """
-        n_binary, n_continuous = len(layout.binary), len(layout.continuous)
-        n_dense = n_binary + n_continuous
-        observed = np.broadcast_to(sums.observed, (len(sums.counts), n_dense))
-        averages = sums.dense / np.hstack([observed, observed[:, n_binary:]])
-        binary, mean, square = np.split(averages, [n_binary, n_dense], axis=1)
+        observed, x, square = np.split(sums.numbers, 3, axis=1)
+        mean = x / observed
         return cls(
             layout,
             weights=sums.counts / sums.counts.sum(),
-            binary=np.clip(binary, 1e-12, 1 - 1e-12),
-            levels=sums.one_hot / layout.totals(sums.one_hot),
+            binary=np.clip(sums.bits / sums.observed, 1e-12, 1 - 1e-12),
+            levels=sums.levels / layout.totals(sums.levels),
             mean=mean,
-            variance=np.maximum(square - mean**2, 1e-12),
+            variance=np.maximum(square / observed - mean**2, 1e-12),
         )
 
-    def log_joint(self, features: Features) -> np.ndarray:
-        """Return log p(component, observed values of the row), (n, K)."""
-        log_off = np.log1p(-self.binary)
-        # Each variable's log-probability where its features are 0: what a missing one must not add.
-        at_zero = np.hstack(
-            [log_off, -0.5 * (self.mean**2 / self.variance + np.log(2 * np.pi * self.variance))]
-        )
-        constant = np.log(self.weights) + at_zero.sum(axis=1)
-        dense = np.hstack([np.log(self.binary) - log_off, self.mean / self.variance, -0.5 / self.variance])
+    @cached_property
+    def _log_off(self) -> np.ndarray:
+        """Log-probability of code 0 of each two-level variable, (K, n_binary)."""
+        return np.log1p(-self.binary)
+
+    @cached_property
+    def of_numbers(self) -> np.ndarray:
+        """What each of `Features.numbers` adds to the log-probability of a row, (3 * n_continuous, K)."""
+        at_zero = -0.5 * (self.mean**2 / self.variance + np.log(2 * np.pi * self.variance))
+        return np.hstack([at_zero, self.mean / self.variance, -0.5 / self.variance]).T.copy()
+
+    @cached_property
+    def log_levels(self) -> np.ndarray:
+        """Log-probability of each slot in each component, (n_slots, K)."""
         with np.errstate(divide="ignore"):
-            log_levels = np.log(self.levels)
-        joint = features.times(dense, log_levels, -at_zero)
-        joint += constant.astype(joint.dtype)
+            return np.ascontiguousarray(np.log(self.levels).T)
+
+    def log_joint_of_bits(self, features: Features) -> np.ndarray:
+        """Return log p(component, observed two-level values of the row), (n, K)."""
+        dtype = features.bits.dtype
+        joint: np.ndarray = features.bits @ (np.log(self.binary) - self._log_off).T.astype(dtype, copy=False)
+        joint += (np.log(self.weights) + self._log_off.sum(axis=1)).astype(dtype)
+        if features.missing is not None:
+            joint -= features.missing @ self._log_off.T.astype(dtype, copy=False)
         return joint
+
+    def expected_log_joint(self, sums: Sums) -> np.ndarray:
+        """Return log p(component, row) summed over rows without missing values, (K,), from their sums."""
+        total: np.ndarray = sums.counts * (np.log(self.weights) + self._log_off.sum(axis=1))
+        total = total + sums.bits @ (np.log(self.binary) - self._log_off).T
+        return (total + sums.numbers @ self.of_numbers + sums.levels @ self.log_levels)[0]
 
     def log_prob(self, codes: np.ndarray) -> np.ndarray:
         """Return nats per row of codes (n, D), float64 (n,), in batches of bounded memory."""
@@ -272,11 +274,15 @@ class ProductMixture:
     def _log_joint_of(self, codes: np.ndarray) -> np.ndarray:
         """Return log p(component, observed values of the row) of codes (n, D), (n, K), in double precision.
 
-        `log_joint`, which EM takes because it is fast, has differences of squares, of which little is left
-        for narrow Gaussians far from zero; this has squares of differences.
+        EM takes differences of squares because it is fast, of which little is left for narrow Gaussians far
+        from zero; this has squares of differences.
         """
         discrete, columns = self._discrete
-        joint = discrete.log_joint(discrete.layout.features(codes[:, columns]))
+        features = discrete.layout.features(codes[:, columns])
+        joint = discrete.log_joint_of_bits(features)
+        table = np.vstack([self.log_levels, np.zeros(self.n_components)])
+        for slots in features.slots.T:
+            joint += table[slots]
         for at, column in enumerate(self.layout.continuous):
             x = codes[:, column, None].astype(np.float64)
             mean, variance = self.mean[:, at], self.variance[:, at]
@@ -319,7 +325,7 @@ class ProductMixture:
         """Return the mixture that `to_arrays` described; StorageError where it is none of that layout."""
         widths = {
             "binary": len(layout.binary),
-            "levels": int(layout.slots[-1]),
+            "levels": layout.n_slots,
             "mean": len(layout.continuous),
             "variance": len(layout.continuous),
         }
@@ -345,14 +351,13 @@ def independent_product(layout: Layout, codes: np.ndarray) -> ProductMixture:
     Of a variable that is missing in all rows nothing is known: equal frequencies, a standard Gaussian.
     """
     features = layout.features(codes, np.float32)  # sums of zeros and ones: exact
-    sums = features.sums(np.ones((len(codes), 1), dtype=np.float32))
-    n_binary, n_continuous = len(layout.binary), len(layout.continuous)
-    is_unknown = np.broadcast_to(sums.observed == 0, (1, n_binary + n_continuous))
-    unknown = is_unknown[:, n_binary:].astype(np.float64)
+    sums = features.sums_of_all(layout.n_slots)
+    unknown = np.where(sums.numbers[:, : len(layout.continuous)] == 0, 1.0, 0.0)
     smoothing = Sums(
         counts=np.zeros(1),
-        observed=np.hstack([np.ones((1, n_binary)), unknown]),
-        dense=np.hstack([np.full((1, n_binary), 0.5), np.zeros((1, n_continuous)), unknown]),
-        one_hot=np.full_like(sums.one_hot, 0.5),
+        observed=np.ones((1, 1)),
+        bits=np.full_like(sums.bits, 0.5),
+        numbers=np.hstack([unknown, np.zeros_like(unknown), unknown]),
+        levels=np.full_like(sums.levels, 0.5),
     )
     return ProductMixture.from_sums(layout, sums + smoothing)
