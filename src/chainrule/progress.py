@@ -60,7 +60,8 @@ class Progressing:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._bar.stop()
+        if self._on_terminal:  # before rich 15, one that is disabled ends with an empty line
+            self._bar.stop()
 
     def update(self, done: float, text: str) -> None:
         """Move on to `done` and show another text."""

@@ -145,7 +145,7 @@ def table_batches(table: pl.LazyFrame, path: Path, n_skipped: int = 0) -> Iterat
     try:
         for part in table.slice(n_skipped * _BATCH).collect_batches(chunk_size=_BATCH, maintain_order=True):
             yield refined(part) if is_text else part
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, FileNotFoundError) as error:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
         raise DataError(f"{path} cannot be read as a table: {str(error).splitlines()[0]}") from error
 
 

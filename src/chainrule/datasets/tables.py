@@ -44,8 +44,10 @@ _BLANK_LINE = re.compile(rb"\n[ \t]*\r?\n[ \t\r\n]*[^ \t\r\n]")
 _CELL_BYTES = 8
 # Larger parquet files are not read twice.
 _LOOKED_THROUGH = 2**26
-_DATE = r"^\d{4}-\d{2}-\d{2}$"
-_DATETIME = r"^\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}:\d{2}(\.\d+)?$"
+_DATES = {
+    "Date": (r"^\d{4}-\d{2}-\d{2}$", "%Y-%m-%d"),
+    "Datetime": (r"^\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}:\d{2}(\.\d+)?$", "%Y-%m-%d %H:%M:%S%.f"),
+}  # types of polars, how their texts look, and how they are read
 
 
 def read_text(path: Path, missing: Sequence[str] = MISSING_WORDS) -> Parts:
@@ -214,9 +216,11 @@ def _with_dates(table: pl.DataFrame) -> pl.DataFrame:
     for name, dtype in table.schema.items():
         if dtype != pl.String or table[name].null_count() == table.height:
             continue
-        for pattern, date_type in ((_DATE, pl.Date), (_DATETIME, pl.Datetime("us"))):
+        for date_type, (pattern, form) in _DATES.items():
             if table[name].str.contains(pattern).all():
-                dates = table[name].str.replace("T", " ").str.strptime(date_type, strict=False)
+                dates = (
+                    table[name].str.replace("T", " ").str.strptime(getattr(pl, date_type), form, strict=False)
+                )
                 if dates.null_count() == table[name].null_count():  # else there is a 30th of February
                     found.append(dates)
     return table.with_columns(found)
