@@ -113,6 +113,15 @@ def test_orders_that_take_turns_take_shorter_steps():
     assert rates[0] == pytest.approx(4 * rates[1])
 
 
+def test_a_made_of_numbers_drops_fewer_units_out():
+    numbers = np.random.default_rng(0).normal(size=(60, 1))
+    shares = [
+        MADE((8,), max_epochs=1, dropout=wanted).fit(rows).model_.conditioner.dropout
+        for wanted, rows in ((None, bits(60)), (None, np.hstack([numbers, bits(60, 2)])), (0.2, numbers))
+    ]
+    assert shares == [0.3, 0.1, 0.2]
+
+
 class Threads(Callback):
     """Notes with how many threads steps are taken."""
 

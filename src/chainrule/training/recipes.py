@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 from chainrule.training.options import TrainingOptions
 
 if TYPE_CHECKING:
-    from chainrule.conditioners import Conditioner
+    from collections.abc import Sequence
 
-__all__ = ["Recipe", "recipe_for"]
+    from chainrule.conditioners import Conditioner, InputEncoding
+
+__all__ = ["Recipe", "dropout_for", "recipe_for"]
 
 
 @dataclass(frozen=True)
@@ -123,6 +125,7 @@ _PATIENCE, _MIN_PATIENCE = 0.2, 5
 _WARM_UP = 0.03
 # The most weight decay; beyond so many rows a feature, what exceeds that of bits falls with their square.
 _MOST_DECAY, _FEW_ROWS_PER_FEATURE = 0.5, 30
+_DROPOUT, _DROPOUT_OF_NUMBERS = 0.3, 0.1
 # Where products of weights and rows are so few, and rows, too, one thread takes a step as fast as several.
 _SHORT_STEP, _SMALL_BATCH = 2**23, 32
 # Fewer are learned by heart, one column long before another; of many, epochs of a column differ by chance.
@@ -165,15 +168,29 @@ def _weight_decay(recipe: _Measured, conditioner: Conditioner, n_rows: int) -> f
     return recipe.weight_decay + share * (min(by_features, _MOST_DECAY) - recipe.weight_decay)
 
 
+def dropout_for(encoding: InputEncoding, starts: Sequence[int]) -> float:
+    """Return the share of a MADE's units to leave out in a training step.
+
+    Noise of that kind blurs densities of numbers, which are finer than probabilities of levels.
+    """
+    return _DROPOUT_OF_NUMBERS if _has_numbers(encoding, starts) else _DROPOUT
+
+
 def _for_columns(recipe: _Measured, conditioner: Conditioner) -> _Measured:
     """Return the recipe with as many steps as the network's columns want."""
-    # Numbers have the params of a density; a column of two levels has one.
-    widths = [end - start for start, end in pairwise(conditioner.starts)]
-    pairs = zip(conditioner.encoding.is_onehot, widths, strict=True)
-    n_numbers = sum(not is_onehot and width > 1 for is_onehot, width in pairs)
-    if recipe.steps_of_numbers is None or 3 * n_numbers < len(widths):
+    if recipe.steps_of_numbers is None or not _has_numbers(conditioner.encoding, conditioner.starts):
         return recipe
     return replace(recipe, steps=recipe.steps_of_numbers)
+
+
+def _has_numbers(encoding: InputEncoding, starts: Sequence[int]) -> bool:
+    """Return whether a third of the columns are numbers."""
+    # Numbers have the params of a density; a column of two levels has one.
+    widths = [end - start for start, end in pairwise(starts)]
+    n_numbers = sum(
+        not is_onehot and width > 1 for is_onehot, width in zip(encoding.is_onehot, widths, strict=True)
+    )
+    return 3 * n_numbers >= len(widths)
 
 
 def _epochs(recipe: _Measured, steps_per_epoch: int) -> int:
