@@ -173,11 +173,12 @@ class Layout:
         is_missing = np.isnan(bits)
         missing = is_missing.astype(dtype) if is_missing.any() else None
         numbers = np.nan_to_num(np.hstack([np.where(np.isnan(x), 0.0, 1.0), x, x**2]), posinf=np.inf)
+        numbers = np.ascontiguousarray(numbers)  # row after row, as are slots
         return Features(np.nan_to_num(bits).astype(dtype), missing, numbers, self._slots_of(codes))
 
     def _slots_of(self, codes: np.ndarray) -> np.ndarray:
         slots = codes[:, self.multilevel] + self.slots[:-1].astype(codes.dtype)
-        return np.where(np.isnan(slots), self.n_slots, slots).astype(np.int32)
+        return np.where(np.isnan(slots), self.n_slots, slots).astype(np.int32, order="C")
 
 
 @dataclass(frozen=True, eq=False)
