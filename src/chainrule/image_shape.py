@@ -112,6 +112,31 @@ class ImageShape:
         """Return the features (n, D * F) of maps (n, channels * F, height, width)."""
         return maps.permute(0, 2, 3, 1).reshape(len(maps), -1)
 
+    def in_cells(self, size: int) -> tuple[Self, Tensor]:
+        """Return the image of cells of `size` x `size` pixels, whose variables are a cell's channels.
+
+        With it comes the number of each of its variables here, (D,).
+
+        Raises
+        ------
+        ParameterError
+            If cells would reach beyond the image.
+
+        Examples
+        --------
+        >>> ImageShape(2, 4).in_cells(2)
+        (ImageShape(height=1, width=2, channels=4), tensor([0, 1, 4, 5, 2, 3, 6, 7]))
+        """
+        if self.height % size or self.width % size:
+            raise ParameterError(
+                f"images of {self.height} x {self.width} pixels have no whole number of cells of {size} x "
+                f"{size}: give a cell_size that divides both"
+            )
+        down, across = self.height // size, self.width // size
+        image = torch.arange(self.n_variables).view(down, size, across, size, self.channels)
+        cells = type(self)(down, across, size * size * self.channels)
+        return cells, image.transpose(1, 2).flatten()
+
     def scans(self) -> Tensor:
         """Return the orders (n_scans, D) in which the image is read, from each corner along rows or columns.
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
-from chainrule.conditionals import Conditionals
+from chainrule.conditionals import Conditionals, Tempered
 from chainrule.conditioners import Conditioner
 from chainrule.samplers import Restriction, draw_rows
 
@@ -33,6 +34,16 @@ class AutoregressiveModel(nn.Module):
         model = AutoregressiveModel(self.conditioner, self.conditionals)
         model.restriction = restriction
         return model.train(self.training)
+
+    def tempered(self, n_levels: Sequence[int], temperature: float) -> AutoregressiveModel:
+        """Return a model of the same weights whose conditionals are p^(1/T), normalised; see `Tempered`.
+
+        Each variable d must have `n_levels[d]` levels. With temperatures below 1 rows are drawn that are
+        more probable, and less different from each other.
+        """
+        of_variable = self.conditionals.of_variable
+        families = [Tempered(of_variable(d), n, temperature) for d, n in enumerate(n_levels)]
+        return AutoregressiveModel(self.conditioner, Conditionals(families)).train(self.training)
 
     @property
     def n_members(self) -> int:

@@ -20,6 +20,7 @@ from chainrule.conditionals import (
     InputFeatures,
     NormalScores,
     PointMasses,
+    Tempered,
     families_of,
     make_family,
 )
@@ -29,7 +30,7 @@ from chainrule.model import AutoregressiveModel
 from chainrule.samplers import sequential
 from chainrule.supports import Binary, Counts, Grid, Levels, Reals
 
-WRAPPERS = {InflatedLevels, NormalScores, PointMasses}  # which `make_family` puts around others
+WRAPPERS = {InflatedLevels, NormalScores, PointMasses, Tempered}  # families around others
 KNOTS = (-3.0, -1.0, -0.5, 0.0, 0.125, 2.0, 4.0)
 SUPPORTS = [
     Binary(), Levels(1), Levels(4), Grid(1), Grid(5), Grid(7, (0, 4)), Counts(),

@@ -31,8 +31,9 @@ def generator(seed=0):
 
 
 def image_model(
-    shape, supports, *, n_orderings=1, n_filters=6, scale=1.0, seed=0, dtype=torch.float64, **settings
-):
+    shape, supports, *, n_orderings=1, n_filters=6, cell_size=1, scale=1.0, seed=0, dtype=torch.float64,
+    **settings,
+):  # fmt: skip
     """Return a model with random weights of images whose variables have these supports, in turn."""
     row = [
         make_family("discretized-logistics" if support is GREY else name_of(support), support, 2)
@@ -40,9 +41,10 @@ def image_model(
     ]
     conditionals = Conditionals(row)
     settings = {"activation": "tanh", "n_layers": 2, **settings}
+    cells, variables = shape.in_cells(cell_size)
     conditioner = PixelCNNConditioner(
-        encoding_of(row), conditionals.starts, shape.scans()[:n_orderings], shape, n_filters,
-        generator=generator(seed), **settings,
+        encoding_of(row), conditionals.starts, variables[cells.scans()[:n_orderings]], shape, n_filters,
+        cell_size=cell_size, generator=generator(seed), **settings,
     )  # fmt: skip
     model = AutoregressiveModel(conditioner, conditionals).to(dtype)
     randomize(model, generator(seed), scale)
@@ -64,19 +66,21 @@ def codes_of(model, n, seed=1, dtype=torch.float64):
 # ---------------------------------------------------------------- sums to one
 
 SMALL = {
-    "3 x 3, every scan": (ImageShape(3, 3), (BINARY,), 8),
-    "2 x 4, every scan": (ImageShape(2, 4), (BINARY,), 4),
-    "three channels": (ImageShape(2, 2, 3), (BINARY,), 8),
-    "three levels": (ImageShape(2, 3), (NAMES,), 4),
-    "columns of two and of three levels": (ImageShape(2, 2, 2), (BINARY, NAMES, NAMES), 8),
+    "3 x 3, every scan": (ImageShape(3, 3), (BINARY,), 8, 1),
+    "2 x 4, every scan": (ImageShape(2, 4), (BINARY,), 4, 1),
+    "three channels": (ImageShape(2, 2, 3), (BINARY,), 8, 1),
+    "three levels": (ImageShape(2, 3), (NAMES,), 4, 1),
+    "columns of two and of three levels": (ImageShape(2, 2, 2), (BINARY, NAMES, NAMES), 8, 1),
+    "cells, every scan": (ImageShape(2, 6), (BINARY,), 2, 2),
+    "cells of channels": (ImageShape(2, 2, 3), (BINARY,), 1, 2),
 }
 
 
 @pytest.mark.parametrize("name", SMALL)
 @torch.no_grad()
 def test_probabilities_sum_to_one_in_every_scan_and_on_average(name):
-    shape, given, n_scans = SMALL[name]
-    model = image_model(shape, given, n_orderings=n_scans, scale=2.0)
+    shape, given, n_scans, cell_size = SMALL[name]
+    model = image_model(shape, given, n_orderings=n_scans, cell_size=cell_size, scale=2.0)
     assert model.n_members == n_scans
     levels = [range(max(2, family.n_parameters)) for family in model.conditionals._own]
     images = torch.tensor(list(itertools.product(*levels)), dtype=torch.float64)
@@ -96,9 +100,21 @@ def reached(model, member=0):
     return (jacobian != 0).any(1)
 
 
-@pytest.mark.parametrize("shape", [ImageShape(4, 4), ImageShape(3, 5), ImageShape(5, 1), ImageShape(3, 2, 2)])
-def test_each_pixel_sees_all_before_it_and_nothing_else(shape):
-    model = image_model(shape, (BINARY,), n_orderings=shape.n_scans, n_layers=3)
+@pytest.mark.parametrize(
+    ("shape", "cell_size"),
+    [
+        (ImageShape(4, 4), 1),
+        (ImageShape(3, 5), 1),
+        (ImageShape(5, 1), 1),
+        (ImageShape(3, 2, 2), 1),
+        (ImageShape(6, 6), 2),
+        (ImageShape(4, 2, 2), 2),
+        (ImageShape(6, 9), 3),
+    ],
+)
+def test_each_pixel_sees_all_before_it_and_nothing_else(shape, cell_size):
+    n_scans = shape.in_cells(cell_size)[0].n_scans
+    model = image_model(shape, (BINARY,), n_orderings=n_scans, cell_size=cell_size, n_layers=3)
     for member in range(model.n_members):
         expected = strictly_before(model.conditioner.order(member).tolist())
         assert torch.equal(reached(model, member), expected)
@@ -120,6 +136,8 @@ def test_no_pixel_within_reach_is_unseen(kernel_size):
 MODELS = {
     "binary": (ImageShape(4, 5), (BINARY,), {"n_orderings": 4}),
     "wide kernels": (ImageShape(6, 6), (BINARY,), {"kernel_size": 5, "n_orderings": 8}),
+    "cells": (ImageShape(4, 6), (BINARY,), {"n_orderings": 4, "cell_size": 2}),
+    "cells of grey channels": (ImageShape(4, 2, 2), (GREY, BINARY), {"n_orderings": 2, "cell_size": 2}),
     "one column": (ImageShape(5, 1), (BINARY,), {"n_orderings": 2}),
     "grey channels": (ImageShape(2, 3, 3), (GREY,), {"activation": "relu"}),
     "columns of many kinds": (ImageShape(3, 3, 2), (BINARY, NAMES, GREY), {"n_orderings": 2}),
@@ -170,6 +188,19 @@ def test_drawn_images_follow_the_probabilities(seed, has_channels):
     assert stats.chisquare(observed[expected > 0], expected[expected > 0]).pvalue > 1e-5
 
 
+def test_cells_are_known_by_where_they_are_in_the_image():
+    """What a network knows of lines and columns moves with a cell, whichever scan comes upon it when."""
+    model = image_model(ImageShape(4, 4), (BINARY,), n_orderings=8, cell_size=2, scale=0.0)
+    network = model.conditioner
+    with torch.no_grad():
+        network.of_line[1], network.of_column[0] = 1.0, 2.0
+    for member in range(8):
+        _, horizontal = network.start(member, None)
+        cells = network.order(member).view(4, 4)[:, 0]  # the top left pixel of each
+        expected = 1.0 * (cells // 4 >= 2) + 2.0 * (cells % 4 < 2)
+        assert torch.equal(horizontal[0, ..., 0].flatten(), expected)
+
+
 # ---------------------------------------------------------------- in training
 
 
@@ -199,7 +230,9 @@ def test_dropout_is_for_training_alone():
     assert torch.equal(model.eval().conditioner(x), outputs)
 
 
-@pytest.mark.parametrize("wrong", [{"kernel_size": 4}, {"kernel_size": 1}, {"dropout": 1.0}])
+@pytest.mark.parametrize(
+    "wrong", [{"kernel_size": 4}, {"kernel_size": 1}, {"dropout": 1.0}, {"cell_size": 3}]
+)
 def test_what_makes_no_network_is_refused(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         image_model(ImageShape(2, 2), (BINARY,), **wrong)

@@ -66,6 +66,35 @@ def test_the_first_scan_is_the_one_asked_for():
     assert len(firsts) > 2
 
 
+@pytest.mark.parametrize(
+    ("shape", "given", "expected"),
+    [((16, 18), None, 2), ((16, 17), None, 1), ((14, 18), None, 1), ((4, 6), 2, 2), ((16, 16), 1, 1)],
+)
+def test_larger_images_are_read_by_cells(shape, given, expected):
+    model = PixelCNN(image_shape=shape, cell_size=given, **FIT).fit(rows(shape=shape))
+    cells, columns = ImageShape(*shape).in_cells(expected)
+    assert model.model_.conditioner.cells == cells
+    assert torch.equal(model.model_.conditioner.orders, columns[cells.scans()[:1]])
+
+
+def test_cells_that_reach_beyond_the_image_are_refused():
+    with pytest.raises(ParameterError, match=r"3 x 4 pixels have no whole number of cells of 2 x 2"):
+        PixelCNN(image_shape=(3, 4), cell_size=2, **FIT).fit(rows())
+
+
+def test_what_was_saved_before_there_were_cells_reads_pixel_by_pixel(tmp_path):
+    X = rows(shape=(16, 16))
+    model = PixelCNN(cell_size=1, **FIT).fit(X)
+    model.save(tmp_path / "model")
+    path = tmp_path / "model" / "model.json"
+    document = json.loads(path.read_text())
+    del document["parameters"]["cell_size"]
+    path.write_text(json.dumps(document))
+    restored = load(tmp_path / "model")
+    assert restored.cell_size == 1
+    assert np.array_equal(restored.score_samples(X), model.score_samples(X))
+
+
 # ---------------------------------------------------------------- columns that differ
 
 
@@ -127,6 +156,8 @@ def test_embeddings_are_of_the_whole_image_but_its_last_pixel():
         {"n_filters": 10**12},
         {"kernel_size": 10**12 + 1},
         {"kernel_size": 4},
+        {"cell_size": 2},
+        {"cell_size": 10**12},
         {"n_orderings": 2},
     ],
     ids=str,

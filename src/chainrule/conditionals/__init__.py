@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from chainrule.conditionals.base import Conditional
 from chainrule.conditionals.counts import NegativeBinomials
+from chainrule.conditionals.derived_levels import DerivedLevels, Tempered
 from chainrule.conditionals.discrete import Bernoulli, Categorical
 from chainrule.conditionals.discretized import DiscretizedLogistics
 from chainrule.conditionals.features import ENCODINGS, InputFeatures
@@ -32,6 +33,7 @@ __all__ = [
     "Categorical",
     "Conditional",
     "Conditionals",
+    "DerivedLevels",
     "DiscretizedLogistics",
     "InflatedLevels",
     "InputFeatures",
@@ -43,6 +45,7 @@ __all__ = [
     "NormalScores",
     "PointMasses",
     "RationalQuadraticSpline",
+    "Tempered",
     "families_of",
     "make_family",
     "register_family",

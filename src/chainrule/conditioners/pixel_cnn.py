@@ -10,6 +10,9 @@ One stack of masked kernels would be blind to the right of the pixel above. Here
 product with a zero is computed: kernels of the vertical stack end in their own line, and its input is moved
 down by one line; those of the horizontal stack end in their own pixel, and its input is moved to the right by
 one. The channels of a pixel are a chain: each has a small layer of its own that sees those before it.
+
+Cells of 2 x 2 pixels take the place of pixels where `cell_size` is 2, and their pixels that of channels: the
+stacks are computed at a quarter of the places, and kernels reach twice as far.
 """
 
 from __future__ import annotations
@@ -108,7 +111,8 @@ class PixelCNNConditioner(Conditioner):
     Parameters
     ----------
     encoding, starts, orders, activation
-        As in `Conditioner`; orders are meant to be scans of the image, see `ImageShape.scans`.
+        As in `Conditioner`; orders are meant to be scans of the image, or of its cells, see
+        `ImageShape.scans` and `ImageShape.in_cells`.
     image_shape : ImageShape
     n_filters : int
         W, the width of both stacks.
@@ -116,6 +120,8 @@ class PixelCNNConditioner(Conditioner):
         Residual blocks.
     kernel_size : int
         K of the blocks, odd and at least 3. The first layer sees K lines up, and K pixels to either side.
+    cell_size : int
+        Sides of the cells that are treated as pixels, in pixels.
     dropout : float
         Share of the activations in each block left out in training.
     n_context : int
@@ -127,6 +133,7 @@ class PixelCNNConditioner(Conditioner):
 
     recipe = "convolutional"
 
+    place_in_cells: Tensor
     input_place: Tensor | None
     output_place: Tensor | None
 
@@ -140,6 +147,7 @@ class PixelCNNConditioner(Conditioner):
         *,
         n_layers: int = 6,
         kernel_size: int = 3,
+        cell_size: int = 1,
         activation: str = "relu",
         dropout: float = 0.0,
         n_context: int = 0,
@@ -151,6 +159,8 @@ class PixelCNNConditioner(Conditioner):
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout must be in [0, 1), got {dropout}")
         self.image_shape = image_shape
+        self.cells, variables = image_shape.in_cells(cell_size)
+        self.register_buffer("place_in_cells", variables.argsort(), persistent=False)
         self.n_filters = n_filters
         self.kernel_size = kernel_size
         self.dropout = dropout
@@ -167,7 +177,7 @@ class PixelCNNConditioner(Conditioner):
             self._reset(generator)
 
     def _make_stacks(self, n_layers: int, place: torch.device) -> None:
-        shape, width, reach = self.image_shape, self.n_filters, self.kernel_size
+        shape, width, reach = self.cells, self.n_filters, self.kernel_size
         n_inputs = shape.channels * self.n_inputs
         self.above: nn.Conv2d = undrawn_convolution(
             n_inputs, width, (reach, 2 * reach + 1), place, bias=False
@@ -182,7 +192,7 @@ class PixelCNNConditioner(Conditioner):
         )
 
     def _make_head(self, place: torch.device) -> None:
-        n_channels, width = self.image_shape.channels, self.n_filters
+        n_channels, width = self.cells.channels, self.n_filters
         self.before_heads: nn.Linear = undrawn_layer(width, n_channels * width, place)
         self.heads: nn.ModuleList = nn.ModuleList(
             ChannelHead(c * self.n_inputs, width, self.n_params, place) for c in range(n_channels)
@@ -234,11 +244,12 @@ class PixelCNNConditioner(Conditioner):
             "activation": self.activation,
             "dropout": self.dropout,
             "image_shape": [shape.height, shape.width, shape.channels],
+            "cells": [self.cells.height, self.cells.width, self.cells.channels],
         }
 
     def activations_per_row(self) -> int:
         """Return about how many activations the widest step of `forward` holds for one row."""
-        shape = self.image_shape
+        shape = self.cells
         widest = max(2 * self.n_filters, shape.channels * max(self.n_filters, self.n_inputs, self.n_params))
         return max(shape.n_pixels * widest, self.n_outputs)
 
@@ -259,7 +270,7 @@ class PixelCNNConditioner(Conditioner):
         order = self.order(member)
         grid = self._grid(x, order)
         z = self.before_heads(self.activate(self._last_states(grid, member, context)))
-        n_channels = self.image_shape.channels
+        n_channels = self.cells.channels
         params = [self.params_of_channel(c, z, grid) for c in range(n_channels)]
         outputs = torch.stack(params, dim=-2).view(len(x), self.n_variables, self.n_params)
         outputs = Permuted.apply(outputs, rank_of(order), order).flatten(1)
@@ -281,7 +292,7 @@ class PixelCNNConditioner(Conditioner):
         return outputs, None
 
     def _trains_in_bfloat16(self, x: Tensor) -> bool:
-        is_large = self.image_shape.n_pixels * self.n_filters >= _MANY_ACTIVATIONS
+        is_large = self.cells.n_pixels * self.n_filters >= _MANY_ACTIVATIONS
         return is_large and x.dtype == torch.float32 and has_bfloat16(x.device)
 
     def embed(self, x: Tensor, member: int = 0, context: Tensor | None = None) -> Tensor:
@@ -296,12 +307,12 @@ class PixelCNNConditioner(Conditioner):
             wide = features.new_zeros(len(x), self.n_variables * self.n_inputs)
             features = wide.index_copy(1, self.input_place, features)
         scanned = features.view(len(x), self.n_variables, -1).index_select(1, order)
-        return self.image_shape.to_grid(scanned.flatten(1)).permute(0, 2, 3, 1)
+        return self.cells.to_grid(scanned.flatten(1)).permute(0, 2, 3, 1)
 
     def start(self, member: int, context: Tensor | None) -> tuple[Tensor, Tensor]:
         """Return what the two stacks know without any pixel, (n or 1, height, width, W) each."""
-        shape = self.image_shape
-        pixels = self.order(member)[:: shape.channels] // shape.channels
+        shape = self.cells
+        pixels = self.place_in_cells[self.order(member)[:: shape.channels]] // shape.channels
         of_place = (self.of_line[:, None] + self.of_column).flatten(0, 1)[pixels]
         start = (of_place + self.of_scan[member % len(self.orders)]).view(1, shape.height, shape.width, -1)
         if self.first_context is not None:

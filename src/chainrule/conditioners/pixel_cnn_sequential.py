@@ -38,7 +38,7 @@ class PixelCNNPass(FixedOrderPass):
         super().__init__(network.order(member))
         self.network = network
         self.vertical_start, self.horizontal_start = network.start(member, context)
-        shape, width = network.image_shape, network.n_filters
+        shape, width = network.cells, network.n_filters
         reach, weight = network.kernel_size, network.output_bias
         # A margin of zeros, as wide as kernels reach, stands above and to both sides.
         self.features: Tensor = weight.new_zeros(
@@ -58,8 +58,8 @@ class PixelCNNPass(FixedOrderPass):
         """Return the params (n, P_d) of variable d, the next one in the member's order."""
         self.check_next(d)
         network = self.network
-        pixel, channel = divmod(self.position, network.image_shape.channels)
-        row, column = divmod(pixel, network.image_shape.width)
+        pixel, channel = divmod(self.position, network.cells.channels)
+        row, column = divmod(pixel, network.cells.width)
         if pixel == self.known_pixels:
             if column == 0:
                 self._begin_line(row)
@@ -73,8 +73,8 @@ class PixelCNNPass(FixedOrderPass):
     def update(self, d: int, value: Tensor) -> None:
         """Take in the codes (n,) of variable d."""
         network = self.network
-        pixel, channel = divmod(self.position, network.image_shape.channels)
-        row, column = divmod(pixel, network.image_shape.width)
+        pixel, channel = divmod(self.position, network.cells.channels)
+        row, column = divmod(pixel, network.cells.width)
         features = network.encoding.of_variable(d, value)
         first = channel * network.n_inputs
         place = self.features[:, network.kernel_size + row, network.kernel_size + column]
@@ -87,7 +87,7 @@ class PixelCNNPass(FixedOrderPass):
         window = self.features[:, row : row + network.kernel_size]
         vertical = convolved(network.above, window) + self.vertical_start[:, row : row + 1]
         reach = network.kernel_size // 2
-        columns = slice(reach, reach + network.image_shape.width)
+        columns = slice(reach, reach + network.cells.width)
         for number, block in enumerate(network.causal_blocks):
             lines = self.lines[number]
             lines[:, :-1] = lines[:, 1:].clone()

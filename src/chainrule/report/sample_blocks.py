@@ -7,20 +7,27 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import torch
 
+from chainrule.estimators.autoregressive import AutoregressiveEstimator
 from chainrule.report import sample_plots
 from chainrule.report.blocks import Block
 from chainrule.report.comparison import Comparison
 from chainrule.report.images import image_grid, single_images
 from chainrule.report.numbers import number
+from chainrule.report.query_costs import pass_cost
 from chainrule.report.rows import pixel_shades, take_rows, text_table
 from chainrule.report.style import INK
 from chainrule.schema import Schema
-from chainrule.supports import Binary
+from chainrule.supports import Binary, Grid, Levels
 
 __all__ = ["extreme_blocks", "sample_blocks"]
 
 _N_GRID_IMAGES = 64
+_TEMPERATURES = (0.6, 0.8, 1.0, 1.2)
+_WITH_LEVELS = (Binary, Levels, Grid)
+# Multiplications of all that is drawn at other temperatures: some twenty seconds of one core.
+_MAX_COST = 1e12
 _N_EXTREME_IMAGES = 10
 _N_EXTREME_ROWS = 6
 _N_TABLE_ROWS, _N_BIT_ROWS = 5, 32
@@ -42,7 +49,7 @@ def sample_blocks(comparison: Comparison, colours: Mapping[str, str]) -> list[Bl
         return []
     schema: Schema = ranked[0].estimator.schema_
     if comparison.image_shape:
-        return [_image_samples(comparison, schema, colours)]
+        return [_image_samples(comparison, schema, colours), *_tempered_samples(comparison, colours)]
     if comparison.n_variables == 2:
         return _plane_samples(comparison, schema, colours)
     return [*_pair_plots(comparison, schema, colours), *_table_samples(comparison, schema, colours)]
@@ -73,6 +80,53 @@ def _image_samples(comparison: Comparison, schema: Schema, colours: Mapping[str,
     ]
     text = "Real images first, then independent draws from each model, not chosen by hand."
     return Block(text=text, pictures=pictures, layout="images")
+
+
+def _tempered_samples(comparison: Comparison, colours: Mapping[str, str]) -> list[Block]:
+    """Return images drawn from the best network whose pixels have levels, at several temperatures."""
+    networks = [result for result in comparison.ranked() if _can_be_tempered(result.estimator)]
+    if not networks:
+        return []
+    best, shape = networks[0], comparison.image_shape
+    assert shape is not None
+    schema: Schema = best.estimator.schema_
+    known = schema.encode(comparison.train_rows, missing=True)
+    pictures = [
+        image_grid(
+            pixel_shades(schema, _tempered_draws(best.estimator, temperature), known),
+            shape,
+            None,
+            f"Grid of images drawn from {best.model} at temperature {temperature}.",
+            title=f"{best.model}, temperature {temperature}",
+            key=colours[best.model],
+        )
+        for temperature in _TEMPERATURES
+    ]
+    text = (
+        "Each pixel is drawn from p^(1/T), normalised, in place of p: at a temperature T below 1 images are "
+        "more probable, and less different from each other. At 1 the model is drawn from as it is. All start "
+        "from the same random numbers."
+    )
+    return [Block("Colder and warmer", text, pictures, "images")]
+
+
+def _can_be_tempered(estimator: Any) -> bool:
+    return (
+        isinstance(estimator, AutoregressiveEstimator)
+        and estimator.context_schema_ is None
+        and estimator.model_.restriction is None
+        and all(isinstance(support, _WITH_LEVELS) for support in estimator.schema_.supports)
+        and len(_TEMPERATURES) * pass_cost(estimator, _N_GRID_IMAGES) <= _MAX_COST
+    )
+
+
+def _tempered_draws(estimator: AutoregressiveEstimator, temperature: float) -> np.ndarray:
+    """Return codes (n, D) of images."""
+    supports = estimator.schema_.supports
+    n_levels = [support.n_codes for support in supports if isinstance(support, _WITH_LEVELS)]
+    model = estimator.model_.tempered(n_levels, temperature)
+    generator = torch.Generator(model.conditionals.output_variable.device).manual_seed(0)
+    return model.sample(_N_GRID_IMAGES, generator).cpu().numpy()
 
 
 def _plane_samples(comparison: Comparison, schema: Schema, colours: Mapping[str, str]) -> list[Block]:

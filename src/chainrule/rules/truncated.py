@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from chainrule.conditionals import Conditional, PointMasses
+from chainrule.conditionals import Conditional, DerivedLevels, PointMasses
 from chainrule.rules.plain import LEAST_MASS, plain_cdf, plain_log_prob, plain_mean
 from chainrule.schema import ColumnType
 
@@ -22,26 +22,7 @@ TOLERANCE = 1e-6
 """Of a column's scale: so near two real numbers are the same, whose codes are float32."""
 
 
-class _Truncated(Conditional):
-    """A family that no network learns: it follows from another one."""
-
-    name = "truncated"
-
-    @classmethod
-    def from_support(cls, support: Any, n_components: int) -> NoReturn:
-        """Refuse: what is cut must be named."""
-        raise TypeError("a truncated family follows from another one and from rules")
-
-    def marginal_params(self, x: Tensor) -> NoReturn:
-        """Refuse: training knows nothing of rules."""
-        raise TypeError("training starts from the family that is truncated")
-
-    def sample(self, params: Tensor, uniforms: Tensor) -> NoReturn:
-        """Refuse: rounding must not lead beyond limits."""
-        raise TypeError("RuleSet.draw draws within what rules leave")
-
-
-class WithinLevels(_Truncated):
+class WithinLevels(DerivedLevels):
     """A family of levels of which some are left.
 
     Params are those of the family and a 1 for each level that is left, 0 for each other.
@@ -52,12 +33,8 @@ class WithinLevels(_Truncated):
     n_levels : int
     """
 
-    family: Conditional
-    n_levels: int
-
     def __init__(self, family: Conditional, n_levels: int) -> None:
-        super().__init__()
-        self.family, self.n_levels = family, n_levels
+        super().__init__(family, n_levels)
         self.n_parameters: int = family.n_parameters + n_levels
 
     def level_probabilities(self, params: Tensor, n_codes: int) -> Tensor:
@@ -68,28 +45,8 @@ class WithinLevels(_Truncated):
         alike = left / left.sum(-1, keepdim=True)
         return torch.where(total >= LEAST_MASS, masses / total.clamp(min=LEAST_MASS), alike)[..., :n_codes]
 
-    def log_prob(self, x: Tensor, params: Tensor) -> Tensor:
-        """Return the log-probability of level x."""
-        masses = self.level_probabilities(params, self.n_levels)
-        at = x.long()[..., None].expand(*masses.shape[:-1], 1)
-        return masses.gather(-1, at).squeeze(-1).log()
 
-    def mean(self, params: Tensor) -> Tensor:
-        """Return the expected code."""
-        codes = torch.arange(self.n_levels, device=params.device)
-        return (self.level_probabilities(params, self.n_levels) * codes).sum(-1)
-
-    def mode(self, params: Tensor) -> Tensor:
-        """Return the most probable level."""
-        return self.level_probabilities(params, self.n_levels).argmax(-1).to(params.dtype)
-
-    def cdf(self, x: Tensor, params: Tensor) -> Tensor:
-        """Return the probability of the levels whose code is at most x."""
-        codes = torch.arange(self.n_levels, device=params.device)
-        return (self.level_probabilities(params, self.n_levels) * (codes <= x[..., None])).sum(-1)
-
-
-class WithinLimits(_Truncated):
+class WithinLimits(Conditional):
     """A family of numbers within limits, on codes.
 
     Params are those of the family; the least and the greatest code that is left, which are included; and the
@@ -106,10 +63,25 @@ class WithinLimits(_Truncated):
     family: Conditional
     variable: ColumnType
 
+    name = "within limits"
+
     def __init__(self, family: Conditional, variable: ColumnType) -> None:
         super().__init__()
         self.family, self.variable = family, variable
         self.n_parameters: int = family.n_parameters + 4
+
+    @classmethod
+    def from_support(cls, support: Any, n_components: int) -> NoReturn:
+        """Refuse: what is cut must be named."""
+        raise TypeError("a truncated family follows from another one and from rules")
+
+    def marginal_params(self, x: Tensor) -> NoReturn:
+        """Refuse: training knows nothing of rules."""
+        raise TypeError("training starts from the family that is truncated")
+
+    def sample(self, params: Tensor, uniforms: Tensor) -> NoReturn:
+        """Refuse: rounding must not lead beyond limits."""
+        raise TypeError("RuleSet.draw draws within what rules leave")
 
     def cdf(self, x: Tensor, params: Tensor) -> Tensor:
         """Return P(X <= x)."""
