@@ -65,17 +65,19 @@ def nade(n_variables: int, hidden_size: int, *, n_orders: int = 1) -> Autoregres
     return _with_margins(AutoregressiveModel(conditioner, conditionals))
 
 
-def pixel_cnn(side: int, n_filters: int, n_layers: int) -> AutoregressiveModel:
+def pixel_cnn(side: int, n_filters: int, n_layers: int, cell_size: int) -> AutoregressiveModel:
     """Return a causal convolutional network over square binary images."""
     shape = ImageShape(side, side)
+    cells, variables = shape.in_cells(cell_size)
     conditionals = _conditionals(shape.n_variables, "binary")
     conditioner = PixelCNNConditioner(
         _encoding(shape.n_variables, "binary"),
         conditionals.starts,
-        shape.scans()[:1],
+        variables[cells.scans()[:1]],
         shape,
         n_filters,
         n_layers=n_layers,
+        cell_size=cell_size,
         generator=torch.Generator().manual_seed(_SEED),
     )
     return _with_margins(AutoregressiveModel(conditioner, conditionals))

@@ -177,14 +177,14 @@ def test_quick_does_without_the_emulator_and_takes_faces(without_emulator, monke
         image[top : top + 8, left : left + 8] += 180
         Image.fromarray(image).save(tmp_path / "faces" / f"{number:03d}.png")
     monkeypatch.setattr(mixture_or_chain, "load_dataset", digits_or_path)
-    monkeypatch.setattr(mixture_or_chain, "_QUICK_FACE_SIZE", (8, 8))
+    monkeypatch.setattr(mixture_or_chain, "_QUICK_FACE_SIZE", (8, 8, 3))
     options = {"data": str(tmp_path / "faces")}
     results = run_study("mixture-or-chain", tmp_path / "run", quick=True, options=options).results
     assert [line.split()[0] for line in results["left_out"]] == ["Atari"]
     assert results["sets"].keys() == {"mnist", "faces"}
     measured = results["sets"]["faces"]
-    assert measured["n_train"] == 120 and measured["n_variables"] == 64
-    assert measured["models"].keys() == {"MADE", "NADE", "GMM"}
+    assert measured["n_train"] == 120 and measured["n_variables"] == 8 * 8 * 3
+    assert measured["models"].keys() == {"MADE", "NADE", "PixelCNN", "GMM"}
     for model in measured["models"].values():
         assert model["bits_per_dim"] < 8, "worse than no model at all"
 

@@ -16,7 +16,7 @@ __all__ = ["outcome", "sections", "verdict"]
 
 _N_COLUMNS, _N_NEIGHBOURS = 6, 8
 _MEASURES = ("recall", "precision")
-_CHAINS = ("MADE", "NADE")
+_CHAINS = ("MADE", "NADE", "PixelCNN")
 
 Results = Mapping[str, Any]
 
@@ -35,7 +35,7 @@ def outcome(result: Results, chain: str) -> str:
     result : mapping
         The numbers of an image set.
     chain : str
-        "MADE" or "NADE".
+        "MADE", "NADE" or "PixelCNN".
 
     Returns
     -------
@@ -89,7 +89,7 @@ def _likelihoods(result: Results) -> str:
             place = {1: "above", -1: "below", 0: "not to be told from"}[_sign(difference["nats"])]
             leads.append(f"{amount} {place} the {difference['mixture']}{bound}")
         own = result["models"][chain]
-        parts.append(f"{chain} {number(own['bits_per_dim'], 4)} bits per pixel, {listed(leads)}")
+        parts.append(f"{chain} {number(own['bits_per_dim'], 4)} bits per dimension, {listed(leads)}")
     return f"{result['title']}, nats per test image: {'; '.join(parts)}."
 
 
@@ -144,7 +144,7 @@ def sections(results: Results, shown: Mapping[str, Mapping[str, np.ndarray]]) ->
 
 def _likelihood_section(result: Results) -> Block:
     header = [
-        "Model", "Nats per test image", "Bits per pixel", "Parameters", "Fit, s", "Drawing 100 images, s",
+        "Model", "Nats per test image", "Bits per dimension", "Parameters", "Fit, s", "Drawing 100 images, s",
     ]  # fmt: skip
     rows = []
     for name, model in result["models"].items():
@@ -163,7 +163,7 @@ def _likelihood_section(result: Results) -> Block:
         )
     text = (
         f"{count(result['n_train'])} training, {count(result['n_valid'])} validation and "
-        f"{count(result['n_test'])} test images of {count(result['n_variables'])} pixels. A GMM is a "
+        f"{count(result['n_test'])} test images of {count(result['n_variables'])} values. A GMM is a "
         "density: uniform noise is added to the pixels, and what stands here is a lower bound on the "
         "log-probability that it gives to them. So all numbers are on one discrete scale."
     )
@@ -184,9 +184,9 @@ def _best(result: Results) -> list[int]:
     """Return the row of the chain that is ahead of all others, if one is."""
     names = list(result["models"])
     for chain in _CHAINS:
-        leads = [_sign(difference["nats"]) for difference in _differences(result, chain)]
-        direction = 1 if chain == _CHAINS[0] else -1
-        if min(leads) > 0 and direction * _sign(result["made_minus_nade"]) > 0:
+        others = [each for each in result["between_chains"] if each["chain"] == chain]
+        leads = [_sign(each["nats"]) for each in (*_differences(result, chain), *others)]
+        if min(leads) > 0:
             return [names.index(chain)]
     return []
 
@@ -249,8 +249,7 @@ def _differences_section(result: Results) -> Block:
 
 
 def _image_grids(result: Results, shown: Mapping[str, np.ndarray]) -> list[Block]:
-    height, width = (int(side) for side in shown["shape"])
-    title, shape = result["title"], (height, width)
+    title, shape = result["title"], tuple(int(side) for side in shown["shape"])
 
     def grid(name: str, rows: np.ndarray, n_columns: int, alt: str) -> Picture:
         shades = rows.astype(np.float64) / float(shown["highest"])

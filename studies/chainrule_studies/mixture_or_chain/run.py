@@ -6,6 +6,7 @@ import time
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from chainrule.baselines import GMM, MixtureOfBernoullis
 from chainrule.datasets import Dataset, load_dataset
 from chainrule.datasets.atari import AtariFrames, Episodes, need_emulator
 from chainrule.errors import DataError, MissingPackageError
-from chainrule.estimators import MADE, NADE
+from chainrule.estimators import MADE, NADE, PixelCNN
 from chainrule.estimators.base import DensityEstimator
 from chainrule.experiments.study import StudyResult, StudyRun
 from chainrule.metrics.precision_recall import Manifold, grouped_summary, nearest, precision_recall
@@ -26,16 +27,17 @@ from chainrule_studies.mixture_or_chain.report import sections, verdict
 
 __all__ = ["CHAINS", "MIXTURES", "check", "run"]
 
-CHAINS = ("MADE", "NADE")
+CHAINS = ("MADE", "NADE", "PixelCNN")
 MIXTURES = ("mixture of Bernoullis", "GMM")
 _CLASSES: dict[str, Callable[..., DensityEstimator]] = {
     "MADE": MADE,
     "NADE": NADE,
+    "PixelCNN": PixelCNN,
     "mixture of Bernoullis": MixtureOfBernoullis,
     "GMM": GMM,
 }
-_FACE_SIZE = (64, 64)
-_QUICK_FACE_SIZE = (16, 16)
+_FACE_SIZE = (32, 32, 3)
+_QUICK_FACE_SIZE = (16, 16, 3)
 _MOST_COMPONENTS = 110
 _PCA_SHARE = 0.99
 _N_AXES = 50  # of the space in which precision and recall are taken
@@ -85,10 +87,11 @@ def _image_sets(run: StudyRun) -> tuple[list[_ImageSet], list[str]]:
 
 
 def _mnist(quick: bool) -> _ImageSet:
-    epochs: dict[str, Any] = {"max_epochs": 15 if quick else 100}
+    epochs: dict[str, Any] = {"max_epochs": 15} if quick else {}
     models: dict[str, dict[str, Any]] = {
         "MADE": {"hidden_sizes": (200, 200) if quick else (1000, 1000), **epochs},
         "NADE": {"hidden_size": 100 if quick else 500, **epochs},
+        "PixelCNN": {**_convolutions(quick, 64, 6), "max_epochs": 3 if quick else 8},
         "mixture of Bernoullis": _bernoullis(quick),
         "GMM": _gaussians(quick),
     }
@@ -108,6 +111,13 @@ def _atari(quick: bool) -> _ImageSet:
         # in a random order those are anywhere, and not the neighbours that matter most.
         "MADE": {"hidden_sizes": (200, 200) if quick else (500, 500), "ordering": "random", **common},
         "NADE": {"hidden_size": 100 if quick else 200, **common},
+        "PixelCNN": {
+            **_convolutions(quick, 24, 4),
+            "kinds": "binary",
+            "image_shape": frames.image_shape,
+            "batch_size": 8,
+            "max_epochs": 10,
+        },
         "mixture of Bernoullis": {"kinds": "binary", **_bernoullis(quick)},
         "GMM": {"kinds": "binary", **_gaussians(quick)},
     }
@@ -128,6 +138,13 @@ def _faces(quick: bool, path: Path) -> _ImageSet:
     models: dict[str, dict[str, Any]] = {
         "MADE": {"hidden_sizes": (200, 200) if quick else (1000, 1000), **common},
         "NADE": {"hidden_size": 50 if quick else 200, **common},
+        "PixelCNN": {
+            **_convolutions(quick, 48, 6),
+            **common,
+            "image_shape": size,
+            "dropout": 0.2,
+            "max_epochs": 4 if quick else 40,
+        },
         "GMM": {"kinds": "ordinal", **_gaussians(quick)},
     }
 
@@ -135,8 +152,12 @@ def _faces(quick: bool, path: Path) -> _ImageSet:
         dataset = load_dataset(path, image_size=size, random_state=run.random_state)
         return _fewer(dataset, run) if run.quick else dataset
 
-    title = f"Faces ({size[0]} x {size[1]}, grey)"
+    title = f"Faces ({size[0]} x {size[1]}, in colour)"
     return _ImageSet("faces", title, load, models, 200 if quick else 1000, {"path": str(path)})
+
+
+def _convolutions(quick: bool, n_filters: int, n_layers: int) -> dict[str, Any]:
+    return {"n_filters": 16, "n_layers": 2} if quick else {"n_filters": n_filters, "n_layers": n_layers}
 
 
 def _bernoullis(quick: bool) -> dict[str, Any]:
@@ -263,7 +284,14 @@ def _measure(run: StudyRun, images: _ImageSet) -> tuple[dict[str, Any], Arrays]:
         "held_out_copies": int((held_out == 0).sum()),
         "models": models,
         "training_images": ideal,
-        "made_minus_nade": _pair(grouped_summary(fits["MADE"]["test"] - fits["NADE"]["test"], groups)),
+        "between_chains": [
+            {
+                "chain": chain,
+                "other": other,
+                "nats": _pair(grouped_summary(fits[chain]["test"] - fits[other]["test"], groups)),
+            }
+            for chain, other in permutations(CHAINS, 2)
+        ],
         "differences": [
             {
                 "chain": chain,
