@@ -24,7 +24,7 @@ from chainrule.supports import Binary, Grid, Levels
 __all__ = ["extreme_blocks", "sample_blocks"]
 
 _N_GRID_IMAGES = 64
-_TEMPERATURES = (0.6, 0.8, 1.0, 1.2)
+_TEMPERATURES = (0.7, 1.0, 1.3)
 _WITH_LEVELS = (Binary, Levels, Grid)
 # Multiplications of all that is drawn at other temperatures: some twenty seconds of one core.
 _MAX_COST = 1e12
