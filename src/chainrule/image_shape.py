@@ -19,6 +19,9 @@ from chainrule.errors import ParameterError
 
 __all__ = ["ImageShape"]
 
+# Sides of at least so many pixels are read by cells of so many.
+_LONG, _CELL = 16, 2
+
 
 @dataclass(frozen=True)
 class ImageShape:
@@ -111,6 +114,12 @@ class ImageShape:
     def from_grid(self, maps: Tensor) -> Tensor:
         """Return the features (n, D * F) of maps (n, channels * F, height, width)."""
         return maps.permute(0, 2, 3, 1).reshape(len(maps), -1)
+
+    @property
+    def cell_size(self) -> int:
+        """Sides of the cells by which it is read: 2 of larger images whose sides are even, else 1."""
+        sides = self.height, self.width
+        return _CELL if min(sides) >= _LONG and not any(side % _CELL for side in sides) else 1
 
     def in_cells(self, size: int) -> tuple[Self, Tensor]:
         """Return the image of cells of `size` x `size` pixels, whose variables are a cell's channels.

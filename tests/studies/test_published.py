@@ -15,13 +15,14 @@ from chainrule import MADE, NADE, OrderlessNADE
 from chainrule.cli import run
 from chainrule.errors import DataError
 from chainrule.experiments.study import StudyRun, run_study
+from chainrule.image_shape import ImageShape
 from chainrule_studies.published import fits as fits_module
 from chainrule_studies.published import run as study
 from chainrule_studies.published import search as search_module
 from chainrule_studies.published.committee import chain, mixture, weights
-from chainrule_studies.published.fits import Fits, log_conditionals, order_of
+from chainrule_studies.published.fits import Fits, log_conditionals
 from chainrule_studies.published.plan import chosen_sets, parse_duration, published, shares
-from chainrule_studies.published.rows import Fold, SetRows, few_columns, load_rows
+from chainrule_studies.published.rows import Fold, SetRows, few_columns, load_rows, order_of
 from chainrule_studies.published.search import search
 from chainrule_studies.published.settings import Setting, neighbours, starting_settings
 
@@ -53,6 +54,21 @@ def test_a_chain_of_averaged_conditionals_sums_to_one(networks):
     any_order = log_conditionals(networks[2], all_rows(5), order_of(2, 5, 0))
     both = np.stack([chain(cells, np.full(3, 1 / 3)), any_order.sum(axis=1, dtype=np.float64)])
     assert np.exp(mixture(both, np.array([0.4, 0.6]))).sum() == pytest.approx(1, abs=1e-5)
+
+
+def test_a_chain_with_convolutions_sums_to_one_in_each_scan(tmp_path):
+    draw = np.random.default_rng(0)
+    X = draw.integers(0, 2, (200, 9))
+    X[:, 5] = X[:, 1] ^ X[:, 2]
+    rows = SetRows("images", (Fold((X[:150], X[150:]), X),), "binary", "", ImageShape(3, 3))
+    fits = Fits(StudyRun(tmp_path, quick=True), rows)
+    settings = [Setting("pixel-cnn", 6, 1, 0.01, 0.0, 8e-3, 2), Setting("nade", 8, 1, 0.02, 0.0, 2e-2, 2)]
+    for number in (0, 5):
+        each = [fits.fit(setting, 100.0, order=number) for setting in settings]
+        cells = np.stack([fits.cells(fit, all_rows(9), number) for fit in each])
+        sums = np.exp(cells.sum(axis=2, dtype=np.float64)).sum(axis=1)
+        np.testing.assert_allclose(sums, 1, atol=1e-5)
+        assert np.exp(chain(cells, np.array([0.5, 0.5]))).sum() == pytest.approx(1, abs=1e-5)
 
 
 def test_cells_are_in_units_of_the_data():
@@ -133,13 +149,13 @@ def test_parts_are_held_out_in_turn():
 class Known(Fits):
     """Fits whose outcome is a formula, and whose time is a second each."""
 
-    def __init__(self, n_columns=5, kinds="binary"):
+    def __init__(self, n_columns=5, kinds="binary", image=None):
         fold = Fold((np.zeros((3, n_columns)),) * 2, np.zeros((3, n_columns)))
-        super().__init__(None, SetRows("known", (fold,), kinds, ""))
+        super().__init__(None, SetRows("known", (fold,), kinds, "", image))
 
     def fit(self, setting, max_time, **where):
         self.seconds += 1
-        kind = {"nade": 0.0, "made": 0.5, "orderless": -9.0}[setting.kind]
+        kind = {"nade": 0.0, "made": 0.5, "orderless": -9.0, "pixel-cnn": 5.0}[setting.kind]
         away = abs(np.log(setting.weight_decay / 0.9)) + abs(np.log(setting.units / 1000))
         return fits_module.Fit("key", kind - float(away) - setting.dropout, 1.0, 1)
 
@@ -152,6 +168,23 @@ def test_a_search_finds_what_is_best_and_says_what_it_tried():
     settings = [trial.setting for trial in found.trials if trial.step not in ("start", "halving")]
     assert len(settings) == len(set(settings))
     assert all(json.dumps(trial.to_dict()) for trial in found.trials)
+
+
+def test_networks_of_convolutions_are_tried_on_images_alone():
+    assert "pixel-cnn" not in search(Known(), seconds=40).best
+    found = search(Known(36, image=ImageShape(6, 6)), seconds=40)
+    assert next(iter(found.best)) == "pixel-cnn" and len(found.best) == 4
+
+
+def test_orders_of_images_are_their_scans():
+    rows = Known(16 * 18, image=ImageShape(16, 18)).rows
+    cells, columns = rows.image.in_cells(2)
+    assert rows.n_orders == 4
+    for number, scan in enumerate(columns[cells.scans()].numpy()):
+        np.testing.assert_array_equal(rows.order(number, random_state=0), scan)
+    others = Known().rows
+    assert others.n_orders is None
+    np.testing.assert_array_equal(others.order(3, random_state=0), order_of(3, 5, 0))
 
 
 def test_a_search_ends_with_its_time_and_gives_the_leading_kinds_more():
@@ -177,7 +210,7 @@ def test_a_fit_that_still_gains_is_given_more_epochs_first():
 
 def test_no_setting_is_made_for_a_set():
     for n_columns, is_discrete in ((10, False), (20, True), (500, True)):
-        for setting in starting_settings(1000, n_columns):
+        for setting in starting_settings(1000, n_columns, are_images=is_discrete):
             assert setting.estimator("natural", kinds="binary", max_time=1.0, random_state=0).get_params()
             steps = dict(neighbours(setting, is_discrete))
             assert ("family spline" in steps) == (not is_discrete)
@@ -355,7 +388,7 @@ def test_bad_options_are_one_line(arguments, expected, tmp_path, capsys):
 
 
 def test_a_fit_of_another_seed_is_another_fit(tmp_path):
-    rows, setting = little_rows("nltcs"), little_settings(300, 6)[0]
+    rows, setting = little_rows("nltcs"), little_settings(300, 6, False)[0]
     keys = {
         Fits(StudyRun(tmp_path, quick=True, random_state=seed), rows).fit(setting, 60.0).key
         for seed in (0, 1, 0)

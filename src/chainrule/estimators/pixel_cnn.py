@@ -25,9 +25,6 @@ from chainrule.training.options import TrainingArguments
 
 __all__ = ["PixelCNN"]
 
-# Sides of at least so many pixels are read by cells of so many.
-_LONG, _CELL = 16, 2
-
 
 @with_training_options
 class PixelCNN(AutoregressiveEstimator):
@@ -175,10 +172,7 @@ class PixelCNN(AutoregressiveEstimator):
         return ImageShape.of(self.image_shape, n_variables)
 
     def _cell_size(self, shape: ImageShape) -> int:
-        if self.cell_size is not None:
-            return self.cell_size
-        sides = shape.height, shape.width
-        return _CELL if min(sides) >= _LONG and not any(side % _CELL for side in sides) else 1
+        return shape.cell_size if self.cell_size is None else self.cell_size
 
     def _cells(self, n_variables: int) -> tuple[ImageShape, Tensor]:
         """Return the image of cells, and the columns that its variables are."""

@@ -25,7 +25,7 @@ from chainrule.training.history import still_gains
 from chainrule_studies.published.rows import SetRows
 from chainrule_studies.published.settings import Setting
 
-__all__ = ["Fit", "Fits", "log_conditionals", "order_of"]
+__all__ = ["Fit", "Fits", "log_conditionals"]
 
 Array = NDArray[Any]
 
@@ -96,7 +96,7 @@ class Fits:
         held : int
             Which part of the fold is held out for validation.
         order : int
-            The number of an order, see `order_of`; networks of any order have none.
+            The number of an order, see `SetRows.order`; networks of any order have none.
         seed : int
             Further members have others.
         """
@@ -114,10 +114,12 @@ class Fits:
         self, key: str, setting: Setting, max_time: float, fold: int, held: int, order: int, seed: int
     ) -> dict[str, Any]:
         train, valid = self.rows.folds[fold].split(held)
-        ordering = order_of(order, self.rows.n_columns, self.run.random_state)
+        image = self.rows.image
+        ordering = self.rows.order(order, self.run.random_state).tolist()
         estimator = setting.estimator(
-            "natural" if order == 0 else ordering.tolist(),
+            "natural" if ordering == sorted(ordering) else ordering,
             kinds=self.rows.kinds,
+            image_shape=None if image is None else (image.height, image.width, image.channels),
             max_time=max_time,
             random_state=self.run.random_state + 1000 * seed + order,
             checkpoint=self.run.checkpoint(key),
@@ -143,7 +145,7 @@ class Fits:
         """Return log p(x_d | what comes before it in an order) of any rows, float32 (n, D)."""
         estimator = load(self._folder(fit.key))
         assert isinstance(estimator, AutoregressiveEstimator)
-        return log_conditionals(estimator, rows, order_of(order, self.rows.n_columns, self.run.random_state))
+        return log_conditionals(estimator, rows, self.rows.order(order, self.run.random_state))
 
     def keep_only(self, fits: Sequence[Fit]) -> None:
         """Delete the saved models of all other fits of the set."""
@@ -154,17 +156,6 @@ class Fits:
 
     def _folder(self, key: str) -> Any:
         return self.run.folder / "models" / key
-
-
-def order_of(number: int, n_columns: int, random_state: int) -> Array:
-    """Return an order by its number: the natural one, then random ones.
-
-    >>> order_of(0, 4, 0).tolist(), order_of(1, 4, 0).tolist()
-    ([0, 1, 2, 3], [...])
-    """
-    if number == 0:
-        return np.arange(n_columns)
-    return np.random.default_rng([random_state, number]).permutation(n_columns)
 
 
 @torch.no_grad()

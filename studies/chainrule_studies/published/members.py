@@ -35,7 +35,7 @@ class Chain:
     Attributes
     ----------
     order : int
-        Its number; see `order_of`.
+        Its number; see `SetRows.order`.
     fits : list of list of Fit
         Of each fold those of each setting.
     shares : ndarray of shape (K,)
@@ -116,7 +116,7 @@ def fit_members(fits: Fits, searched: Searched, seconds: float) -> Members:
         _max_time(fits, setting, searched.max_time, seconds / len(members.settings))
         for setting in members.settings
     ]
-    for order in range(_MOST_ORDERS):
+    for order in range(min(_MOST_ORDERS, rows.n_orders or _MOST_ORDERS)):
         before = fits.seconds
         one = _fit_chain(fits, members.settings, max_times, order)
         if order == 0 and len(one.useful) < len(members.settings):

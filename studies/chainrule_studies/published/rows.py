@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,9 @@ from chainrule.datasets import load_dataset
 from chainrule.datasets.named import NAMED
 from chainrule.datasets.sources import RemoteFile, fetch, github
 from chainrule.errors import DataError, MissingPackageError
+from chainrule.image_shape import ImageShape
 
-__all__ = ["Fold", "SetRows", "few_columns", "load_rows"]
+__all__ = ["Fold", "SetRows", "few_columns", "load_rows", "order_of"]
 
 Array = NDArray[Any]
 
@@ -82,12 +83,15 @@ class SetRows:
         Of all columns.
     split : str
         A sentence on how rows were split.
+    image : ImageShape, optional
+        What rows are images of.
     """
 
     name: str
     folds: tuple[Fold, ...]
     kinds: str
     split: str
+    image: ImageShape | None = None
 
     @property
     def n_columns(self) -> int:
@@ -100,9 +104,37 @@ class SetRows:
         return len(self.folds[0].split(-1)[0])
 
     @property
+    def n_orders(self) -> int | None:
+        """How many orders there are: of images so many as there are scans, of other rows no end."""
+        return None if self.image is None else len(self._scans(self.image))
+
+    def order(self, number: int, random_state: int) -> Array:
+        """Return an order by its number: the natural one, then random ones; of images their scans."""
+        if self.image is not None:
+            return self._scans(self.image)[number]
+        return order_of(number, self.n_columns, random_state)
+
+    @staticmethod
+    def _scans(image: ImageShape) -> Array:
+        cells, columns = image.in_cells(image.cell_size)
+        scans: Array = columns[cells.scans()].numpy()
+        return scans
+
+    @property
     def is_folded(self) -> bool:
         """Whether there are folds, in each of which any part may be held out."""
         return len(self.folds) > 1
+
+
+def order_of(number: int, n_columns: int, random_state: int) -> Array:
+    """Return an order by its number: the natural one, then random ones.
+
+    >>> order_of(0, 4, 0).tolist(), order_of(1, 4, 0).tolist()
+    ([0, 1, 2, 3], [...])
+    """
+    if number == 0:
+        return np.arange(n_columns)
+    return np.random.default_rng([random_state, number]).permutation(n_columns)
 
 
 def load_rows(name: str, quick: bool = False) -> SetRows:
@@ -120,7 +152,8 @@ def load_rows(name: str, quick: bool = False) -> SetRows:
 def _given(name: str) -> SetRows:
     dataset = load_dataset(name)
     fold = Fold((dataset.train, dataset.valid), dataset.test)
-    return SetRows(name, (fold,), "binary", dataset.split)
+    image = None if dataset.image_shape is None else ImageShape(*dataset.image_shape)
+    return SetRows(name, (fold,), "binary", dataset.split, image)
 
 
 def _folded(name: str) -> SetRows:
@@ -217,4 +250,4 @@ def _fewer(rows: SetRows) -> SetRows:
         )
         for fold in rows.folds[:_QUICK_FOLDS]
     ]
-    return SetRows(rows.name, tuple(folds), rows.kinds, rows.split)
+    return replace(rows, folds=tuple(folds))

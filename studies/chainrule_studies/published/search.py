@@ -16,7 +16,7 @@ import numpy as np
 from msgspec.structs import asdict
 
 from chainrule_studies.published.fits import Fits
-from chainrule_studies.published.settings import KINDS, MORE_EPOCHS, Setting, neighbours, starting_settings
+from chainrule_studies.published.settings import MORE_EPOCHS, Setting, neighbours, starting_settings
 
 __all__ = ["Searched", "Trial", "search"]
 
@@ -84,7 +84,7 @@ def search(fits: Fits, seconds: float) -> Searched:
     is_discrete = fits.rows.kinds == "binary"
     started = fits.seconds
     folds = range(min(len(fits.rows.folds), _FOLDS_SEARCHED))
-    settings = starting_settings(fits.rows.n_train, fits.rows.n_columns)
+    settings = starting_settings(fits.rows.n_train, fits.rows.n_columns, fits.rows.image is not None)
 
     def tried(setting: Setting, step: str, max_time: float) -> Trial:
         each = [fits.fit(setting, max_time / len(folds), fold=fold) for fold in folds]
@@ -113,7 +113,7 @@ def search(fits: Fits, seconds: float) -> Searched:
 def _better_half(trials: list[Trial]) -> list[Trial]:
     """Return the better half of the trials, and the best one of each kind."""
     ranked = sorted(trials, key=lambda trial: -trial.valid)
-    leading = [next(t for t in ranked if t.setting.kind == kind) for kind in KINDS]
+    leading = list({trial.setting.kind: trial for trial in reversed(ranked)}.values())
     half = ranked[: math.ceil(len(ranked) / 2)]
     return [trial for trial in ranked if trial in half or trial in leading]
 

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import asdict, replace
 
-from chainrule.estimators import MADE, NADE, OrderlessNADE
+from chainrule.estimators import MADE, NADE, OrderlessNADE, PixelCNN
 from chainrule.estimators.autoregressive import AutoregressiveEstimator
 
-__all__ = ["KINDS", "MORE_EPOCHS", "MOST_COLUMN_NETWORKS", "Setting", "neighbours", "starting_settings"]
-
-KINDS = ("nade", "made", "orderless")
-"""NADE and MADE of one order, and the network of any order."""
+__all__ = ["MORE_EPOCHS", "MOST_COLUMN_NETWORKS", "Setting", "neighbours", "starting_settings"]
 
 MORE_EPOCHS = "epochs x 2"
 """The name of one of the steps."""
@@ -33,9 +30,9 @@ class Setting(Struct, frozen=True):
     Attributes
     ----------
     kind : str
-        Of `KINDS`.
+        "nade" or "made" of one order, "orderless" of any order; of images also "pixel-cnn".
     units, layers : int
-        Of hidden layers; NADE has one.
+        Of hidden layers, of which NADE has one; filters and blocks of convolutions.
     weight_decay, dropout, learning_rate : float
     epochs : int
     activation : str
@@ -59,7 +56,10 @@ class Setting(Struct, frozen=True):
     @property
     def title(self) -> str:
         """What a table says of it."""
-        layers = "-".join([str(self.units)] * self.layers)
+        is_convolutional = self.kind == "pixel-cnn"
+        layers = (
+            f"{self.units} x {self.layers}" if is_convolutional else "-".join([str(self.units)] * self.layers)
+        )
         dropout = f", dropout {self.dropout:.2g}" if self.dropout else ""
         decay = f"decay {self.weight_decay:.2g}"
         return f"{self.kind} {layers} {self.activation}, {decay}{dropout}, {self.epochs} epochs"
@@ -76,6 +76,7 @@ class Setting(Struct, frozen=True):
         kinds: str,
         max_time: float,
         random_state: int,
+        image_shape: Sequence[int] | None = None,
         checkpoint: Path | None = None,
         verbose: bool = False,
     ) -> AutoregressiveEstimator:
@@ -90,6 +91,8 @@ class Setting(Struct, frozen=True):
         max_time : float
             Seconds that the fit may take.
         random_state : int
+        image_shape : sequence of int, optional
+            Of rows that are images.
         checkpoint : path, optional
         verbose : bool
         """
@@ -106,6 +109,9 @@ class Setting(Struct, frozen=True):
             "checkpoint": checkpoint,
             "verbose": verbose,
         }
+        if self.kind == "pixel-cnn":
+            common |= {"n_layers": self.layers, "image_shape": image_shape}
+            return PixelCNN(self.units, ordering=ordering, dropout=self.dropout, **common)
         sizes = (self.units,) * self.layers
         if self.kind == "nade":
             return NADE(self.units, ordering=ordering, **common)
@@ -114,20 +120,23 @@ class Setting(Struct, frozen=True):
         return OrderlessNADE(sizes, dropout=self.dropout, **common)
 
 
-def starting_settings(n_rows: int, n_columns: int) -> list[Setting]:
+def starting_settings(n_rows: int, n_columns: int, are_images: bool) -> list[Setting]:
     """Return the settings that a search begins with, two of each kind that differ in what keeps them smooth.
+
+    Those of convolutions, which take longest, differ in size.
 
     Parameters
     ----------
     n_rows, n_columns : int
         Of the training rows: where they are few, each is seen more often.
+    are_images : bool
     """
     epochs = _epochs(n_rows, 500_000, (15, 60))
     if n_columns <= MOST_COLUMN_NETWORKS:
         units, rate, any_epochs = 64, 1e-2, _epochs(n_rows, 600_000, (15, 100))
     else:  # a step of one network for all columns learns one observed mask of each row
         units, rate, any_epochs = 256, 8e-3, _epochs(n_rows, 3_000_000, (20, 600))
-    return [
+    settings = [
         Setting("nade", 500, 1, 0.02, 0.0, 2e-2, epochs),
         Setting("nade", 500, 1, 0.3, 0.0, 2e-2, epochs),
         Setting("made", 500, 1, 0.02, 0.3, 2e-2, epochs),
@@ -135,6 +144,11 @@ def starting_settings(n_rows: int, n_columns: int) -> list[Setting]:
         Setting("orderless", units, 2, 0.03, 0.0, rate, any_epochs),
         Setting("orderless", units, 2, 0.1, 0.0, rate, any_epochs, activation="tanh"),
     ]
+    if not are_images:
+        return settings
+    epochs = _epochs(n_rows, 1_000_000, (15, 100))
+    sizes = ((32, 4), (64, 6))
+    return [*settings, *(Setting("pixel-cnn", *size, 0.01, 0.0, 8e-3, epochs) for size in sizes)]
 
 
 def _epochs(n_rows: int, n_visits: int, bounds: tuple[int, int]) -> int:
