@@ -126,7 +126,8 @@ def _tempered_draws(estimator: AutoregressiveEstimator, temperature: float) -> n
     n_levels = [support.n_codes for support in supports if isinstance(support, _WITH_LEVELS)]
     model = estimator.model_.tempered(n_levels, temperature)
     generator = torch.Generator(model.conditionals.output_variable.device).manual_seed(0)
-    return model.sample(_N_GRID_IMAGES, generator).cpu().numpy()
+    drawn = model.sample(_N_GRID_IMAGES, generator).cpu().numpy()
+    return estimator.schema_.refine(drawn, np.random.default_rng(0))
 
 
 def _plane_samples(comparison: Comparison, schema: Schema, colours: Mapping[str, str]) -> list[Block]:
