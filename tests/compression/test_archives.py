@@ -102,6 +102,14 @@ def test_numbers_off_their_grid_come_back_with_their_signs():
     assert (back == X).all() and (np.signbit(back) == np.signbit(X)).all()
 
 
+def test_any_number_of_negative_zeros_comes_back():
+    X = (np.random.default_rng(0).normal(size=(300, 2)) * 0.1).round(1)
+    assert (np.signbit(X) & (X == 0)).mean() > 0.1
+    model = NADE(4, max_epochs=1, random_state=0).fit(X)
+    back = decompress(model, compress(model, X))
+    assert (back == X).all() and (np.signbit(back) == np.signbit(X)).all()
+
+
 def test_levels_never_seen_come_back(models):
     rows = table(0).with_columns(pl.lit("other").alias("constant"))
     rows[3, "city"] = "Bodø"

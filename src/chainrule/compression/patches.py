@@ -18,7 +18,7 @@ from chainrule.errors import DataError, StorageError
 from chainrule.schema.tables import Column
 from chainrule.schema.types import ColumnType
 
-__all__ = ["Patch", "apply_patches", "differing", "patch_of"]
+__all__ = ["Patch", "apply_patches", "differing", "patch_of", "without_zeros"]
 
 Values = NDArray[Any]
 Value = str | bool | int | float | None
@@ -76,13 +76,25 @@ def _over_rows(values: Values, present: NDArray[np.bool_]) -> Values:
     return filled
 
 
+def without_zeros(variable: ColumnType, given: Column, rows: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Return the rows without those that hold a zero: all that one can lack is its sign."""
+    values, present = _by_row(variable, given)
+    is_zero = present[rows] & np.asarray(values[rows] == 0, dtype=bool)
+    return rows[~is_zero]
+
+
 def patch_of(d: int, variable: ColumnType, given: Column, rows: NDArray[np.intp]) -> Patch:
     """Return the patch for some rows of a column, the values as they were given."""
-    n = len(given.values) if given.present is None else len(given.present)
-    present = _everywhere(given, n)
-    values = _over_rows(_comparable(variable, given), present)
+    values, present = _by_row(variable, given)
     listed = [_plain(values[row]) if present[row] else None for row in rows.tolist()]
     return Patch(d, np.diff(rows, prepend=0).tolist(), listed)
+
+
+def _by_row(variable: ColumnType, given: Column) -> tuple[Values, NDArray[np.bool_]]:
+    """Return a value for each row of a column, and where it is one."""
+    n = len(given.values) if given.present is None else len(given.present)
+    present = _everywhere(given, n)
+    return _over_rows(_comparable(variable, given), present), present
 
 
 def _plain(value: Any) -> Value:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from chainrule.compression.coders import ANY
 from chainrule.compression.columns import Column
 from chainrule.compression.grids import is_few
-from chainrule.compression.patches import Patch, apply_patches, differing, patch_of
+from chainrule.compression.patches import Patch, apply_patches, differing, patch_of, without_zeros
 from chainrule.errors import DataError, StorageError
 from chainrule.estimators.base import DensityEstimator
 from chainrule.schema import UNSEEN, ColumnType, Schema
@@ -132,8 +132,10 @@ def _patches(
             rows = np.union1d(rows, differing(column.variable, made.column(d), table.column(d)))
         if not len(rows):
             continue
-        if column.is_of_numbers and not is_few(len(rows), int((~missing[:, d]).sum())):
-            raise DataError(_off_grid(column.variable, len(rows)))
+        if column.is_of_numbers:
+            n_off = len(without_zeros(column.variable, table.column(d), rows))
+            if not is_few(n_off, int((~missing[:, d]).sum())):
+                raise DataError(_off_grid(column.variable, n_off))
         patches.append(patch_of(d, column.variable, table.column(d), rows))
     if patches:
         _check_patched(table, schema, columns, values_of(columns, stood_for, missing, patches), declared)
