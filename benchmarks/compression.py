@@ -2,7 +2,8 @@
 
 Binarized MNIST: a PixelCNN fitted to the training images, and the 10,000 test images. Adult: a network for
 each column, fitted to all rows of the file, which are what is compressed; the column `fnlwgt`, declared
-ordinal, is known by the histograms of its bins. One thread compresses and decompresses, and rows are compared.
+ordinal, is known by the histograms of its bins. One thread compresses and decompresses, and rows are
+compared.
 """
 
 from __future__ import annotations
