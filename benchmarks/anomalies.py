@@ -27,7 +27,7 @@ from sklearn.preprocessing import StandardScaler
 
 from benchmarks.critical_difference import critical_difference, draw_ranks
 from benchmarks.tables import Row, Skipped
-from chainrule import NADE, OrderlessNADE
+from chainrule import NADE, OrderlessNADE, PyODDetector
 from chainrule.datasets.sources import DATA_VARIABLE
 
 __all__ = ["DETECTORS", "SETTINGS", "Detected", "Ranking", "anomalies", "detect"]
@@ -102,9 +102,10 @@ class Ranking:
 # ---------------------------------------------------------------- detectors
 
 
-def _ours(model: type) -> Scorer:
+def _ours(model: type | None = None) -> Scorer:
     def scores(train: Array, rows: Array, seed: int) -> Array:
-        return -np.asarray(model(random_state=seed).fit(train).score_samples(rows))
+        estimator = None if model is None else model(random_state=seed)
+        return PyODDetector(estimator, random_state=seed).fit(train).decision_function(rows)
 
     return scores
 
@@ -123,6 +124,7 @@ def _pyod(module: str, name: str, **seeded: str) -> Scorer:
 
 
 DETECTORS: dict[str, Scorer] = {
+    "PyODDetector": _ours(),
     "NADE": _ours(NADE),
     "OrderlessNADE": _ours(OrderlessNADE),
     "ECOD": _pyod("ecod", "ECOD"),

@@ -31,7 +31,7 @@ def table(tmp_path, monkeypatch):
 
 def test_pyod(table):
     names = {"X": table[["age"]].to_numpy(), "X_new": np.array([[40.0], [400.0]])}
-    exec(recipe("PyODDetector(NADE"), names)
+    exec(recipe("PyODDetector(contamination"), names)
     assert names["detector"].predict(names["X_new"]).tolist() == [0, 1]
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from chainrule import NADE, Independent, PyODDetector
-from chainrule.errors import ParameterError
+from chainrule import NADE, Ensemble, Independent, PyODDetector
+from chainrule.errors import DataError, ParameterError
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +27,40 @@ def test_scores_are_surprisals_of_a_copy_of_the_estimator(rows):
     np.testing.assert_array_equal(detector.decision_scores_, -model.fit(rows).score_samples(rows))
     assert detector.estimator_ is not model
     assert isinstance(PyODDetector().set_params(contamination=0.2), PyODDetector)
+
+
+def test_scores_of_an_ensemble_are_the_mean_of_its_members_surprisals(rows):
+    model = Ensemble(NADE(8, ordering="random", max_epochs=2), n_members=3, random_state=0)
+    detector = PyODDetector(model).fit(rows)
+    members = [-member.score_samples(rows) for member in detector.estimator_.members_]
+    np.testing.assert_allclose(detector.decision_scores_, np.mean(members, axis=0), rtol=1e-6)
+
+
+def test_by_default_they_are_those_of_networks_in_several_orders(rows):
+    detector, again = (PyODDetector(random_state=0).fit(rows[:60]) for _ in range(2))
+    orders = {tuple(member.column_order()) for member in detector.estimator_.members_}
+    assert len(detector.estimator_.members_) == 4
+    assert len(orders) > 1
+    np.testing.assert_array_equal(detector.decision_scores_, again.decision_scores_)
+
+
+@pytest.mark.filterwarnings("ignore:1 cells hold a level that the training rows lack")
+@pytest.mark.parametrize("estimator", [Independent(), NADE(8, max_epochs=2, random_state=0)])
+def test_numbers_never_seen_beside_zeros_and_ones_are_strange(rows, estimator):
+    bits = (rows[:, :1] > 0).astype(float)
+    detector = PyODDetector(estimator).fit(np.column_stack([rows, bits]))
+    common, strange = detector.decision_function([[0.0, 0.0, 0.0, 1.0], [0.0, 0.0, 0.0, 2.0]])
+    assert common + 2 < strange < np.inf  # -log of a share of 1 / 201 is 5.3, of a half 0.7
+    with pytest.raises(DataError, match="unseen level; known levels are 0 and 1"):
+        PyODDetector(estimator).fit(bits.repeat(2, axis=1)).decision_function([[2.0, 0.0]])
+
+
+def test_truth_values_and_declared_kinds_stay(rows):
+    table = pd.DataFrame({"x": rows[:, 0], "is": rows[:, 1] > 0, "z": (rows[:, 2] > 0).astype(int)})
+    kinds = PyODDetector(Independent()).fit(table).estimator_.schema_.kinds
+    assert kinds == ("continuous", "binary", "categorical")
+    declared = PyODDetector(Independent(kinds={"z": "binary"})).fit(table).estimator_.schema_.kinds
+    assert declared == ("continuous", "binary", "binary")
 
 
 def test_the_share_of_rows_that_was_asked_for_are_anomalies(detector, rows):

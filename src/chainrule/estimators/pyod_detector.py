@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from numbers import Real
 from typing import Any, ClassVar, Self
 
@@ -11,8 +12,12 @@ from sklearn.utils._param_validation import Interval, InvalidParameterError
 
 from chainrule.errors import ParameterError
 from chainrule.estimators.base import DensityEstimator
+from chainrule.estimators.ensemble import Ensemble
 from chainrule.estimators.nade import NADE
+from chainrule.estimators.parameters import SHARED_CONSTRAINTS
 from chainrule.estimators.sklearn_bases import BaseEstimator
+from chainrule.schema import Schema
+from chainrule.schema.types.binary import Binary
 
 __all__ = ["PyODDetector"]
 
@@ -21,14 +26,21 @@ class PyODDetector(BaseEstimator):
     """A density estimator with the interface of PyOD's detectors: high scores are strange, 1 is an anomaly.
 
     It can stand wherever a detector of PyOD can, such as among those that `pyod.models.combination` averages;
-    PyOD itself is not needed. The score of a row is its surprisal, -log p(row) in nats.
+    PyOD itself is not needed. The score of a row is its surprisal, -log p(row) in nats; under an ensemble the
+    mean of the members' surprisals, so that what one of them finds strange is so to some degree.
+
+    Where a table has columns of zeros and ones beside others, any other number in them is improbable, and no
+    error as it is to the estimators themselves.
 
     Parameters
     ----------
     estimator : density estimator, optional
-        Not fitted; copied before the fit. By default ``NADE()``.
+        Not fitted; copied before the fit. By default four NADEs, each in a random order:
+        ``Ensemble(NADE(ordering="random"), n_members=4)``.
     contamination : float
         The share of the training rows to call anomalies, in (0, 0.5]; by default 0.1, as in PyOD.
+    random_state : int, Generator or RandomState, optional
+        That of the four NADEs; an estimator that is given has its own.
 
     Attributes
     ----------
@@ -56,11 +68,18 @@ class PyODDetector(BaseEstimator):
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "estimator": [DensityEstimator, None],
         "contamination": [Interval(Real, 0, 0.5, closed="right")],
+        "random_state": SHARED_CONSTRAINTS["random_state"],
     }
 
-    def __init__(self, estimator: DensityEstimator | None = None, contamination: float = 0.1) -> None:
+    def __init__(
+        self,
+        estimator: DensityEstimator | None = None,
+        contamination: float = 0.1,
+        random_state: Any = None,
+    ) -> None:
         self.estimator = estimator
         self.contamination = contamination
+        self.random_state = random_state
 
     def fit(self, X: Any, y: Any = None) -> Self:
         """Fit the estimator.
@@ -80,15 +99,20 @@ class PyODDetector(BaseEstimator):
             self._validate_params()
         except InvalidParameterError as error:
             raise ParameterError(str(error)) from None
-        estimator = NADE() if self.estimator is None else clone(self.estimator)
-        self.estimator_: DensityEstimator = estimator.fit(X)
+        estimator = self._default() if self.estimator is None else clone(self.estimator)
+        self.estimator_: DensityEstimator = estimator.set_params(kinds=_kinds(estimator, X)).fit(X)
         self.decision_scores_ = self.decision_function(X)
         self.threshold_: float = float(np.percentile(self.decision_scores_, 100 * (1 - self.contamination)))
         self.labels_ = (self.decision_scores_ > self.threshold_).astype(int)
         return self
 
+    def _default(self) -> Ensemble:
+        return Ensemble(NADE(ordering="random"), n_members=4, random_state=self.random_state)
+
     def decision_function(self, X: Any) -> np.ndarray:
         """Return the surprisal of each row in nats, (n,); higher is stranger."""
+        if isinstance(self.estimator_, Ensemble):
+            return -self.estimator_.member_scores(X).mean(axis=0)
         return -np.asarray(self.estimator_.score_samples(X))
 
     def predict(self, X: Any) -> np.ndarray:
@@ -108,3 +132,18 @@ class PyODDetector(BaseEstimator):
         low, high = self.decision_scores_.min(), self.decision_scores_.max()
         outside = ((self.decision_function(X) - low) / max(high - low, np.finfo(float).tiny)).clip(0, 1)
         return np.column_stack([1 - outside, outside])
+
+
+def _kinds(estimator: DensityEstimator, X: Any) -> str | Mapping[Any, str] | None:
+    """Return the kinds of columns, of which those of zeros and ones have a share for other numbers.
+
+    Where all columns are such, other numbers are no anomalies but other data.
+    """
+    declared = estimator._declared_kinds()
+    if isinstance(declared, str):
+        return declared
+    variables = Schema.infer(X, declared, missing=estimator.supports_missing).variables
+    bits = [each.name for each in variables if isinstance(each, Binary) and each.are_numbers]
+    if not bits or len(bits) == len(variables):
+        return declared
+    return {name: "categorical" for name in bits} | dict(declared or {})

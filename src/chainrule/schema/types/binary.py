@@ -62,6 +62,11 @@ class Binary(BlockCodedType, LeveledType):
         return cls.of_column(column, levels)
 
     @classmethod
+    def are_all(cls, column: Column, levels: tuple[Any, ...]) -> bool:
+        """Return whether it says so, or has zeros and ones."""
+        return super().are_all(column, levels) or levels == (0, 1)
+
+    @classmethod
     def shared_by(cls, matrix: NDArray[Any], is_declared: bool) -> dict[str, Any] | None:
         """Return the levels of an array of zeros and ones, or of truth values."""
         if not _is_zero_one(matrix):
@@ -77,6 +82,11 @@ class Binary(BlockCodedType, LeveledType):
     def is_coded_in_blocks(self) -> bool:
         """Whether the levels are the codes."""
         return self.levels == (0, 1)  # (False, True) equals it
+
+    @property
+    def are_numbers(self) -> bool:
+        """Whether the levels are the numbers 0 and 1, and not truth values."""
+        return self.levels == (0, 1) and not isinstance(self.levels[0], bool)
 
     @classmethod
     def encode_block(cls, columns: Sequence[Self], block: Floats, first_row: int) -> Floats:

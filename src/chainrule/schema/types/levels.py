@@ -58,11 +58,15 @@ class LeveledType(ColumnType, ABC):
     def of_column(cls, column: Column, levels: tuple[Any, ...]) -> Self:
         """Return a type that reserves a share for levels unless these are all there can be."""
         n = len(column.values)
-        complete = bool(column.categories) or column.storage == "boolean" or levels == (0, 1)
-        reserved = 0.0 if complete else 1 / (n + 1)
+        reserved = 0.0 if cls.are_all(column, levels) else 1 / (n + 1)
         if len(levels) == 1 and not column.categories:
             reserved = min(RESERVED_BY_CONSTANT, 1 / (n + 1))
         return cls(column.name, column.dtype, column.unit, levels=levels, reserved=reserved)
+
+    @classmethod
+    def are_all(cls, column: Column, levels: tuple[Any, ...]) -> bool:
+        """Return whether the column says that it has no further levels."""
+        return bool(column.categories) or column.storage == "boolean"
 
     @property
     def n_folded_levels(self) -> int:
