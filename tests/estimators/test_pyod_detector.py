@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from chainrule import NADE, Ensemble, Independent, PyODDetector
+from chainrule import NADE, Independent, PyODDetector
 from chainrule.errors import DataError, ParameterError
 
 
@@ -25,22 +25,18 @@ def test_scores_are_surprisals_of_a_copy_of_the_estimator(rows):
     model = NADE(8, max_epochs=2, random_state=0)
     detector = PyODDetector(model).fit(rows)
     np.testing.assert_array_equal(detector.decision_scores_, -model.fit(rows).score_samples(rows))
-    assert detector.estimator_ is not model
+    assert detector.estimators_[0] is not model
     assert isinstance(PyODDetector().set_params(contamination=0.2), PyODDetector)
 
 
-def test_scores_of_an_ensemble_are_the_mean_of_its_members_surprisals(rows):
-    model = Ensemble(NADE(8, ordering="random", max_epochs=2), n_members=3, random_state=0)
-    detector = PyODDetector(model).fit(rows)
-    members = [-member.score_samples(rows) for member in detector.estimator_.members_]
-    np.testing.assert_allclose(detector.decision_scores_, np.mean(members, axis=0), rtol=1e-6)
-
-
-def test_by_default_they_are_those_of_networks_in_several_orders(rows):
+def test_of_its_own_accord_it_asks_networks_in_several_orders_and_independent_columns(rows):
     detector, again = (PyODDetector(random_state=0).fit(rows[:60]) for _ in range(2))
-    orders = {tuple(member.column_order()) for member in detector.estimator_.members_}
-    assert len(detector.estimator_.members_) == 4
-    assert len(orders) > 1
+    *networks, independent = detector.estimators_
+    assert [type(network) for network in networks] == [NADE] * 4
+    assert isinstance(independent, Independent)
+    assert len({tuple(network.column_order()) for network in networks}) > 1
+    surprisals = [-each.score_samples(rows) for each in detector.estimators_]
+    np.testing.assert_allclose(detector.decision_function(rows), np.mean(surprisals, axis=0))
     np.testing.assert_array_equal(detector.decision_scores_, again.decision_scores_)
 
 
@@ -57,9 +53,9 @@ def test_numbers_never_seen_beside_zeros_and_ones_are_strange(rows, estimator):
 
 def test_truth_values_and_declared_kinds_stay(rows):
     table = pd.DataFrame({"x": rows[:, 0], "is": rows[:, 1] > 0, "z": (rows[:, 2] > 0).astype(int)})
-    kinds = PyODDetector(Independent()).fit(table).estimator_.schema_.kinds
+    kinds = PyODDetector(Independent()).fit(table).estimators_[0].schema_.kinds
     assert kinds == ("continuous", "binary", "categorical")
-    declared = PyODDetector(Independent(kinds={"z": "binary"})).fit(table).estimator_.schema_.kinds
+    declared = PyODDetector(Independent(kinds={"z": "binary"})).fit(table).estimators_[0].schema_.kinds
     assert declared == ("continuous", "binary", "binary")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib import import_module
 from numbers import Real
 from typing import Any, ClassVar, Self
 
@@ -12,22 +13,27 @@ from sklearn.utils._param_validation import Interval, InvalidParameterError
 
 from chainrule.errors import ParameterError
 from chainrule.estimators.base import DensityEstimator
-from chainrule.estimators.ensemble import Ensemble
 from chainrule.estimators.nade import NADE
 from chainrule.estimators.parameters import SHARED_CONSTRAINTS
+from chainrule.estimators.rows import make_generator
 from chainrule.estimators.sklearn_bases import BaseEstimator
-from chainrule.schema import Schema
-from chainrule.schema.types.binary import Binary
+from chainrule.registry import CLASSES
+from chainrule.schema import Binary, Schema
 
 __all__ = ["PyODDetector"]
+
+_N_NETWORKS = 4
 
 
 class PyODDetector(BaseEstimator):
     """A density estimator with the interface of PyOD's detectors: high scores are strange, 1 is an anomaly.
 
     It can stand wherever a detector of PyOD can, such as among those that `pyod.models.combination` averages;
-    PyOD itself is not needed. The score of a row is its surprisal, -log p(row) in nats; under an ensemble the
-    mean of the members' surprisals, so that what one of them finds strange is so to some degree.
+    PyOD itself is not needed. The score of a row is its surprisal, -log p(row) in nats.
+
+    Unless an estimator is given there are five, whose surprisals are averaged: what one of them finds strange
+    is so to some degree. Four are NADEs in random orders. The fifth is `Independent`, which cannot learn what
+    anomalies among the training rows have in common.
 
     Where a table has columns of zeros and ones beside others, any other number in them is improbable, and no
     error as it is to the estimators themselves.
@@ -35,8 +41,8 @@ class PyODDetector(BaseEstimator):
     Parameters
     ----------
     estimator : density estimator, optional
-        Not fitted; copied before the fit. By default four NADEs, each in a random order:
-        ``Ensemble(NADE(ordering="random"), n_members=4)``.
+        Not fitted; copied before the fit. By default four of ``NADE(ordering="random")``, and
+        ``Independent()``.
     contamination : float
         The share of the training rows to call anomalies, in (0, 0.5]; by default 0.1, as in PyOD.
     random_state : int, Generator or RandomState, optional
@@ -44,8 +50,8 @@ class PyODDetector(BaseEstimator):
 
     Attributes
     ----------
-    estimator_ : density estimator
-        Fitted.
+    estimators_ : list of density estimators
+        Fitted; one, or the five.
     decision_scores_ : ndarray of shape (n,)
         Scores of the training rows, in nats.
     threshold_ : float
@@ -99,21 +105,24 @@ class PyODDetector(BaseEstimator):
             self._validate_params()
         except InvalidParameterError as error:
             raise ParameterError(str(error)) from None
-        estimator = self._default() if self.estimator is None else clone(self.estimator)
-        self.estimator_: DensityEstimator = estimator.set_params(kinds=_kinds(estimator, X)).fit(X)
+        estimators = self._several() if self.estimator is None else [clone(self.estimator)]
+        kinds = _kinds(estimators[0], X)
+        self.estimators_: list[DensityEstimator] = [
+            estimator.set_params(kinds=kinds).fit(X) for estimator in estimators
+        ]
         self.decision_scores_ = self.decision_function(X)
         self.threshold_: float = float(np.percentile(self.decision_scores_, 100 * (1 - self.contamination)))
         self.labels_ = (self.decision_scores_ > self.threshold_).astype(int)
         return self
 
-    def _default(self) -> Ensemble:
-        return Ensemble(NADE(ordering="random"), n_members=4, random_state=self.random_state)
+    def _several(self) -> list[DensityEstimator]:
+        seeds = make_generator(self.random_state).integers(np.iinfo(np.int32).max, size=_N_NETWORKS).tolist()
+        independent: DensityEstimator = import_module(CLASSES["Independent"]).Independent()
+        return [*(NADE(ordering="random", random_state=seed) for seed in seeds), independent]
 
     def decision_function(self, X: Any) -> np.ndarray:
         """Return the surprisal of each row in nats, (n,); higher is stranger."""
-        if isinstance(self.estimator_, Ensemble):
-            return -self.estimator_.member_scores(X).mean(axis=0)
-        return -np.asarray(self.estimator_.score_samples(X))
+        return -np.mean([estimator.score_samples(X) for estimator in self.estimators_], axis=0)
 
     def predict(self, X: Any) -> np.ndarray:
         """Return 1 for each row that is an anomaly and 0 for the others, (n,)."""
