@@ -17,6 +17,7 @@ from chainrule.distributed import connected
 GROUP = pytest.mark.xdist_group("ray")
 
 
+@pytest.hookimpl(tryfirst=True)  # before tests/conftest.py looks for tests without a group
 def pytest_collection_modifyitems(items):
     for item in items:
         if "cluster" in item.fixturenames:
