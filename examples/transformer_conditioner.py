@@ -10,7 +10,7 @@ one after the other and keeps keys and values.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from chainrule.conditioners import Conditioner, InputEncoding
 from chainrule.conditioners.base import FixedOrderPass, context_layer, place_of
 from chainrule.estimators.autoregressive import AutoregressiveEstimator
 from chainrule.estimators.restoring import Members
-from chainrule.estimators.training_arguments import with_training_options
+from chainrule.estimators.shared_arguments import SharedArguments
 from chainrule.registry import ModelEntry, register_model
 
 __all__ = ["Transformer", "TransformerConditioner"]
@@ -181,7 +181,6 @@ class TransformerPass(FixedOrderPass):
         self.position += 1
 
 
-@with_training_options
 class Transformer(AutoregressiveEstimator):
     """A causal Transformer over the variables.
 
@@ -191,19 +190,11 @@ class Transformer(AutoregressiveEstimator):
     n_layers : int, default=2
     n_heads : int, default=4
     ordering : {"natural", "random"} or sequence of int, default="natural"
-    n_components : int, default=10
-    mixture : str, default="gaussian"
-    kinds, max_epochs, random_state, ...
-        As in `NADE`.
-    **training_options
-        How to fit: the fields of `TrainingOptions`.
+    **shared
+        What all networks' estimators take, and how to fit.
     """
 
-    # What other estimators take as arguments; these stay as they are.
-    activation, encoding, n_orderings, resample_every = "gelu", "onehot", 1, 1
-    validation_fraction, contamination = 0.1, "auto"
-    device = checkpoint = None
-    verbose = False
+    activation = "gelu"
 
     def __init__(
         self,
@@ -212,16 +203,10 @@ class Transformer(AutoregressiveEstimator):
         n_layers: int = 2,
         n_heads: int = 4,
         ordering: Any = "natural",
-        n_components: int = 10,
-        mixture: str = "gaussian",
-        kinds: Any = None,
-        random_state: Any = None,
-        **training_options: Any,
+        **shared: Unpack[SharedArguments],
     ) -> None:
-        self.width, self.n_layers, self.n_heads = width, n_layers, n_heads
-        self.ordering, self.n_components, self.mixture = ordering, n_components, mixture
-        self.kinds, self.random_state = kinds, random_state
-        self._set_training_options(training_options)
+        self.width, self.n_layers, self.n_heads, self.ordering = width, n_layers, n_heads, ordering
+        super().__init__(**shared)
 
     def _conditioner(
         self,

@@ -10,11 +10,11 @@ from griffe import Class, Docstring, Extension
 
 
 class RuntimeDocstrings(Extension):
-    """Take the docstrings of classes that `with_training_options` completes."""
+    """Take the docstrings of classes that `spell_out` completes."""
 
     def on_class(self, *, cls: Class, **kwargs: Any) -> None:
         """Replace the docstring of an estimator of a network."""
-        if not any("with_training_options" in str(each.value) for each in cls.decorators):
+        if cls.docstring is None or "**shared" not in cls.docstring.value:
             return
         found = getattr(import_module(cls.module.path), cls.name)
         cls.docstring = Docstring(inspect.getdoc(found) or "", parent=cls)

@@ -20,6 +20,8 @@ from chainrule import MADE, NADE, OrderlessNADE, inference, load
 from chainrule.cli.fitting import fit as fit_command
 from chainrule.conditioners import Conditioner
 from chainrule.errors import FitInterrupted, ParameterError, StorageError
+from chainrule.estimators.autoregressive import AutoregressiveEstimator
+from chainrule.estimators.shared_arguments import SharedArguments
 from chainrule.training import (
     Callback,
     EarlyStopping,
@@ -477,6 +479,23 @@ def test_a_learning_rate_that_falls_to_the_last_epoch_belongs_to_that_epoch():
 
 def test_type_checkers_know_the_training_options():
     assert list(get_type_hints(TrainingArguments)) == list(TRAINING_OPTIONS)
+
+
+def test_type_checkers_know_what_all_networks_take():
+    base = inspect.signature(AutoregressiveEstimator).parameters.values()
+    shared = [each.name for each in base if each.kind is each.KEYWORD_ONLY]
+    assert get_type_hints(SharedArguments).keys() == {*shared, *TRAINING_OPTIONS}
+
+
+def test_a_network_of_ones_own_takes_what_all_networks_take():
+    class Narrow(NADE):
+        def __init__(self, *, width: int = 3, **shared):
+            self.width = width
+            super().__init__(width, **shared)
+
+    model = clone(Narrow(width=2, kinds="binary", max_epochs=4, ordering="random"))
+    assert (model.width, model.kinds, model.max_epochs, model.ordering) == (2, "binary", 4, "random")
+    assert model.get_params().keys() == {*NADE().get_params(), "width"} - {"hidden_size"}
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from inspect import signature
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, Unpack
 
 import numpy as np
 import torch
@@ -39,7 +39,7 @@ from chainrule.estimators.restoring import (
     load_weights,
 )
 from chainrule.estimators.rows import CodedRows, make_generator, with_missing_filled
-from chainrule.estimators.training_arguments import TRAINING_CONSTRAINTS
+from chainrule.estimators.shared_arguments import TRAINING_CONSTRAINTS, spell_out
 from chainrule.kernels.row_blocks import batches_of_whole_blocks
 from chainrule.model import AutoregressiveModel
 from chainrule.orders import given_order, natural_order, random_orders
@@ -81,17 +81,11 @@ class AutoregressiveEstimator(EmbeddingMethods, DensityEstimator):
     _callbacks: Sequence[Callback] = ()
     _began: float | None = None
 
-    activation: str
-    ordering: str | Sequence[int]
-    n_orderings: int
-    n_components: int
-    resample_every: int
-    mixture: str
-    encoding: str
-    validation_fraction: float
-    device: str | None
-    checkpoint: str | Path | None
-    verbose: bool | int
+    # Of a class whose constructor leaves no choice.
+    activation: str = "relu"
+    ordering: str | Sequence[int] = "natural"
+    n_orderings: int = 1
+    resample_every: int = 1
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **DensityEstimator._parameter_constraints,
@@ -107,6 +101,37 @@ class AutoregressiveEstimator(EmbeddingMethods, DensityEstimator):
         "device": [None, str],
         "checkpoint": [None, str, Path],
     }
+
+    def __init__(
+        self,
+        *,
+        n_components: int = 10,
+        mixture: str = "gaussian",
+        encoding: str = "onehot",
+        kinds: str | Mapping[Any, str] | None = None,
+        contamination: float | str = "auto",
+        validation_fraction: float = 0.1,
+        device: str | None = None,
+        checkpoint: str | Path | None = None,
+        verbose: bool | int = False,
+        random_state: Any = None,
+        **training_options: Unpack[TrainingArguments],
+    ) -> None:
+        self.n_components = n_components
+        self.mixture = mixture
+        self.encoding = encoding
+        self.kinds = kinds
+        self.contamination = contamination
+        self.validation_fraction = validation_fraction
+        self.device = device
+        self.checkpoint = checkpoint
+        self.verbose = verbose
+        self.random_state = random_state
+        self._set_training_options(training_options)
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        spell_out(cls)
 
     def fit(
         self,
@@ -226,7 +251,7 @@ class AutoregressiveEstimator(EmbeddingMethods, DensityEstimator):
         """Store the options given to a constructor, and the defaults of the others."""
         for name in options:
             if name not in TRAINING_OPTIONS:
-                hint = did_you_mean(name, [*signature(type(self)).parameters, *TRAINING_OPTIONS])
+                hint = did_you_mean(name, list(signature(type(self)).parameters))
                 raise TypeError(f"{type(self).__name__} got an unexpected keyword argument {name!r}{hint}")
         defaults = {name: option.default for name, option in TRAINING_OPTIONS.items()}
         self.__dict__.update(defaults, **options)

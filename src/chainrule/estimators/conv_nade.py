@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any, ClassVar, Unpack
 
 import torch
@@ -13,14 +12,12 @@ from chainrule.conditioners import Conditioner, ConvNADEConditioner, InputEncodi
 from chainrule.estimators.autoregressive import AutoregressiveEstimator
 from chainrule.estimators.parameters import COUNT, IMAGE_SHAPE
 from chainrule.estimators.restoring import Members
-from chainrule.estimators.training_arguments import with_training_options
+from chainrule.estimators.shared_arguments import SharedArguments
 from chainrule.image_shape import ImageShape
-from chainrule.training.options import TrainingArguments
 
 __all__ = ["ConvNADE"]
 
 
-@with_training_options
 class ConvNADE(AutoregressiveEstimator):
     """The conditionals of every order of an image's pixels (Uria et al. 2016), by one convolutional network.
 
@@ -44,9 +41,7 @@ class ConvNADE(AutoregressiveEstimator):
         Over how many random orders scores and samples are averaged, unless a call says otherwise; training
         draws a new observed mask for every row.
     **shared
-        What all networks' estimators take.
-    **training_options
-        How to fit: the fields of `TrainingOptions`.
+        What all networks' estimators take, and how to fit.
 
     Attributes
     ----------
@@ -93,7 +88,6 @@ class ConvNADE(AutoregressiveEstimator):
     _embeds_missing = True
     is_any_order = True
     supports_missing = True
-    resample_every = 1
 
     def __init__(
         self,
@@ -104,17 +98,7 @@ class ConvNADE(AutoregressiveEstimator):
         n_hidden: int = 256,
         activation: str = "relu",
         n_orderings: int = 1,
-        n_components: int = 10,
-        mixture: str = "gaussian",
-        encoding: str = "onehot",
-        kinds: str | Mapping[Any, str] | None = None,
-        contamination: float | str = "auto",
-        validation_fraction: float = 0.1,
-        device: str | None = None,
-        checkpoint: str | Path | None = None,
-        verbose: bool | int = False,
-        random_state: Any = None,
-        **training_options: Unpack[TrainingArguments],
+        **shared: Unpack[SharedArguments],
     ) -> None:
         self.n_channels = n_channels
         self.image_shape = image_shape
@@ -122,17 +106,7 @@ class ConvNADE(AutoregressiveEstimator):
         self.n_hidden = n_hidden
         self.activation = activation
         self.n_orderings = n_orderings
-        self.n_components = n_components
-        self.mixture = mixture
-        self.encoding = encoding
-        self.kinds = kinds
-        self.contamination = contamination
-        self.validation_fraction = validation_fraction
-        self.device = device
-        self.checkpoint = checkpoint
-        self.verbose = verbose
-        self.random_state = random_state
-        self._set_training_options(training_options)
+        super().__init__(**shared)
 
     def _conditioner(
         self,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from numbers import Integral, Real
-from pathlib import Path
 from typing import Any, ClassVar, Self, Unpack
 
 import torch
@@ -18,10 +17,9 @@ from chainrule.errors import ParameterError, StorageError
 from chainrule.estimators.autoregressive import AutoregressiveEstimator
 from chainrule.estimators.parameters import MEMBERS
 from chainrule.estimators.restoring import Members
-from chainrule.estimators.training_arguments import with_training_options
+from chainrule.estimators.shared_arguments import SharedArguments
 from chainrule.masks import even_degrees, layer_degrees, uniform_degrees
 from chainrule.storage import ArraySpec, StoredArrays
-from chainrule.training.options import TrainingArguments
 from chainrule.training.recipes import dropout_for
 
 __all__ = ["MADE"]
@@ -31,7 +29,6 @@ __all__ = ["MADE"]
 _MAX_DIRECT_WEIGHTS = 2_000_000
 
 
-@with_training_options
 class MADE(AutoregressiveEstimator):
     """Masked autoencoder for distribution estimation (Germain et al. 2015).
 
@@ -61,9 +58,7 @@ class MADE(AutoregressiveEstimator):
         Share of hidden units left out in training, by default 0.1 where a third of the columns or more are
         numbers, and 0.3 elsewhere.
     **shared
-        What all networks' estimators take.
-    **training_options
-        How to fit: the fields of `TrainingOptions`.
+        What all networks' estimators take, and how to fit.
 
     Attributes
     ----------
@@ -110,17 +105,7 @@ class MADE(AutoregressiveEstimator):
         residual: bool | None = None,
         direct_connections: bool | None = None,
         dropout: float | None = None,
-        n_components: int = 10,
-        mixture: str = "gaussian",
-        encoding: str = "onehot",
-        kinds: str | Mapping[Any, str] | None = None,
-        contamination: float | str = "auto",
-        validation_fraction: float = 0.1,
-        device: str | None = None,
-        checkpoint: str | Path | None = None,
-        verbose: bool | int = False,
-        random_state: Any = None,
-        **training_options: Unpack[TrainingArguments],
+        **shared: Unpack[SharedArguments],
     ) -> None:
         self.hidden_sizes = hidden_sizes
         self.activation = activation
@@ -132,17 +117,7 @@ class MADE(AutoregressiveEstimator):
         self.residual = residual
         self.direct_connections = direct_connections
         self.dropout = dropout
-        self.n_components = n_components
-        self.mixture = mixture
-        self.encoding = encoding
-        self.kinds = kinds
-        self.contamination = contamination
-        self.validation_fraction = validation_fraction
-        self.device = device
-        self.checkpoint = checkpoint
-        self.verbose = verbose
-        self.random_state = random_state
-        self._set_training_options(training_options)
+        super().__init__(**shared)
 
     @classmethod
     def _from_json_parameters(cls, metadata: Mapping[str, Any]) -> Self:

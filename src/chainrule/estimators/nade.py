@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any, ClassVar, Unpack
 
 import torch
@@ -13,13 +12,11 @@ from chainrule.conditioners import Conditioner, InputEncoding, NADEConditioner
 from chainrule.estimators.autoregressive import AutoregressiveEstimator
 from chainrule.estimators.parameters import COUNT
 from chainrule.estimators.restoring import Members
-from chainrule.estimators.training_arguments import with_training_options
-from chainrule.training.options import TrainingArguments
+from chainrule.estimators.shared_arguments import SharedArguments
 
 __all__ = ["NADE"]
 
 
-@with_training_options
 class NADE(AutoregressiveEstimator):
     """Neural autoregressive distribution estimator (Larochelle & Murray 2011; Uria et al. 2013 for RNADE).
 
@@ -38,9 +35,7 @@ class NADE(AutoregressiveEstimator):
     resample_every : int
         Optimiser steps between two orders of the ensemble.
     **shared
-        What all networks' estimators take.
-    **training_options
-        How to fit: the fields of `TrainingOptions`.
+        What all networks' estimators take, and how to fit.
 
     Attributes
     ----------
@@ -79,34 +74,14 @@ class NADE(AutoregressiveEstimator):
         ordering: str | Sequence[int] = "natural",
         n_orderings: int = 1,
         resample_every: int = 1,
-        n_components: int = 10,
-        mixture: str = "gaussian",
-        encoding: str = "onehot",
-        kinds: str | Mapping[Any, str] | None = None,
-        contamination: float | str = "auto",
-        validation_fraction: float = 0.1,
-        device: str | None = None,
-        checkpoint: str | Path | None = None,
-        verbose: bool | int = False,
-        random_state: Any = None,
-        **training_options: Unpack[TrainingArguments],
+        **shared: Unpack[SharedArguments],
     ) -> None:
         self.hidden_size = hidden_size
         self.activation = activation
         self.ordering = ordering
         self.n_orderings = n_orderings
         self.resample_every = resample_every
-        self.n_components = n_components
-        self.mixture = mixture
-        self.encoding = encoding
-        self.kinds = kinds
-        self.contamination = contamination
-        self.validation_fraction = validation_fraction
-        self.device = device
-        self.checkpoint = checkpoint
-        self.verbose = verbose
-        self.random_state = random_state
-        self._set_training_options(training_options)
+        super().__init__(**shared)
 
     def _conditioner(
         self,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from numbers import Integral, Real
-from pathlib import Path
 from typing import Any, ClassVar, Self, Unpack
 
 import numpy as np
@@ -17,12 +16,11 @@ from chainrule.errors import ParameterError
 from chainrule.estimators.autoregressive import AutoregressiveEstimator
 from chainrule.estimators.base import DensityEstimator
 from chainrule.estimators.restoring import Members
-from chainrule.estimators.training_arguments import with_training_options
+from chainrule.estimators.shared_arguments import SharedArguments
 from chainrule.model import AutoregressiveModel
 from chainrule.rules.restriction import RuleSet, check_tables, columns_of, observed_tables
 from chainrule.schema import Schema
 from chainrule.storage import StoredArrays, as_described
-from chainrule.training.options import TrainingArguments
 
 __all__ = ["OrderlessNADE"]
 
@@ -32,7 +30,6 @@ _MAX_COLUMNS = 32
 _TABLE = "combinations."
 
 
-@with_training_options
 class OrderlessNADE(AutoregressiveEstimator):
     """The conditionals of every order (Uria, Murray & Larochelle 2014), by one network or one a column.
 
@@ -63,9 +60,7 @@ class OrderlessNADE(AutoregressiveEstimator):
         training rows that break one (`DataError`) and rules that cannot be (`QueryError`). Scores are about
         what is there, so a rule acts in rows where all of its columns are; answers are about whole rows.
     **shared
-        What all networks' estimators take.
-    **training_options
-        How to fit: the fields of `TrainingOptions`.
+        What all networks' estimators take, and how to fit.
 
     Attributes
     ----------
@@ -108,7 +103,6 @@ class OrderlessNADE(AutoregressiveEstimator):
     _embeds_missing = True
     is_any_order = True
     supports_missing = True
-    resample_every = 1
     # The combinations that rules allow, by the rule's text; None before a fit.
     _tables: dict[str, np.ndarray] | None = None
 
@@ -121,18 +115,8 @@ class OrderlessNADE(AutoregressiveEstimator):
         n_orderings: int = 1,
         residual: bool | None = None,
         dropout: float = 0.0,
-        n_components: int = 10,
-        mixture: str = "gaussian",
-        encoding: str = "onehot",
-        kinds: str | Mapping[Any, str] | None = None,
         rules: Sequence[str] | None = None,
-        contamination: float | str = "auto",
-        validation_fraction: float = 0.1,
-        device: str | None = None,
-        checkpoint: str | Path | None = None,
-        verbose: bool | int = False,
-        random_state: Any = None,
-        **training_options: Unpack[TrainingArguments],
+        **shared: Unpack[SharedArguments],
     ) -> None:
         self.hidden_sizes = hidden_sizes
         self.network = network
@@ -140,18 +124,8 @@ class OrderlessNADE(AutoregressiveEstimator):
         self.n_orderings = n_orderings
         self.residual = residual
         self.dropout = dropout
-        self.n_components = n_components
-        self.mixture = mixture
-        self.encoding = encoding
-        self.kinds = kinds
         self.rules = rules
-        self.contamination = contamination
-        self.validation_fraction = validation_fraction
-        self.device = device
-        self.checkpoint = checkpoint
-        self.verbose = verbose
-        self.random_state = random_state
-        self._set_training_options(training_options)
+        super().__init__(**shared)
 
     def _check_kinds(self, schema: Schema) -> None:
         super()._check_kinds(schema)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from numbers import Integral, Real
-from pathlib import Path
 from typing import Any, ClassVar, Self, Unpack
 
 import torch
@@ -17,16 +16,14 @@ from chainrule.errors import ParameterError
 from chainrule.estimators.autoregressive import AutoregressiveEstimator
 from chainrule.estimators.parameters import COUNT, IMAGE_SHAPE
 from chainrule.estimators.restoring import Members
-from chainrule.estimators.training_arguments import with_training_options
+from chainrule.estimators.shared_arguments import SharedArguments
 from chainrule.image_shape import ImageShape
 from chainrule.orders import given_order
 from chainrule.schema import Schema
-from chainrule.training.options import TrainingArguments
 
 __all__ = ["PixelCNN"]
 
 
-@with_training_options
 class PixelCNN(AutoregressiveEstimator):
     """Causal convolutional network over images (van den Oord et al. 2016), with gated residual blocks.
 
@@ -66,9 +63,7 @@ class PixelCNN(AutoregressiveEstimator):
     dropout : float
         Share of the activations in each block left out in training.
     **shared
-        What all networks' estimators take.
-    **training_options
-        How to fit: the fields of `TrainingOptions`.
+        What all networks' estimators take, and how to fit.
 
     Attributes
     ----------
@@ -117,17 +112,7 @@ class PixelCNN(AutoregressiveEstimator):
         n_orderings: int = 1,
         resample_every: int = 1,
         dropout: float = 0.0,
-        n_components: int = 10,
-        mixture: str = "gaussian",
-        encoding: str = "onehot",
-        kinds: str | Mapping[Any, str] | None = None,
-        contamination: float | str = "auto",
-        validation_fraction: float = 0.1,
-        device: str | None = None,
-        checkpoint: str | Path | None = None,
-        verbose: bool | int = False,
-        random_state: Any = None,
-        **training_options: Unpack[TrainingArguments],
+        **shared: Unpack[SharedArguments],
     ) -> None:
         self.n_filters = n_filters
         self.n_layers = n_layers
@@ -139,17 +124,7 @@ class PixelCNN(AutoregressiveEstimator):
         self.n_orderings = n_orderings
         self.resample_every = resample_every
         self.dropout = dropout
-        self.n_components = n_components
-        self.mixture = mixture
-        self.encoding = encoding
-        self.kinds = kinds
-        self.contamination = contamination
-        self.validation_fraction = validation_fraction
-        self.device = device
-        self.checkpoint = checkpoint
-        self.verbose = verbose
-        self.random_state = random_state
-        self._set_training_options(training_options)
+        super().__init__(**shared)
 
     @classmethod
     def _from_json_parameters(cls, metadata: Mapping[str, Any]) -> Self:

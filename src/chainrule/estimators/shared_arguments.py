@@ -1,4 +1,4 @@
-"""Training options as constructor arguments of estimators."""
+"""What constructors of all networks' estimators take: said here once, and spelt out for each class."""
 
 from __future__ import annotations
 
@@ -6,18 +6,35 @@ import inspect
 import textwrap
 from collections.abc import Mapping
 from numbers import Integral, Real
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any
 
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from chainrule.training.options import TRAINING_OPTIONS, Option
+from chainrule.training.options import TRAINING_OPTIONS, Option, TrainingArguments
 
-__all__ = ["TRAINING_CONSTRAINTS", "with_training_options"]
+__all__ = ["TRAINING_CONSTRAINTS", "SharedArguments", "spell_out"]
 
-Estimator = TypeVar("Estimator", bound=type[Any])
 
-_IN_DOCSTRING = "    **training_options\n        How to fit: the fields of `TrainingOptions`.\n"
-_SHARED_IN_DOCSTRING = "    **shared\n        What all networks' estimators take.\n"
+class SharedArguments(TrainingArguments, total=False):
+    """Constructor arguments of every network's estimator, for type checkers.
+
+    Their defaults are those of `AutoregressiveEstimator`.
+    """
+
+    n_components: int
+    mixture: str
+    encoding: str
+    kinds: str | Mapping[Any, str] | None
+    contamination: float | str
+    validation_fraction: float
+    device: str | None
+    checkpoint: str | Path | None
+    verbose: bool | int
+    random_state: Any
+
+
+_IN_DOCSTRING = "    **shared\n        What all networks' estimators take, and how to fit.\n"
 # What constructors of all networks' estimators document alike.
 _SHARED = """\
     n_components : int, by default 10
@@ -63,25 +80,35 @@ TRAINING_CONSTRAINTS: Mapping[str, list[Any]] = {
 """What each training option may be, as scikit-learn checks it."""
 
 
-def with_training_options(estimator: Estimator) -> Estimator:
-    """Spell out what constructors of a class share, and their ``**training_options``.
+def spell_out(estimator: type[Any]) -> None:
+    """Put what a constructor passes on to that of its base in place of its ``**shared``.
 
     scikit-learn reads names and defaults of parameters off the signature, people read them in the docstring.
+
+    Parameters
+    ----------
+    estimator : type
+        Of which `__init__` has keyword arguments without names, else it is left as it is.
     """
-    spelt_out = [
+    signature = inspect.signature(estimator.__init__)
+    own = {name: each for name, each in signature.parameters.items() if each.kind is not each.VAR_KEYWORD}
+    if len(own) == len(signature.parameters):
+        return
+    passed_on = inspect.signature(super(estimator, estimator).__init__).parameters
+    inherited = [
+        each for name, each in passed_on.items() if each.kind is each.KEYWORD_ONLY and name not in own
+    ]
+    options = [
         inspect.Parameter(
             name, inspect.Parameter.KEYWORD_ONLY, default=option.default, annotation=option.annotation
         )
         for name, option in TRAINING_OPTIONS.items()
+        if name not in passed_on
     ]
-    signature = inspect.signature(estimator.__init__)
-    others = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
-    estimator.__init__.__signature__ = signature.replace(parameters=[*others, *spelt_out])
+    estimator.__init__.__signature__ = signature.replace(parameters=[*own.values(), *inherited, *options])
     if estimator.__doc__ is not None:  # under python -OO there are none
         documented = "".join(map(_documented, TRAINING_OPTIONS.values()))
-        shared = estimator.__doc__.replace(_SHARED_IN_DOCSTRING, _SHARED)
-        estimator.__doc__ = shared.replace(_IN_DOCSTRING, documented)
-    return estimator
+        estimator.__doc__ = estimator.__doc__.replace(_IN_DOCSTRING, _SHARED + documented)
 
 
 def _documented(option: Option) -> str:
