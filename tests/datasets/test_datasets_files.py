@@ -226,6 +226,26 @@ def test_dates_in_text_become_dates(tmp_path):
     assert rows["time"][1] == datetime(2024, 2, 29, 23, 59, 59, 500_000)
 
 
+@pytest.mark.parametrize(
+    ("texts", "first"),
+    [
+        (("2024/12/25", "2024/1/5"), date(2024, 12, 25)),
+        (("25.12.2024", "5.1.2024"), date(2024, 12, 25)),
+        (("2024-12-25 10:15", "2024-01-05T23:59"), datetime(2024, 12, 25, 10, 15)),
+    ],
+)
+def test_dates_are_read_in_every_form_that_is_one_day_only(tmp_path, texts, first):
+    rows = load_rows(written(tmp_path, "t.csv", "\n".join(["day;n", *(f"{text};1" for text in texts)])))
+    assert rows["day"][0] == first
+    assert rows["day"].dtype.is_temporal()
+
+
+def test_dates_that_could_be_two_days_are_left_out_with_advice(tmp_path):
+    lines = ["day,n", *(f"{1 + i % 12}/{1 + i // 12}/2024,{i % 3}" for i in range(250))]
+    with pytest.warns(UserWarning, match="is left out: 'day'.*could be read in two ways: write 2026-04-05"):
+        assert load_dataset(written(tmp_path, "t.csv", "\n".join(lines))).train.columns == ["n"]
+
+
 # ---------------------------------------------------------------- arff, C4.5
 
 ARFF = """% a comment

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import warnings
+
 import numpy as np
 import pytest
 from test_report import Page
@@ -9,6 +12,7 @@ from test_report import Page
 from chainrule.report.blocks import Block, Table, stacked
 from chainrule.report.images import image_grid
 from chainrule.report.page import render_page
+from chainrule.report.style import drawing, figure, vector_picture
 
 
 def test_parts_stand_one_level_lower_and_a_block_without_a_title_goes_on():
@@ -66,3 +70,12 @@ def test_an_image_grid_lets_the_page_show_where_pixels_are_hidden():
     assert set(np.unique(drawn[..., 3])) == {50, 255}
     square = image_grid(np.zeros((100, 4)), (2, 2), None, "a square", title="zeros")
     assert square.pixels and square.title == "zeros"
+
+
+def test_letters_that_the_drawing_font_lacks_stay_text_without_a_warning():
+    with drawing(), warnings.catch_warnings():
+        warnings.simplefilter("error")
+        canvas, axes = figure(2, 1)
+        axes.set_title("李")
+        drawn = vector_picture(canvas, "a title")
+    assert "李" in base64.b64decode(drawn.source.partition(",")[2]).decode()

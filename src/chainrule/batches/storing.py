@@ -108,7 +108,7 @@ class LargeTable:
         declared = sample.rows.columns if isinstance(self.kinds, str) else list(self.kinds or ())
         names = [name for name in columns_that_name_rows(sample.rows) if name not in declared]
         if names:
-            warnings.warn(note_of_names(names), stacklevel=2)
+            warnings.warn(note_of_names(sample.rows, names), stacklevel=2)
         rows = sample.rows.drop(names)
         completed, kinds = ranges.completed(rows), self.kinds
         try:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,9 +21,14 @@ from chainrule.datasets.tables import MISSING_WORDS
 from chainrule.errors import DataError
 from chainrule.schema import Schema, columns_that_name_rows, folding_rare_levels
 
+if TYPE_CHECKING:
+    import polars as pl
+
 __all__ = ["dataset_names", "load_dataset", "load_rows", "note_of_names", "take_columns"]
 
 Kinds = str | Mapping[str, str] | None
+
+_SLASHED_DATE = r"^\d{1,2}/\d{1,2}/(\d{2}|\d{4})$"
 
 
 def dataset_names() -> list[DatasetInfo]:
@@ -223,16 +228,23 @@ def _without_names_of_rows(parts: Parts, kinds: Kinds) -> Parts:
     if not names:
         return parts
     kept = _map(parts, lambda rows: rows.drop(names))
-    return replace(kept, notes=(*parts.notes, note_of_names(names)))
+    return replace(kept, notes=(*parts.notes, note_of_names(parts.train, names)))
 
 
-def note_of_names(columns: Sequence[str]) -> str:
-    """Return the note that some text columns, which name rows, are left out."""
+def note_of_names(rows: pl.DataFrame, columns: Sequence[str]) -> str:
+    """Return the note that some text columns of a table, which name rows, are left out."""
     listed = ", ".join(map(repr, columns))
-    return (
+    note = (
         f"text with so many levels names rows instead of describing them, and is left out: {listed}; to keep "
         f"such a column declare its kind, --kind {columns[0]}=categorical"
     )
+    dates = [name for name in columns if rows[name].cast(str).str.contains(_SLASHED_DATE).all()]
+    if dates:
+        note += (
+            f"; dates with slashes, as in {dates[0]!r}, could be read in two ways: write 2026-04-05 instead "
+            "of 04/05/2026"
+        )
+    return note
 
 
 def _map(parts: Parts, change: Callable[[Any], Any]) -> Parts:

@@ -44,10 +44,14 @@ _BLANK_LINE = re.compile(rb"\n[ \t]*\r?\n[ \t\r\n]*[^ \t\r\n]")
 _CELL_BYTES = 8
 # Larger parquet files are not read twice.
 _LOOKED_THROUGH = 2**26
-_DATES = {
-    "Date": (r"^\d{4}-\d{2}-\d{2}$", "%Y-%m-%d"),
-    "Datetime": (r"^\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}:\d{2}(\.\d+)?$", "%Y-%m-%d %H:%M:%S%.f"),
-}  # types of polars, how their texts look, and how they are read
+# Types of polars, how their texts look, and how they are read. With slashes, 04/05/2026 is two days.
+_DATES = (
+    ("Date", r"^\d{4}-\d{2}-\d{2}$", "%Y-%m-%d"),
+    ("Date", r"^\d{4}/\d{1,2}/\d{1,2}$", "%Y/%m/%d"),
+    ("Date", r"^\d{1,2}\.\d{1,2}\.\d{4}$", "%d.%m.%Y"),
+    ("Datetime", r"^\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}$", "%Y-%m-%d %H:%M"),
+    ("Datetime", r"^\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}:\d{2}(\.\d+)?$", "%Y-%m-%d %H:%M:%S%.f"),
+)
 
 
 def read_text(path: Path, missing: Sequence[str] = MISSING_WORDS) -> Parts:
@@ -55,8 +59,9 @@ def read_text(path: Path, missing: Sequence[str] = MISSING_WORDS) -> Parts:
 
     The first line names the columns, unless it is data (`holds_data`): then they are named ``x1``, ``x2``,
     ... Blank cells and the words `missing` become null, and blank lines are passed over. Cells may be quoted
-    with ``"`` or ``'``. Columns of dates in the form 2026-11-21, or 2026-11-21 10:15:00, become dates. What
-    ends in a separator too much has no column there.
+    with ``"`` or ``'``. Columns of dates in the form 2026-11-21, 2026/11/21 or 21.11.2026, or
+    2026-11-21 10:15:00, with or without seconds, become dates. What ends in a separator too much has no
+    column there.
     """
     content, encoded = as_utf8(read_bytes(path), path)
     dialect = find_dialect(content[:HEAD], path, missing)
@@ -209,14 +214,14 @@ def _with_numbers(table: pl.DataFrame) -> pl.DataFrame:
 
 
 def _with_dates(table: pl.DataFrame) -> pl.DataFrame:
-    """Return the table with columns of which every text is an ISO date, or date and time, as such."""
+    """Return the table with columns of which every text is a date, or date and time, in one form as such."""
     import polars as pl
 
     found = []
     for name, dtype in table.schema.items():
         if dtype != pl.String or table[name].null_count() == table.height:
             continue
-        for date_type, (pattern, form) in _DATES.items():
+        for date_type, pattern, form in _DATES:
             if table[name].str.contains(pattern).all():
                 dates = (
                     table[name].str.replace("T", " ").str.strptime(getattr(pl, date_type), form, strict=False)

@@ -26,6 +26,7 @@ from chainrule.experiments.models import (
 )
 from chainrule.experiments.stored import StoredDataset
 from chainrule.experiments.synthetic import measure_samples, membership_of_training_rows
+from chainrule.kernels.backends import has_numba
 from chainrule.registry import MODELS
 from chainrule.report.comparison import Comparison, ModelResult
 from chainrule.report.comparison_page import write_report
@@ -177,6 +178,10 @@ def _fit_all(
     results: list[ModelResult] = []
     notes: list[str] = []
     n_networks = sum(_n_timed_fits(estimator) for estimator in estimators.values())
+    if max_time is not None and n_networks and has_numba():
+        from chainrule.kernels.compiling import wake_compiler
+
+        wake_compiler()  # else this takes up the first network's share
     for name, estimator in estimators.items():
         if dataset.has_missing and not estimator.supports_missing:
             notes.append(f"{MODELS[name].title} is left out: it takes no missing values")

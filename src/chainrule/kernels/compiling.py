@@ -9,7 +9,7 @@ from typing import Any
 from numba import njit
 from numba.core import event
 
-__all__ = ["COMPILE", "kept_kernels"]
+__all__ = ["COMPILE", "kept_kernels", "wake_compiler"]
 
 COMPILE: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
 """Options of `numba.njit` for kernels that are called from Python."""
@@ -19,8 +19,8 @@ _PACKAGE = __name__.rpartition(".")[0]
 
 
 @njit(**COMPILE)
-def _never_called() -> None:  # pragma: no cover
-    """Stand for all kernels of this folder where it is asked where they are kept."""
+def _no_work() -> None:  # pragma: no cover
+    """Stand for all kernels of this folder: where they are kept, and that Numba is ready for them."""
 
 
 class _FirstCompilation(event.Listener):
@@ -48,5 +48,10 @@ event.register("numba:compile", _FirstCompilation())
 
 def kept_kernels() -> tuple[Path, int]:
     """Return the folder in which compiled kernels are kept, and how many of them there are."""
-    folder = Path(_never_called.stats.cache_path)
+    folder = Path(_no_work.stats.cache_path)
     return folder, len({index.name.partition("-")[0] for index in folder.glob("*.nbi")})
+
+
+def wake_compiler() -> None:
+    """Have Numba set itself up, which takes a second of the first kernel that a process calls."""
+    _no_work()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -135,9 +136,11 @@ def figure(width: float, height: float, **grid: Any) -> tuple[Figure, Any]:
 def vector_picture(canvas: Figure, alt: str, dpi: int = 192, **words: Any) -> Picture:
     """Return the figure as SVG that follows light and dark; rasterised parts have twice the resolution."""
     buffer = BytesIO()
-    canvas.savefig(
-        buffer, format="svg", dpi=dpi, metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
-    )
+    metadata = {"Date": None, "Creator": None, "Format": None, "Type": None}
+    with warnings.catch_warnings():
+        # Text stays text: what the drawing machine's font lacks is in those of the reader.
+        warnings.filterwarnings("ignore", "Glyph .* missing from")
+        canvas.savefig(buffer, format="svg", dpi=dpi, metadata=metadata)
     drawn = _follow_page(buffer.getvalue().decode("utf-8"))
     # 96 CSS pixels are one inch.
     words.setdefault("width", round(canvas.get_figwidth() * 96))
