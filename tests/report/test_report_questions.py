@@ -328,3 +328,40 @@ def test_the_page_is_the_same_each_time(table):
     rows, model = table
     comparison = compared(rows, any=model)
     assert render_report(comparison) == render_report(comparison)
+
+
+# ---------------------------------------------------------------- levels that training rows lack
+
+
+def with_levels_never_seen(every):
+    """Return rows of which each `every`-th has a group that the model has never seen, and the model."""
+    rows, seen = mixed(), pl.int_range(pl.len()) % every == 0
+    return rows.with_columns(pl.when(seen).then(pl.lit("new")).otherwise("group").alias("group")), orderless(
+        rows
+    )
+
+
+def test_nothing_is_asked_given_a_level_that_was_never_seen():
+    rows, model = with_levels_never_seen(2)
+    with pytest.warns(UserWarning, match="'group'"):
+        comparison = compared(rows, train_rows=mixed(), any=model)
+    (picture,) = blocks_of(comparison)["One column given all others"].pictures
+    shown = [int(row) for row in re.findall(r"test row (\d+)", svg(picture))]
+    assert shown and all(rows["group"][row - 1] != "new" for row in shown)
+
+
+def test_a_report_of_rows_that_all_have_unseen_levels_asks_nothing():
+    rows, model = with_levels_never_seen(1)
+    with pytest.warns(UserWarning, match="'group'"):
+        comparison = compared(rows, train_rows=mixed(), any=model)
+        text = render_report(comparison)
+    assert "One column given all others" not in text
+    assert "The most and the least probable test rows" in text
+
+
+def test_images_with_pixels_never_seen_are_shown():
+    train = np.random.default_rng(0).choice([0.0, 3.0, 7.0], (60, 6))
+    model, test = orderless(train, kinds="categorical"), train.copy()
+    test[:, 0] = 5.0
+    with pytest.warns(UserWarning):
+        assert "Completions" in render_report(compared(test, (2, 3), train_rows=train, any=model))

@@ -13,6 +13,7 @@ from chainrule.report.numbers import count, listed
 from chainrule.report.order_curves import average_blocks
 from chainrule.report.query_costs import answers_any_query, pass_cost
 from chainrule.report.rows import take_rows
+from chainrule.schema import UNSEEN
 
 if TYPE_CHECKING:
     from chainrule.report.comparison import Comparison, ModelResult
@@ -50,7 +51,7 @@ def _image_block(comparison: Comparison, results: list[ModelResult], colours: Ma
     schema = results[0].estimator.schema_
     n_rows = len(comparison.test_rows)
     chosen = np.unique(np.linspace(0, n_rows - 1, min(_N_IMAGES, n_rows)).astype(int))
-    codes = schema.encode(take_rows(comparison.test_rows, chosen), missing=True)
+    codes = schema.encode(take_rows(comparison.test_rows, chosen), missing=True, unseen=np.nan)
     reference = schema.encode(comparison.train_rows, missing=True)
     text = (
         "The upper half of some test rows is given, and the lower half is drawn from p(lower | upper), "
@@ -80,12 +81,16 @@ def _table_blocks(
 ) -> list[Block]:
     leader = results[0].estimator
     some = np.linspace(0, len(comparison.test_rows) - 1, min(_MAX_BACKGROUND, len(comparison.test_rows)))
-    rows = take_rows(comparison.test_rows, some.astype(int))
-    background = leader.schema_.encode(rows, missing=True, unseen=np.nan)
+    codes = leader.schema_.encode(
+        take_rows(comparison.test_rows, some.astype(int)), missing=True, unseen=UNSEEN
+    )
+    background = np.where(codes == UNSEEN, np.float32(np.nan), codes)
+    # Nothing is asked given a level of which the model knows nothing.
+    known = (codes != UNSEEN).all(axis=1)
     columns = most_predictable_columns(leader, comparison.train_rows, _N_COLUMNS)
-    if not columns:
+    if not columns or not known.any():
         return []
-    numbers = _different_rows(background, some.astype(int))
+    numbers = _different_rows(codes[known], some.astype(int)[known])
     rows = take_rows(comparison.test_rows, numbers)
     names = listed(leader.schema_.names[d] for d in columns)
     pictures = [

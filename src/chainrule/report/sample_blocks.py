@@ -256,5 +256,5 @@ def _codes(schema: Schema, rows: Any) -> np.ndarray:
 
 
 def _shades(schema: Schema, rows: Any, reference: Any) -> np.ndarray:
-    codes, known = schema.encode(rows, missing=True), schema.encode(reference, missing=True)
+    codes, known = schema.encode(rows, missing=True, unseen=np.nan), schema.encode(reference, missing=True)
     return np.nan_to_num(pixel_shades(schema, codes, known), nan=0.5)

@@ -86,7 +86,7 @@ def _picture(
     schema = result.estimator.schema_
     shown = take_rows(comparison.test_rows, _chosen(len(comparison.test_rows), 0))
     reference = schema.encode(comparison.train_rows, missing=True)
-    shades = np.clip(pixel_shades(schema, schema.encode(shown, missing=True), reference), 0, 1)
+    shades = np.clip(pixel_shades(schema, schema.encode(shown, missing=True, unseen=np.nan), reference), 0, 1)
     n_shown = len(shades)
     canvas, axes = figure(2.9 + 1.35 * n_shown, 2.9, ncols=2, width_ratios=[2.6, 1.35 * n_shown + 0.3])
     totals = bits.sum(axis=(1, 2))
