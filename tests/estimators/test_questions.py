@@ -591,6 +591,73 @@ def test_ways_to_impute_that_are_none(mixed, arguments, message):
         mixed.impute(people(3), **arguments)
 
 
+def every_kind(n):
+    """Return a table of a column of each kind of which codes could tell less than its values."""
+    rng = np.random.default_rng(0)
+    return pl.DataFrame(
+        {
+            "age": rng.integers(20, 90, n),
+            "account": rng.integers(0, 2**40, n),
+            "visits": rng.poisson(3, n),
+            "height": rng.normal(size=n),
+            "word": rng.choice(list("abc"), n),
+            "rooms": rng.integers(1, 4, n),
+            "price": [f"${value:.2f}" for value in 100 * rng.lognormal(size=n)],
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def of_every_kind():
+    with pytest.warns(UserWarning, match="'price' is text that spells numbers"):
+        return OrderlessNADE(max_epochs=1, kinds={"visits": "count"}, random_state=0).fit(every_kind(300))
+
+
+STRANGE = {
+    "age": [120, -5, 30, None],
+    "account": [2**41 + 12345, 77, 123456789, None],
+    "visits": [4, 5000, None, 0],
+    "height": [None, 1e3, 0.1234567890123, 1.0],
+    "word": ["a", "never seen", "b", "new"],
+    "rooms": [7, None, 2, 3],
+    "price": ["$1,234.50", None, "$7", "$0.10"],
+}
+
+
+@pytest.mark.parametrize("container", [pl.DataFrame, lambda cells: pl.DataFrame(cells).to_pandas()])
+@pytest.mark.parametrize("how", ["sample", "mode", "mean"])
+def test_what_is_there_comes_back_as_it_is(of_every_kind, container, how):
+    with pytest.warns(UserWarning, match=r"'word' \(2\), 'rooms' \(1\); they stay as they are, and nothing"):
+        filled = of_every_kind.impute(container(STRANGE), how=how, random_state=0)
+    for name, cells in STRANGE.items():
+        for there, cell in zip(cells, filled[name].to_list(), strict=True):
+            assert cell is not None and (there is None or cell == there), name
+
+
+def test_nothing_is_concluded_from_a_level_never_seen(of_every_kind):
+    rows = every_kind(6).with_columns(age=None)
+    unseen = rows.with_columns(word=pl.lit("never seen"))
+    with pytest.warns(UserWarning, match="never|lack"):
+        filled, spread = of_every_kind.impute(unseen, how="mean", return_spread=True)
+    without = of_every_kind.impute(rows.with_columns(word=None), how="mean")
+    assert filled["age"].to_list() == without["age"].to_list()
+    assert np.isnan(spread[:, 1:]).all() and (spread[:, 0] >= 0).all()
+
+
+def test_numbers_that_are_given_come_back_as_they_are(of_every_kind):
+    drawn = of_every_kind.sample(3, given={"account": 123456789, "price": "$5.25"}, random_state=0)
+    assert drawn["account"].to_list() == [123456789] * 3
+    assert drawn["price"].to_list() == ["$5.25"] * 3
+
+
+def test_whole_numbers_cannot_hold_a_level_that_is_none():
+    X = np.random.default_rng(0).integers(0, 3, (60, 2))
+    model = OrderlessNADE(max_epochs=1, kinds="categorical", random_state=0).fit(X)
+    with pytest.raises(DataError, match="'x1' holds whole numbers only where the model was fitted, int64"):
+        with pytest.warns(UserWarning, match="never|lack"):
+            model.impute([[0.5, np.nan]])
+
+
 # ---------------------------------------------------------------- containers
 
 

@@ -19,6 +19,7 @@ from chainrule.estimators.dependence_methods import DependenceMethods
 from chainrule.estimators.event_methods import EventMethods, Given, says_events
 from chainrule.estimators.finite import require_finite_codes
 from chainrule.estimators.rows import make_generator
+from chainrule.estimators.unseen import warn_of_unseen
 from chainrule.schema import UNSEEN, Schema
 
 if TYPE_CHECKING:
@@ -111,7 +112,8 @@ class QueryMethods(DependenceMethods, EventMethods):
         Parameters
         ----------
         X : array or DataFrame, shape (n, D)
-            Rows with missing values (NaN, None, null).
+            Rows with missing values (NaN, None, null). All others come back as they are; of levels that
+            the training rows lack it is warned, and what is filled in beside them does not depend on them.
         how : {"sample", "mode", "mean"}
             "sample" draws all missing values of a row together, as one draw of p(missing | there); the other
             two fill each cell with the most probable, or the expected, value of its own distribution given
@@ -151,7 +153,12 @@ class QueryMethods(DependenceMethods, EventMethods):
             )
         if return_spread and how == "sample":
             raise ParameterError('return_spread goes with how="mode" and "mean"; of draws n_draws tells it')
-        query = self._query_of_missing(X, context)
+        codes = self.schema_.encode(X, estimator=type(self).__name__, missing=True, unseen=UNSEEN)
+        warn_of_unseen(codes, self.schema_, "they stay as they are, and nothing is concluded from them")
+        is_unseen = codes == UNSEEN
+        # A sum over what an unseen level could have been: it is drawn or filled in as well, and put back.
+        codes[is_unseen] = np.nan
+        query = ConditionalQuery.of_missing(codes, self._encode_fitted_context(context, len(codes)))
         engine = self.query_engine(n_orders)
         if how == "sample":
             generator = engine.torch_generator(make_generator(random_state))
@@ -163,6 +170,7 @@ class QueryMethods(DependenceMethods, EventMethods):
             filled[rows, d] = _fill(distribution, how)
             if return_spread:
                 spread[rows, d] = _spread_of_filled(distribution, filled[rows, d])
+        spread[is_unseen] = np.nan
         table = self._decode_whole(filled, X)
         return (table, spread) if return_spread else table
 
@@ -233,7 +241,8 @@ class QueryMethods(DependenceMethods, EventMethods):
             As in `sample`.
         """
         check_is_fitted(self, "schema_")
-        query = self._query_of_missing(X, context)
+        codes = self._codes_of(X)
+        query = ConditionalQuery.of_missing(codes, self._encode_fitted_context(context, len(codes)))
         engine = self.query_engine(n_orders)
         engine.check_given(query)
         for rows, d, distribution in engine.distributions(query):
@@ -368,11 +377,6 @@ class QueryMethods(DependenceMethods, EventMethods):
             context_codes = np.repeat(context_codes, len(codes), axis=0)
         query = ConditionalQuery.of_missing(codes, context_codes)
         return self._decode_whole(engine.sample(query, engine.torch_generator(generator)), {})
-
-    def _query_of_missing(self, X: Any, context: Any) -> ConditionalQuery:
-        """Return the query for what is missing in rows given what is observed."""
-        codes = self.schema_.encode(X, estimator=type(self).__name__, missing=True)
-        return ConditionalQuery.of_missing(codes, self._encode_fitted_context(context, len(codes)))
 
     def _evidence_and_query(self, given: Columns | None, of: Columns | None) -> tuple[np.ndarray, np.ndarray]:
         """Return which columns are given and which are the query, bool (D,) each."""

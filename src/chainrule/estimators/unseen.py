@@ -19,15 +19,17 @@ _ROWS_AT_ONCE = 2**16
 Scorer = Callable[[np.ndarray, np.ndarray | None], np.ndarray]
 
 
-def warn_of_unseen(codes: np.ndarray, schema: Schema) -> None:
-    """Say in which columns there are levels never seen, and how many."""
+_SCORED = "each is scored with the share of probability that is reserved for such levels"
+
+
+def warn_of_unseen(codes: np.ndarray, schema: Schema, consequence: str = _SCORED) -> None:
+    """Say in which columns there are levels never seen, and how many, and what follows."""
     counts = (codes == UNSEEN).sum(axis=0)
     if not counts.any():
         return
     listed = ", ".join(f"{schema.names[d]!r} ({counts[d]})" for d in np.flatnonzero(counts))
     warnings.warn(
-        f"{int(counts.sum())} cells hold a level that the training rows lack: {listed}; each is scored with "
-        "the share of probability that is reserved for such levels",
+        f"{int(counts.sum())} cells hold a level that the training rows lack: {listed}; {consequence}",
         stacklevel=2,
     )
 

@@ -11,10 +11,18 @@ from numpy.typing import NDArray
 from chainrule.errors import DataError
 from chainrule.schema.tables import Table
 from chainrule.schema.types import ColumnType
-from chainrule.schema.types.base import BlockCodedType, is_broken, is_integer_dtype
+from chainrule.schema.types.base import BlockCodedType, is_broken
 from chainrule.schema.types.summary import BLOCK
 
-__all__ = ["check_codes", "decode_matrix", "encode_table", "restore_rows", "restore_values"]
+__all__ = [
+    "check_codes",
+    "decode_matrix",
+    "encode_table",
+    "in_formats",
+    "refuse_missing_codes",
+    "restore_rows",
+    "restore_values",
+]
 
 Positions = slice | NDArray[np.intp]
 
@@ -83,6 +91,19 @@ def check_codes(codes: Any, columns: Sequence[ColumnType]) -> NDArray[Any]:
     return array
 
 
+def refuse_missing_codes(codes: NDArray[Any], columns: Sequence[ColumnType], dtype: str | None) -> None:
+    """Refuse codes of missing values where an array is to hold them that cannot."""
+    missing = np.isnan(codes)
+    if not missing.any():
+        return
+    column = int(np.argmax(missing.any(axis=0)))
+    row = int(np.argmax(missing[:, column])) + 1
+    raise DataError(
+        f"the value of column {columns[column].name!r} in row {row} is missing (its code is NaN), which an "
+        f"array of dtype {dtype} cannot hold: fit the model on an array of floats or on a DataFrame"
+    )
+
+
 def decode_matrix(codes: NDArray[Any], columns: Sequence[ColumnType], dtype: np.dtype[Any]) -> NDArray[Any]:
     """Return a numeric array (n, D) of `dtype`, NaN where a value is missing."""
     values = np.empty(codes.shape, dtype=dtype)
@@ -97,22 +118,49 @@ def decode_matrix(codes: NDArray[Any], columns: Sequence[ColumnType], dtype: np.
     return values
 
 
+def in_formats(values: Sequence[NDArray[Any]], columns: Sequence[ColumnType]) -> list[NDArray[Any]]:
+    """Return decoded columns with texts in place of numbers that are written in a format."""
+    return [
+        decoded if each.number_format is None else each.number_format.write_all(decoded)
+        for decoded, each in zip(values, columns, strict=True)
+    ]
+
+
 def restore_values(
     values: Sequence[NDArray[Any]], columns: Sequence[ColumnType], known: Mapping[int, Any]
 ) -> None:
-    """Write real numbers that all rows share, by the numbers of their columns, into decoded columns."""
-    for d in known.keys() & _real(columns):
-        values[d][:] = columns[d].number_of(known[d])
+    """Write numbers that all rows share, by the numbers of their columns, into decoded columns.
+
+    Codes have less precision than real numbers, and models may see integers in bins; levels are exact.
+    """
+    for d, value in known.items():
+        if columns[d].is_numeric:
+            values[d][:] = columns[d].number_of(value)
 
 
 def restore_rows(values: Sequence[NDArray[Any]], columns: Sequence[ColumnType], known: Table) -> None:
-    """Write the real numbers of rows into decoded columns, which hold so many completions of each."""
-    for d in _real(columns):
-        column = columns[d].as_numbers(known.column(d))
+    """Write all that is known of rows into decoded columns, which hold so many completions of each.
+
+    So a value beyond the range of the training rows, a folded level and one never seen stay what they are.
+
+    Raises
+    ------
+    DataError
+        If a column of whole numbers cannot hold what is known.
+    """
+    for d, each in enumerate(columns):
+        column = known.column(d)
+        if not len(column.values):
+            continue
+        found, decoded = each.known_values(column), values[d]
+        if np.issubdtype(decoded.dtype, np.integer) and not _are_whole(found):
+            raise DataError(
+                f"column {each.name!r} holds whole numbers only where the model was fitted, {decoded.dtype}, "
+                "and other values here, which its rows cannot hold: drop the rows"
+            )
         rows = slice(None) if column.present is None else column.present
-        values[d].reshape(known.n_rows, -1)[rows] = column.values[:, None]
+        decoded.reshape(known.n_rows, -1)[rows] = found[:, None]
 
 
-def _real(columns: Sequence[ColumnType]) -> set[int]:
-    """Return the numbers of the columns whose codes have less precision than their values."""
-    return {d for d, each in enumerate(columns) if not (each.is_discrete or is_integer_dtype(each.dtype))}
+def _are_whole(values: NDArray[Any]) -> bool:
+    return bool(np.issubdtype(values.dtype, np.number) and (values == np.rint(values)).all())

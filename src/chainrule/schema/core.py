@@ -13,7 +13,15 @@ from numpy.typing import NDArray
 
 from chainrule.errors import DataError
 from chainrule.schema.building import build_frame, build_matrix, build_object_array
-from chainrule.schema.coding import check_codes, decode_matrix, encode_table, restore_rows, restore_values
+from chainrule.schema.coding import (
+    check_codes,
+    decode_matrix,
+    encode_table,
+    in_formats,
+    refuse_missing_codes,
+    restore_rows,
+    restore_values,
+)
 from chainrule.schema.inference import infer_columns
 from chainrule.schema.lookup import column_numbers, encode_value
 from chainrule.schema.packing import (
@@ -317,8 +325,8 @@ class Schema:
             NaN is the code of a missing value.
         known : array-like or DataFrame of shape (m, D), or mapping from columns to values, optional
             What the codes are completions of: so many for each of the rows, which may have missing values,
-            or all of what the mapping holds, as in `encode_values`. Real numbers that are known come back as
-            they are, without the rounding of codes to single precision.
+            or all of what the mapping holds, as in `encode_values`. What is known comes back as it is:
+            without the rounding of codes to single precision, and beyond the range of the training rows, too.
 
         Raises
         ------
@@ -330,19 +338,17 @@ class Schema:
         if self.container == "numpy":
             dtype = np.dtype(self.dtype)
             if not (dtype.hasobject or np.issubdtype(dtype, np.floating)):
-                self._refuse_missing(codes)
+                refuse_missing_codes(codes, self.variables, self.dtype)
             if np.issubdtype(dtype, np.bool_) or np.issubdtype(dtype, np.number):
                 matrix = decode_matrix(codes, self.variables, dtype)
-                self._restore([matrix[:, d] for d in range(self.n_variables)], known)
+                self._restore_values(list(matrix.T), known)
+                self._restore_rows(list(matrix.T), known)
                 return matrix
         values = [variable.decode_column(codes[:, d]) for d, variable in enumerate(self.variables)]
-        self._restore(values, known)
-        return self.build(
-            [
-                column if variable.number_format is None else variable.number_format.write_all(column)
-                for variable, column in zip(self.variables, values, strict=True)
-            ]
-        )
+        self._restore_values(values, known)
+        values = in_formats(values, self.variables)
+        self._restore_rows(values, known)
+        return self.build(values)
 
     def build(self, values: Sequence[NDArray[Any]]) -> Any:
         """Return rows in the user's container from the values of each column, None where one is missing.
@@ -355,24 +361,16 @@ class Schema:
             return build_matrix(values, str(self.dtype))
         return build_object_array(self.variables, values, str(self.dtype))
 
-    def _restore(self, values: Sequence[NDArray[Any]], known: Any) -> None:
-        """Write the real numbers that are known into decoded columns."""
+    def _restore_values(self, values: Sequence[NDArray[Any]], known: Any) -> None:
+        """Write the numbers of a mapping into decoded columns."""
         if isinstance(known, Mapping):
             numbers = dict(zip(self.column_numbers(list(known)), known.values(), strict=True))
             restore_values(values, self.variables, numbers)
-        elif known is not None:
-            restore_rows(values, self.variables, self._aligned(read_table(known), "Schema"))
 
-    def _refuse_missing(self, codes: NDArray[Any]) -> None:
-        missing = np.isnan(codes)
-        if not missing.any():
-            return
-        column = int(np.argmax(missing.any(axis=0)))
-        row = int(np.argmax(missing[:, column])) + 1
-        raise DataError(
-            f"the value of column {self.names[column]!r} in row {row} is missing (its code is NaN), which an "
-            f"array of dtype {self.dtype} cannot hold: fit the model on an array of floats or on a DataFrame"
-        )
+    def _restore_rows(self, values: Sequence[NDArray[Any]], known: Any) -> None:
+        """Write what is there of rows into columns, from which rows are made."""
+        if known is not None and not isinstance(known, Mapping):
+            restore_rows(values, self.variables, self._aligned(read_table(known), "Schema"))
 
     # ------------------------------------------------------------ what a user names
 

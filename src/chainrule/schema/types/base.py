@@ -169,6 +169,12 @@ class ColumnType(ABC):
         """Return a column whose text, where that spells this column's numbers, has become numbers."""
         return in_number_format(self.number_format, column)
 
+    def known_values(self, column: Column) -> NDArray[Any]:
+        """Return the values of a column as rows are made of them: dates as numbers, numbers as texts."""
+        if self.number_format is None:
+            return self.in_own_unit(column).values
+        return column.values if column.storage == "text" else self.number_format.write_all(column.values)
+
     def decode_column(self, codes: NDArray[Any]) -> NDArray[Any]:
         """Return the values of codes: numbers, or Python objects for levels that are text.
 

@@ -60,6 +60,10 @@ class Empty(ColumnType):
             )
         return np.zeros(n_values if column.present is None else len(column.present))
 
+    def known_values(self, column: Column) -> NDArray[Any]:
+        """Return None for each value: a table that the column was empty in need not be able to hold it."""
+        return self.decode(column.values)
+
     def encode(self, column: Column, unseen: float | None) -> NDArray[Any]:
         """Return zeros, one for each value."""
         return np.zeros(len(column.values))
