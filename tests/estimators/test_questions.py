@@ -525,9 +525,9 @@ def test_imputed_cells_of_one_kind_follow_their_conditional_distribution(mixed):
     for row in alone.index:
         column = "colour" if pd.isna(alone.colour[row]) else "height"
         found = mixed.conditional(alone.loc[[row]], column)
-        assert most.loc[alone.index.get_loc(row), column] == pytest.approx(found.mode()[0], rel=1e-6)
+        assert most.loc[row, column] == pytest.approx(found.mode()[0], rel=1e-6)
         wanted = found.mode()[0] if column == "colour" else found.mean()[0]
-        assert expected.loc[alone.index.get_loc(row), column] == pytest.approx(wanted, rel=1e-6)
+        assert expected.loc[row, column] == pytest.approx(wanted, rel=1e-6)
 
 
 def test_the_mean_of_an_ordinal_cell_is_a_level(mixed):
@@ -648,6 +648,16 @@ def test_numbers_that_are_given_come_back_as_they_are(of_every_kind):
     drawn = of_every_kind.sample(3, given={"account": 123456789, "price": "$5.25"}, random_state=0)
     assert drawn["account"].to_list() == [123456789] * 3
     assert drawn["price"].to_list() == ["$5.25"] * 3
+
+
+@pytest.mark.parametrize("how", ["sample", "mean"])
+def test_imputed_rows_keep_their_index(mixed, how):
+    holes = holes_in(people(12, seed=11)).set_index(pd.Index(list("lkjihgfedcba"), name="who"))
+    filled = mixed.impute(holes, how=how, random_state=0)
+    pd.testing.assert_index_equal(filled.index, holes.index)
+    (again,) = mixed.impute(holes, n_draws=1, random_state=0)
+    pd.testing.assert_index_equal(again.index, holes.index)
+    assert isinstance(mixed.impute(pl.from_pandas(holes), random_state=0), pd.DataFrame)
 
 
 def test_whole_numbers_cannot_hold_a_level_that_is_none():

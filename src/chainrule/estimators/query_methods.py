@@ -18,7 +18,7 @@ from chainrule.estimators.conditional_query import ADVICE, ConditionalQuery
 from chainrule.estimators.dependence_methods import DependenceMethods
 from chainrule.estimators.event_methods import EventMethods, Given, says_events
 from chainrule.estimators.finite import require_finite_codes
-from chainrule.estimators.rows import make_generator
+from chainrule.estimators.rows import make_generator, with_index_of
 from chainrule.estimators.unseen import warn_of_unseen
 from chainrule.schema import UNSEEN, Schema
 
@@ -131,7 +131,8 @@ class QueryMethods(DependenceMethods, EventMethods):
         Returns
         -------
         rows
-            In the container of the training data; a list of them with `n_draws`.
+            In the container of the training data, with the index of `X` where pandas has one; a list of them
+            with `n_draws`.
         spread : ndarray (n, D), with `return_spread`
             Of each cell that was filled in, the standard deviation over orders and members of the expected
             value of a number, in its units, and of the probability of any other value that was filled in;
@@ -162,7 +163,8 @@ class QueryMethods(DependenceMethods, EventMethods):
         engine = self.query_engine(n_orders)
         if how == "sample":
             generator = engine.torch_generator(make_generator(random_state))
-            tables = [self._decode_whole(engine.sample(query, generator), X) for _ in range(n_draws or 1)]
+            drawn = (engine.sample(query, generator) for _ in range(n_draws or 1))
+            tables = [with_index_of(X, self._decode_whole(each, X)) for each in drawn]
             return tables[0] if n_draws is None else tables
         engine.check_given(query)
         filled, spread = query.codes.copy(), np.full(query.codes.shape, np.nan)
@@ -171,7 +173,7 @@ class QueryMethods(DependenceMethods, EventMethods):
             if return_spread:
                 spread[rows, d] = _spread_of_filled(distribution, filled[rows, d])
         spread[is_unseen] = np.nan
-        table = self._decode_whole(filled, X)
+        table = with_index_of(X, self._decode_whole(filled, X))
         return (table, spread) if return_spread else table
 
     @available_if(_answers_queries)

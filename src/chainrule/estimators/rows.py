@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import narwhals as nw
 import numpy as np
 
 from chainrule.errors import DataError
@@ -17,6 +18,7 @@ __all__ = [
     "split_rows",
     "take",
     "take_of_both",
+    "with_index_of",
     "with_missing_filled",
 ]
 
@@ -106,3 +108,17 @@ def with_missing_filled(codes: np.ndarray) -> np.ndarray:
         observed = filled[~missing[:, d], d]
         filled[missing[:, d], d] = np.resize(observed, missing[:, d].sum()) if len(observed) else 0.0
     return filled
+
+
+def with_index_of(rows: Any, made: Any) -> Any:
+    """Return the table that was made of rows, one for each, with their index where both are of pandas."""
+    index, own = (_index_of(each) for each in (rows, made))
+    if index is not None and own is not None:
+        made.index = index
+    return made
+
+
+def _index_of(rows: Any) -> Any:
+    """Return the index of a table of pandas; None of other rows."""
+    table = nw.from_native(rows, eager_only=True, pass_through=True)
+    return nw.maybe_get_index(table) if isinstance(table, nw.DataFrame) else None
