@@ -405,8 +405,17 @@ def test_dates_by_number_and_by_text():
     assert schema.encode_values({"day": DAYS[2], "time": TIMES[2]}) == codes
     with pytest.raises(DataError, match="'day' holds no dates, but the training rows have dates in it"):
         schema.encode(pl.DataFrame({"day": [1, 2], "time": TIMES[:2]}))
-    with pytest.raises(DataError, match="'day' cannot be 2025-01-01: its values range from -1 to 19782"):
+    with pytest.raises(
+        DataError, match="'day' cannot be 2025-01-01: its values range from 1969-12-31 to 2024-02-29"
+    ):
         schema.encode_values({"day": "2025-01-01"})
+    for text in ("1.1.2000", "01.01.2000", "2000/01/01"):
+        assert schema.encode_values({"day": text})[0] == codes[0]
+    for text in ("01/01/2000", "30.2.2000", "soon"):
+        with pytest.raises(
+            DataError, match=f"'day' is ordinal and takes dates from 1969-12-31 .*, not '{text}'"
+        ):
+            schema.encode_values({"day": text})
 
 
 def test_arrays_of_date_objects():

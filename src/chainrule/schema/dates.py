@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -25,12 +26,14 @@ __all__ = [
     "is_date_type",
     "number_of_date",
     "objects_of",
+    "text_of_date",
     "time_zone",
 ]
 
 SECONDS_OF_DAY = 86_400
 _MICROSECONDS = 1_000_000
 _EPOCH = dt.datetime(1970, 1, 1)
+_FORMS = ("%d.%m.%Y", "%Y/%m/%d")  # beside ISO 8601
 
 
 def days_or_seconds(series: Any) -> tuple[NDArray[Any], Unit]:
@@ -85,16 +88,13 @@ def in_unit_of(unit: Unit, column: Column) -> Column:
 
 
 def number_of_date(value: Any, unit: Unit) -> float | None:
-    """Return the number of one date, or of the ISO text that spells it; None if it is none.
+    """Return the number of one date, or of the text that spells it; None if it is none.
 
-    >>> number_of_date("1970-02-01", "days")
-    31.0
+    >>> number_of_date("1970-02-01", "days"), number_of_date("1.2.1970", "days")
+    (31.0, 31.0)
     """
     if isinstance(value, str):
-        try:
-            value = dt.datetime.fromisoformat(value)
-        except ValueError:
-            return None
+        value = _read_date(value)
     if not is_date_type(type(value)):
         return None
     if isinstance(value, dt.datetime) and value.tzinfo is not None:
@@ -102,6 +102,25 @@ def number_of_date(value: Any, unit: Unit) -> float | None:
     else:
         seconds = _seconds(value, "")
     return seconds / SECONDS_OF_DAY if unit == "days" else seconds
+
+
+def _read_date(text: str) -> dt.datetime | None:
+    """Return the date that a text spells in one of the forms in which files have them; else None."""
+    with suppress(ValueError):
+        return dt.datetime.fromisoformat(text)
+    for form in _FORMS:
+        with suppress(ValueError):
+            return dt.datetime.strptime(text, form)
+    return None
+
+
+def text_of_date(number: float, unit: Unit) -> str:
+    """Return the ISO text of a date.
+
+    >>> text_of_date(31, "days"), text_of_date(86_400, "seconds")
+    ('1970-02-01', '1970-01-02T00:00:00')
+    """
+    return str(np.datetime64(round(number), "D" if unit == "days" else "s"))
 
 
 def dates_of(numbers: NDArray[Any], unit: Unit) -> NDArray[np.datetime64]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from chainrule import supports
 from chainrule.errors import DataError, StorageError
+from chainrule.schema.dates import text_of_date
 from chainrule.schema.tables import Column
 from chainrule.schema.types.base import MAX_EXACT_CODE, BlockCodedType, Floats, is_broken
 from chainrule.schema.types.bins import LevelBins
@@ -145,15 +146,18 @@ class Ordinal(BlockCodedType):
         """Return the distance of an integer from the least value."""
         number = self.number_of(value)
         if number is None or not np.isfinite(number) or number != round(number):
+            takes = "dates" if self.unit else "integers"
             raise DataError(
-                f"column {self.name!r} is ordinal and takes integers from {self.low} to {self.high}, "
-                f"not {value!r}"
+                f"column {self.name!r} is ordinal and takes {takes} from {self._range()}, not {value!r}"
             )
         if not self.low <= number <= self.high:
-            raise DataError(
-                f"column {self.name!r} cannot be {value}: its values range from {self.low} to {self.high}"
-            )
+            raise DataError(f"column {self.name!r} cannot be {value}: its values range from {self._range()}")
         return number - self.low
+
+    def _range(self) -> str:
+        """Return the ends of the range, as dates if they count the time."""
+        low, high = (text_of_date(end, self.unit) if self.unit else end for end in (self.low, self.high))
+        return f"{low} to {high}"
 
     @classmethod
     def encode_block(cls, columns: Sequence[Self], block: Floats, first_row: int) -> Floats:
@@ -178,7 +182,7 @@ class Ordinal(BlockCodedType):
         """Say how many values are scored as the end of a range that they lie beyond."""
         warnings.warn(
             f"{n_outside} values lie beyond the range of the training rows, such as those of column "
-            f"{self.name!r} ({self.low} to {self.high}): they are scored as the nearest end, "
+            f"{self.name!r} ({self._range()}): they are scored as the nearest end, "
             "which stands for everything beyond it",
             stacklevel=2,
         )
@@ -242,8 +246,8 @@ class Ordinal(BlockCodedType):
         return numbers - self.low
 
     def describe(self) -> str:
-        """Return the range, and what it counts."""
-        return f"ordinal, {self.low} to {self.high}{f' {self.unit} from 1970 on' if self.unit else ''}"
+        """Return the range."""
+        return f"ordinal, {self._range()}"
 
     # ------------------------------------------------------------ storage
 
