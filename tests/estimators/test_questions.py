@@ -660,6 +660,13 @@ def test_imputed_rows_keep_their_index(mixed, how):
     assert isinstance(mixed.impute(pl.from_pandas(holes), random_state=0), pd.DataFrame)
 
 
+def test_truth_values_pass_for_0_and_1():
+    rows = pl.DataFrame({"bit": [0, 1] * 20, "x": np.arange(40.0)})
+    model = OrderlessNADE(max_epochs=1, random_state=0).fit(rows)
+    filled = model.impute(pl.DataFrame({"bit": [True, False], "x": [None, 1.0]}), random_state=0)
+    assert filled["bit"].to_list() == [1, 0]
+
+
 def test_whole_numbers_cannot_hold_a_level_that_is_none():
     X = np.random.default_rng(0).integers(0, 3, (60, 2))
     model = OrderlessNADE(max_epochs=1, kinds="categorical", random_state=0).fit(X)

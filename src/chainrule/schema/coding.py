@@ -163,4 +163,5 @@ def restore_rows(values: Sequence[NDArray[Any]], columns: Sequence[ColumnType], 
 
 
 def _are_whole(values: NDArray[Any]) -> bool:
-    return bool(np.issubdtype(values.dtype, np.number) and (values == np.rint(values)).all())
+    kind = values.dtype.kind
+    return kind in "biu" or (kind == "f" and bool((values == np.rint(values)).all()))
