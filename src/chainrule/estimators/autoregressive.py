@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -40,6 +39,7 @@ from chainrule.estimators.restoring import (
 )
 from chainrule.estimators.rows import CodedRows, make_generator, with_missing_filled
 from chainrule.estimators.shared_arguments import TRAINING_CONSTRAINTS, spell_out
+from chainrule.kernels.clock import working_time
 from chainrule.kernels.row_blocks import batches_of_whole_blocks
 from chainrule.model import AutoregressiveModel
 from chainrule.orders import given_order, natural_order, random_orders
@@ -171,7 +171,7 @@ class AutoregressiveEstimator(EmbeddingMethods, DensityEstimator):
         FitInterrupted
             On Ctrl-C; the estimator is fitted, with the best weights so far.
         """
-        self._callbacks, self._began = callbacks, time.perf_counter()
+        self._callbacks, self._began = callbacks, working_time()
         try:
             return super().fit(X, y, context=context, X_val=X_val, context_val=context_val)
         finally:
@@ -219,7 +219,7 @@ class AutoregressiveEstimator(EmbeddingMethods, DensityEstimator):
         if not hasattr(self, "schema_"):
             return self.fit(X, context=context, callbacks=callbacks)
         self._check_parameters()
-        self._callbacks, self._began = callbacks, time.perf_counter()
+        self._callbacks, self._began = callbacks, working_time()
         try:
             go_on(self, X, context, make_generator(self.random_state))
         finally:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import time
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -27,6 +26,7 @@ from chainrule.experiments.models import (
 from chainrule.experiments.stored import StoredDataset
 from chainrule.experiments.synthetic import measure_samples, membership_of_training_rows
 from chainrule.kernels.backends import has_numba
+from chainrule.kernels.clock import working_time
 from chainrule.registry import MODELS
 from chainrule.report.comparison import Comparison, ModelResult
 from chainrule.report.comparison_page import write_report
@@ -115,7 +115,7 @@ def compare(
     >>> compared.results[0].model, compared.n_variables
     ('independent', 64)
     """
-    start = time.perf_counter()
+    start = working_time()
     stored = dataset if isinstance(dataset, StoredDataset) else None
     schema = stored.stored.schema if stored else Schema.infer(dataset.train, dataset.kinds, missing=True)
     names = _checked(default_models(schema, dataset.has_missing) if models is None else models)
@@ -158,7 +158,7 @@ def compare(
             sampled=stored.sampled() if stored else None,
             fidelity=measure_samples(dataset, results, random_state),
             answers=measure_answers(dataset, results, random_state),
-            seconds=time.perf_counter() - start,
+            seconds=working_time() - start,
         )
         if folder is not None:
             _write(comparison, folder)
@@ -187,7 +187,7 @@ def _fit_all(
             notes.append(f"{MODELS[name].title} is left out: it takes no missing values")
             continue
         if max_time is not None and has_parameter(estimator, "max_time"):
-            left = max_time - (time.perf_counter() - start)
+            left = max_time - (working_time() - start)
             set_parameter(estimator, "max_time", max(_FIT_SHARE * left / n_networks, _MIN_FIT))
             n_networks -= _n_timed_fits(estimator)
         try:
@@ -311,9 +311,9 @@ def _result(
     """Score and sample a fitted model."""
     n_samples = int(np.clip(_SAMPLE_NUMBERS // dataset.n_variables, _MIN_SAMPLES, _MAX_SAMPLES))
     estimator.sample(2, random_state=random_state)  # compiles what is compiled at first use
-    start = time.perf_counter()
+    start = working_time()
     samples = estimator.sample(n_samples, random_state=random_state)
-    sample_seconds = (time.perf_counter() - start) * 1000 / n_samples
+    sample_seconds = (working_time() - start) * 1000 / n_samples
     # Of several fits the first one stands for all.
     history = (estimator.members_[0] if isinstance(estimator, Ensemble) else estimator).history_
     log_likelihoods = estimator.score_samples(dataset.test)
@@ -350,7 +350,7 @@ def _fit(
 ) -> tuple[DensityEstimator, float]:
     """Fit and save a model; return it and how long the fit took. After Ctrl-C save what there is."""
     kept.prepare(name, estimator)
-    began = time.perf_counter()
+    began = working_time()
     try:
         if isinstance(dataset, StoredDataset):
             dataset.stored.fit(estimator)
@@ -364,7 +364,7 @@ def _fit(
         raise FitInterrupted(
             f"interrupted: the best weights of {title} so far are saved in {path}"
         ) from interrupt
-    now = time.perf_counter()
+    now = working_time()
     # The history of a fit that went on knows of the time before.
     seconds = max(now - began, 0.0 if estimator.history_ is None else estimator.history_.seconds)
     kept.save(name, estimator)

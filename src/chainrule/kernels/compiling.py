@@ -9,6 +9,8 @@ from typing import Any
 from numba import njit
 from numba.core import event
 
+from chainrule.kernels.clock import COMPILATION
+
 __all__ = ["COMPILE", "kept_kernels", "wake_compiler"]
 
 COMPILE: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
@@ -23,13 +25,14 @@ def _no_work() -> None:  # pragma: no cover
     """Stand for all kernels of this folder: where they are kept, and that Numba is ready for them."""
 
 
-class _FirstCompilation(event.Listener):
-    """Logs that kernels are compiled, at the first one of this process that was not kept."""
+class _Compilations(event.Listener):
+    """Stops the clock of budgets while kernels are compiled, and logs the first one that was not kept."""
 
     def __init__(self) -> None:
         self._is_told = False
 
     def on_start(self, event: event.Event) -> None:
+        COMPILATION.begin()
         kernel = event.data["dispatcher"]
         if self._is_told or not kernel.py_func.__module__.startswith(_PACKAGE):
             return
@@ -40,10 +43,10 @@ class _FirstCompilation(event.Listener):
         )
 
     def on_end(self, event: event.Event) -> None:
-        pass
+        COMPILATION.end()
 
 
-event.register("numba:compile", _FirstCompilation())
+event.register("numba:compile", _Compilations())
 
 
 def kept_kernels() -> tuple[Path, int]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-import time
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
@@ -16,6 +15,7 @@ import torch
 from torch import Tensor
 
 from chainrule.errors import FitInterrupted
+from chainrule.kernels.clock import working_time
 from chainrule.kernels.threads import at_most_threads
 from chainrule.model import AutoregressiveModel
 from chainrule.training.adamw import AdamW
@@ -61,7 +61,7 @@ class Trainer:
     callbacks : sequence of Callback
         Told of each step and each epoch, in this order; by default none.
     began : float, optional
-        When the fit began, by `time.perf_counter`: its budget of time is counted from there. By default now.
+        When the fit began, by `working_time`: its budget of time is counted from there. By default now.
     parameters : str
         What else a checkpoint must agree on to be taken up, beside options, network, rows and seed.
     """
@@ -135,7 +135,7 @@ class Trainer:
         self.interruptions = Interruptions()
         self.steps_per_epoch = math.ceil(len(train) / self.recipe.batch_size)
         self.n_steps = self.recipe.max_epochs * self.steps_per_epoch
-        self.began = time.perf_counter() if began is None else began
+        self.began = working_time() if began is None else began
         self.validation_seconds = self.agreed_seconds = 0.0
         self.n_timed, self.timed_from = 0, 0.0
         self.cooling: Cooling | None = None
@@ -266,9 +266,9 @@ class Trainer:
         """
         if self.valid is None:
             return None
-        start = time.perf_counter()
+        start = working_time()
         nlls = validation_nlls(self.averaged, self.valid, self.group)
-        self.validation_seconds = self.group.first(time.perf_counter() - start)
+        self.validation_seconds = self.group.first(working_time() - start)
         self.agree_on_time()
         return nlls
 
@@ -281,12 +281,12 @@ class Trainer:
 
     def seconds(self) -> float:
         """Return how long the fit has taken so far; in a group, what the processes have agreed on last."""
-        return self.agreed_seconds if self.group.size > 1 else time.perf_counter() - self.began
+        return self.agreed_seconds if self.group.size > 1 else working_time() - self.began
 
     def agree_on_time(self) -> None:
         """Take over the clock of the first process: no two may decide differently about what comes next."""
         if self.group.size > 1:
-            self.agreed_seconds = self.group.first(time.perf_counter() - self.began)
+            self.agreed_seconds = self.group.first(working_time() - self.began)
 
     def progress(self) -> float:
         """Return the share of the fit that is over: of its steps, or of its time, whichever is more."""
@@ -346,9 +346,9 @@ class Trainer:
             callback.on_step(Step(self.step, nll, self.progress()))
         self.n_timed += 1
         if self.n_timed == _UNTIMED_STEPS:
-            self.timed_from = time.perf_counter()
+            self.timed_from = working_time()
         elif self.n_timed == _UNTIMED_STEPS + _TIMED_STEPS:
-            self.tell_of_plan((time.perf_counter() - self.timed_from) / _TIMED_STEPS)
+            self.tell_of_plan((working_time() - self.timed_from) / _TIMED_STEPS)
 
     def tell_of_plan(self, seconds_per_step: float) -> None:
         """Tell all callbacks how long the fit will take, from how long a step takes."""

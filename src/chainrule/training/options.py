@@ -77,8 +77,9 @@ class TrainingOptions:
     )
     max_time: float | None = _option(
         None,
-        "Seconds that the fit may take: the learning rate falls to nothing within them. By default as long "
-        "as `max_epochs` take: a fit says how long that will be, and the same seed gives the same model.",
+        "Seconds that the fit may take, beside the compilation of kernels, once on a machine: the learning "
+        "rate falls to nothing within them. By default as long as `max_epochs` take: a fit says how long "
+        "that will be, and the same seed gives the same model.",
         is_above=True,
         is_duration=True,
     )
