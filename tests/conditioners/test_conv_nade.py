@@ -25,7 +25,7 @@ from strategies import encoding_of, families, randomize
 SHAPES = [(3, 3), (1, 1), (1, 37), (17, 20), (9, 16, 3), (2, 2, 3)]
 
 
-def network_of(shape, kind="binary", n_levels=2, n_blocks=1, seed=0, scale=1.0):
+def network_of(shape, kind="binary", n_levels=2, n_blocks=1, seed=0, scale=1.0, n_channels=3):
     """Return a model with random weights in float64."""
     generator = torch.Generator().manual_seed(seed)
     n_variables = int(np.prod(shape))
@@ -36,7 +36,7 @@ def network_of(shape, kind="binary", n_levels=2, n_blocks=1, seed=0, scale=1.0):
         conditionals.starts,
         random_orders(n_variables, 1, generator),
         ImageShape.of(shape, n_variables),
-        n_channels=3,
+        n_channels=n_channels,
         n_blocks=n_blocks,
         n_hidden=4,
         activation="tanh",
@@ -63,6 +63,24 @@ def test_the_chain_of_each_order_sums_to_one(shape):
         log_probs = inference.log_prob(model, rows, nothing, ~nothing, order)
         assert float(log_probs.exp().sum()) == pytest.approx(1, abs=1e-12)
         assert float(log_probs.std()) > 0.1
+
+
+@torch.no_grad()
+def test_bfloat16_is_for_training_alone_and_about_as_good(monkeypatch):
+    """What a processor is not quick at, it still can do."""
+    monkeypatch.setattr("chainrule.conditioners.convolutions.has_bfloat16", lambda device: True)
+    large, small = (
+        network_of((side, side), scale=0.3, n_channels=12).float().conditioner for side in (28, 3)
+    )
+    x, observed = random_images((28, 28), 8)
+    x = x.float()
+    outputs, weights = large.training_outputs(x, None, drawn=observed)
+    exact = large.outputs_from(x, observed)
+    assert outputs.dtype == weights.dtype == torch.float32
+    assert 0 < (outputs - exact).abs().max() < 0.05 * exact.abs().max()
+    x, observed = random_images((3, 3), 8)
+    x = x.float()
+    assert torch.equal(small.training_outputs(x, None, drawn=observed)[0], small.outputs_from(x, observed))
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)

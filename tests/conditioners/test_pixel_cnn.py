@@ -206,7 +206,7 @@ def test_cells_are_known_by_where_they_are_in_the_image():
 
 def test_bfloat16_is_for_training_alone_and_about_as_good(monkeypatch):
     """What a processor is not quick at, it still can do."""
-    monkeypatch.setattr("chainrule.conditioners.pixel_cnn.has_bfloat16", lambda device: True)
+    monkeypatch.setattr("chainrule.conditioners.convolutions.has_bfloat16", lambda device: True)
     shape = ImageShape(10, 10)
     model = image_model(shape, (BINARY,), n_filters=20, n_layers=3, dtype=torch.float32)
     x = codes_of(model, 8, dtype=torch.float32)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from chainrule.conditioners.any_order import AnyOrderPass
 from chainrule.conditioners.base import activation_gain, context_layer, place_of, undrawn_layer
+from chainrule.conditioners.convolutions import trained_in_bfloat16
 from chainrule.conditioners.encoding import InputEncoding
 from chainrule.conditioners.image_cells import ImageCells
 from chainrule.conditioners.observed_set import ObservedSetConditioner
@@ -158,6 +159,18 @@ class ConvNADEConditioner(ObservedSetConditioner):
         return [layer.weight for layer in self.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
 
     # ---------------------------------------------------------------- one pass
+
+    def training_outputs(
+        self,
+        x: Tensor,
+        present: Tensor | None,
+        member: int = 0,
+        context: Tensor | None = None,
+        drawn: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return what `ObservedSetConditioner` does, in bfloat16 where the processor does so faster."""
+        with trained_in_bfloat16(x, self.places.numel()):
+            return super().training_outputs(x, present, member, context, drawn)
 
     def outputs_from(
         self, x: Tensor, observed: Tensor, order: Tensor | None = None, context: Tensor | None = None

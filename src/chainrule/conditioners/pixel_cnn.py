@@ -31,7 +31,7 @@ from chainrule.conditioners.base import (
     place_of,
     undrawn_layer,
 )
-from chainrule.conditioners.convolutions import convolved, has_bfloat16, undrawn_convolution
+from chainrule.conditioners.convolutions import convolved, trained_in_bfloat16, undrawn_convolution
 from chainrule.conditioners.dropout import dropout
 from chainrule.conditioners.encoding import InputEncoding
 from chainrule.conditioners.masked import Permuted
@@ -40,9 +40,6 @@ from chainrule.image_shape import ImageShape
 from chainrule.orders import rank_of
 
 __all__ = ["CausalBlock", "PixelCNNConditioner"]
-
-# Steps of smaller networks gain nothing by bfloat16.
-_MANY_ACTIVATIONS = 2000
 
 
 class Gated(nn.Module):
@@ -287,13 +284,9 @@ class PixelCNNConditioner(Conditioner):
         drawn: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """Return the outputs of a training step, computed in bfloat16 where the processor does so faster."""
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=self._trains_in_bfloat16(x)):
+        with trained_in_bfloat16(x, self.cells.n_pixels * self.n_filters):
             outputs = self(x, member, context)
         return outputs, None
-
-    def _trains_in_bfloat16(self, x: Tensor) -> bool:
-        is_large = self.cells.n_pixels * self.n_filters >= _MANY_ACTIVATIONS
-        return is_large and x.dtype == torch.float32 and has_bfloat16(x.device)
 
     def embed(self, x: Tensor, member: int = 0, context: Tensor | None = None) -> Tensor:
         """Return the mean over the pixels of the last block's activations, (n, W)."""
