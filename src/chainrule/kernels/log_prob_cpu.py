@@ -19,7 +19,6 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numba import njit
 from torch import Tensor
 from torch.autograd.function import once_differentiable
@@ -32,6 +31,10 @@ from chainrule.kernels.vectors import exp, load, maximum, minimum, splat, store,
 
 __all__ = ["CompiledLogProb"]
 
+# Rows of such a length, or a multiple, meet in the same lines of a cache.
+_ALIAS = 256
+# So many rows are turned at a time, which a cache holds.
+_TURNED = 128
 Array: TypeAlias = "np.ndarray[Any, Any]"
 
 
@@ -129,6 +132,7 @@ def _gaussians(
     m: int,
     min_scale: float,
     log_factor: Array,
+    wants_gradient: bool,
 ) -> None:  # pragma: no cover
     """Evaluate a mixture of N(location, scale^2), times exp(log_factor)."""
     n = outputs.shape[1]
@@ -147,7 +151,7 @@ def _gaussians(
         for k in range(m):
             z, scale = load(gradient, first + (m + k) * n), load(gradient, first + (2 * m + k) * n)
             sums = sums + exp(load(outputs, first + k * n) - 0.5 * z * z - most) / scale
-        for k in range(m):
+        for k in range(m if wants_gradient else 0):
             location, raw = first + (m + k) * n, first + (2 * m + k) * n
             z, scale = load(gradient, location), load(gradient, raw)
             share = exp(load(outputs, first + k * n) - 0.5 * z * z - most) / (scale * sums)
@@ -185,6 +189,7 @@ def _rounded_logistics(
     min_scale: float,
     half: float,
     last: float,
+    wants_gradient: bool,
 ) -> None:  # pragma: no cover
     """Evaluate a mixture of logistics that is rounded to levels 0, ..., `last`, each 2 `half` wide.
 
@@ -215,7 +220,7 @@ def _rounded_logistics(
             u, v, width = (half + offset) / scale, (half - offset) / scale, 2.0 * half / scale
             logit = load(outputs, first + k * n)
             sums = sums + _mass(logit, most, u, v, width, not_first, not_last)
-        for k in range(m):
+        for k in range(m if wants_gradient else 0):
             location, raw = first + (m + k) * n, first + (2 * m + k) * n
             offset, scale = load(gradient, location), load(gradient, raw)
             u, v, width = (half + offset) / scale, (half - offset) / scale, 2.0 * half / scale
@@ -337,10 +342,14 @@ def _row_log_prob(  # pragma: no cover
     standing: Array,
     logit: Array,
     number: Array,
+    wants_gradient: bool,
     low: int,
     high: int,
 ) -> None:
-    """Fill in the gradient of log p and the parts of log p itself, for the variables from low to high."""
+    """Fill in the gradient of log p and the parts of log p itself, for the variables from low to high.
+
+    Mixtures leave out what only the gradient takes where it is not wanted.
+    """
     for g in range(low, high):
         those = values[first_value[g] : first_value[g + 1]]
         n_logits = 1 + len(those) if len(those) else 0
@@ -356,11 +365,14 @@ def _row_log_prob(  # pragma: no cover
         elif form[g] == 1:
             _categorical(codes, outputs, gradient, highest, total, g, at, m)
         elif form[g] == 2:
-            _gaussians(codes, outputs, gradient, highest, total, g, at, m, constants[g, 0], log_factor)
+            _gaussians(
+                codes, outputs, gradient, highest, total, g, at, m,
+                constants[g, 0], log_factor, wants_gradient,
+            )  # fmt: skip
         else:
             _rounded_logistics(
                 codes, outputs, gradient, highest, total, g, at, m,
-                constants[g, 0], constants[g, 1], constants[g, 2],
+                constants[g, 0], constants[g, 1], constants[g, 2], wants_gradient,
             )  # fmt: skip
         if n_logits:
             _with_values_that_stand_out(
@@ -385,7 +397,8 @@ class CompiledLogProb(torch.autograd.Function):
         def pass_over(low: int, high: int) -> None:
             _row_log_prob(
                 codes, by_output, *plan.arrays(),
-                gradient, highest, total, log_factor, standing, logit, number, low, high,
+                gradient, highest, total, log_factor, standing, logit, number,
+                ctx.needs_input_grad[1], low, high,
             )  # fmt: skip
 
         run_ranges(pass_over, n_variables, range_step(n_variables, gradient.size))
@@ -403,6 +416,12 @@ class CompiledLogProb(torch.autograd.Function):
 
 def _in_lanes(tensor: Tensor) -> Array:
     """Return (n, m) as (m, n filled up to whole vectors with the last row)."""
-    padding = -len(tensor) % LANES
-    turned = tensor.T
-    return (F.pad(turned, (0, padding), mode="replicate") if padding else turned).contiguous().numpy()
+    n = len(tensor)
+    filled = n + -n % LANES
+    if filled % _ALIAS == 0:
+        filled += LANES
+    lanes = tensor.new_empty(tensor.shape[1], filled)
+    for first in range(0, n, _TURNED):
+        lanes[:, first : min(first + _TURNED, n)] = tensor[first : first + _TURNED].T
+    lanes[:, n:] = tensor[-1:].T
+    return lanes.numpy()

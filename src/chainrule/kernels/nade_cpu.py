@@ -15,8 +15,9 @@ Memory, with 32 hidden units in a strip; four rows on one strip are in registers
                       row 1 | 32 units | 32 units | ..
     weight   (F, H)   f     | 32 units | 32 units | ..    added to a row's state: its value times one strip
     output   (O, H)  o    | 32 units | 32 units | ..      times the activations: a part of output o
-    row, value (D, n)    one row beside the other: what a variable adds to four of them
-    outputs  (O, n)      four sums, each over a strip, are added at once. One copy per thread
+    row, value (n/4, D, 4)   what a variable adds to four rows lies together, and so does all of four rows
+    outputs  (n/4, O, 4) or  four sums, each over a strip, are added at once. One copy per thread. The second
+             (O, n)          form saves turning them around where they stay in a cache all the same
     saved    (8, n, H)   states at every D/8-th position, from which the reverse pass goes on
 """
 
@@ -42,6 +43,7 @@ Array: TypeAlias = "np.ndarray[Any, Any]"
 # Rows that one pass over a weight serves; the passes are written out for four.
 _ROWS = 4
 _N_SAVED = 8
+_FEW_LINES = 512
 
 
 @njit(**COMPILE)
@@ -55,19 +57,22 @@ def _forward(  # pragma: no cover
     strip: int,
     activation: int,
     spacing: int,
+    strides: tuple[int, int],
     pre: Array,
     saved: Array,
     outputs: Array,
 ) -> None:
     """Pass forward over one strip of hidden units, which begins at `strip`.
 
-    Its part is added to outputs (O, n). `pre` (n, H) holds the first states and ends as the last ones;
+    Its part is added to outputs, which lie as the two `strides` say: those of four rows, and those of an
+    output. `pre` (n, H) holds the first states and ends as the last ones;
     `saved` receives the states at every `spacing`-th position.
     """
-    n_positions, n = row.shape
-    width = pre.shape[1]
+    n_positions = row.shape[1]
+    n, width = pre.shape
+    group_stride, output_stride = strides
     for b in range(0, n, _ROWS):
-        at = b * width + strip
+        group, at = b // _ROWS, b * width + strip
         h0 = activate(load(pre, at), activation)
         h1 = activate(load(pre, at + width), activation)
         h2 = activate(load(pre, at + 2 * width), activation)
@@ -81,16 +86,16 @@ def _forward(  # pragma: no cover
             d = order[r]
             for o in range(starts[d], starts[d + 1]):
                 v = load(output_weight, o * width + strip)
-                add_totals(outputs, o * n + b, v * h0, v * h1, v * h2, v * h3)
-            f0, f1, f2, f3 = value[d, b], value[d, b + 1], value[d, b + 2], value[d, b + 3]
+                add_totals(outputs, group * group_stride + o * output_stride, v * h0, v * h1, v * h2, v * h3)
+            f0, f1, f2, f3 = value[group, d, 0], value[group, d, 1], value[group, d, 2], value[group, d, 3]
             if f0 != 0:
-                h0 = advance(pre, at, f0, weight, row[d, b] * width + strip, activation)
+                h0 = advance(pre, at, f0, weight, row[group, d, 0] * width + strip, activation)
             if f1 != 0:
-                h1 = advance(pre, at + width, f1, weight, row[d, b + 1] * width + strip, activation)
+                h1 = advance(pre, at + width, f1, weight, row[group, d, 1] * width + strip, activation)
             if f2 != 0:
-                h2 = advance(pre, at + 2 * width, f2, weight, row[d, b + 2] * width + strip, activation)
+                h2 = advance(pre, at + 2 * width, f2, weight, row[group, d, 2] * width + strip, activation)
             if f3 != 0:
-                h3 = advance(pre, at + 3 * width, f3, weight, row[d, b + 3] * width + strip, activation)
+                h3 = advance(pre, at + 3 * width, f3, weight, row[group, d, 3] * width + strip, activation)
 
 
 @njit(**INLINE)
@@ -134,6 +139,7 @@ def _backward(  # pragma: no cover
     strip: int,
     activation: int,
     spacing: int,
+    strides: tuple[int, int],
     pre: Array,
     saved: Array,
     gradient: Array,
@@ -143,13 +149,14 @@ def _backward(  # pragma: no cover
 ) -> None:
     """Pass in reverse over one strip of hidden units, which begins at `strip`.
 
-    `pre` (n, H) holds the last states; `gradient` (O, n) is that of the outputs. The three last arguments
-    receive the gradients of weight, of the first states and of output_weight.
+    `pre` (n, H) holds the last states; `gradient` is that of the outputs, and lies as they do. The three
+    last arguments receive the gradients of weight, of the first states and of output_weight.
     """
-    n_positions, n = row.shape
-    width = pre.shape[1]
+    n_positions = row.shape[1]
+    n, width = pre.shape
+    group_stride, output_stride = strides
     for b in range(0, n, _ROWS):
-        at = b * width + strip
+        group, at = b // _ROWS, b * width + strip
         h0 = activate(load(pre, at), activation)
         h1 = activate(load(pre, at + width), activation)
         h2 = activate(load(pre, at + 2 * width), activation)
@@ -159,21 +166,21 @@ def _backward(  # pragma: no cover
         next_saved = (n_positions - 1) // spacing
         for r in range(n_positions - 1, -1, -1):
             d = order[r]
-            f0, f1, f2, f3 = value[d, b], value[d, b + 1], value[d, b + 2], value[d, b + 3]
+            f0, f1, f2, f3 = value[group, d, 0], value[group, d, 1], value[group, d, 2], value[group, d, 3]
             if f0 != 0:
-                w = row[d, b] * width + strip
+                w = row[group, d, 0] * width + strip
                 h0 = _retreat(pre, d_start, at, h0, u0, f0, weight, d_weight, w, activation)
                 u0 = zero
             if f1 != 0:
-                w = row[d, b + 1] * width + strip
+                w = row[group, d, 1] * width + strip
                 h1 = _retreat(pre, d_start, at + width, h1, u1, f1, weight, d_weight, w, activation)
                 u1 = zero
             if f2 != 0:
-                w = row[d, b + 2] * width + strip
+                w = row[group, d, 2] * width + strip
                 h2 = _retreat(pre, d_start, at + 2 * width, h2, u2, f2, weight, d_weight, w, activation)
                 u2 = zero
             if f3 != 0:
-                w = row[d, b + 3] * width + strip
+                w = row[group, d, 3] * width + strip
                 h3 = _retreat(pre, d_start, at + 3 * width, h3, u3, f3, weight, d_weight, w, activation)
                 u3 = zero
             if r == next_saved * spacing:
@@ -181,7 +188,7 @@ def _backward(  # pragma: no cover
                     store(pre, k * width + strip, load(saved, (next_saved * n + k) * width + strip))
                 next_saved -= 1
             for output in range(starts[d], starts[d + 1]):
-                o, g = output * width + strip, output * n + b
+                o, g = output * width + strip, group * group_stride + output * output_stride
                 v = load(output_weight, o)
                 g0, g1, g2, g3 = gradient[g], gradient[g + 1], gradient[g + 2], gradient[g + 3]
                 u0, u1, u2, u3 = u0 + g0 * v, u1 + g1 * v, u2 + g2 * v, u3 + g3 * v
@@ -212,36 +219,43 @@ class CompiledNADE(torch.autograd.Function):
         n, n_variables = row.shape
         code = vector_activation_code(activation, weight.dtype)
         spacing = -(-n_variables // _N_SAVED)
-        inputs = (_turned(row), _turned(value), _array(order), np.array(starts))
+        inputs = (_in_groups(row), _in_groups(value), _array(order), np.array(starts))
         # Nothing sees the last variable, whatever its value.
-        inputs[1][int(order[-1])] = 0
+        inputs[1][:, int(order[-1])] = 0
         w, v = whole_vectors(weight), whole_vectors(output_weight)
         pre = _array(F.pad(start, (0, -start.shape[1] % LANES, 0, -n % _ROWS))).copy()
         saved = np.empty((-(-n_variables // spacing), *pre.shape), pre.dtype)
         n_strips = pre.shape[1] // LANES
-        sums = np.zeros((_n_sums(n_strips), len(v), len(pre)), w.dtype)
+        is_grouped = _are_many(len(pre), len(v))
+        strides = (_ROWS * len(v), _ROWS) if is_grouped else (_ROWS, len(pre))
+        sums = np.zeros((_n_sums(n_strips), len(v) * len(pre)), w.dtype)
 
         def pass_over(low: int, high: int) -> None:
-            outputs = sums[low * len(sums) // n_strips].reshape(-1)
+            outputs = sums[low * len(sums) // n_strips]
             for k in range(low, high):
-                _forward(*inputs, w, v, k * LANES, code, spacing, pre, saved, outputs)
+                _forward(*inputs, w, v, k * LANES, code, spacing, strides, pre, saved, outputs)
 
         run_ranges(pass_over, n_strips, -(-n_strips // len(sums)))
-        ctx.inputs = (n, start.shape[1], inputs, w, v, code, spacing, pre, saved)
+        ctx.inputs = (n, start.shape[1], inputs, w, v, code, spacing, strides, pre, saved)
         summed = torch.from_numpy(sums[0] if len(sums) == 1 else sums.sum(0))
-        return summed[:, :n].T
+        if is_grouped:
+            summed = summed.view(-1, len(v), _ROWS).transpose(0, 1)
+        return summed.reshape(len(v), len(pre))[:, :n].T
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> tuple[Tensor | None, ...]:
         """Return the gradients of weight, start and output_weight."""
-        n, hidden_size, inputs, w, v, code, spacing, pre, saved = ctx.inputs
-        gradient = _turned(gradients[0]).reshape(-1)
+        n, hidden_size, inputs, w, v, code, spacing, strides, pre, saved = ctx.inputs
+        arranged = _in_groups if _are_many(len(pre), len(v)) else _turned
+        gradient = arranged(gradients[0]).reshape(-1)
         d_w, d_v, d_start = np.zeros_like(w), np.zeros_like(v), np.zeros_like(pre)
         pre = pre.copy()
 
         def pass_over(low: int, high: int) -> None:
             for k in range(low, high):
-                _backward(*inputs, w, v, k * LANES, code, spacing, pre, saved, gradient, d_w, d_start, d_v)
+                _backward(
+                    *inputs, w, v, k * LANES, code, spacing, strides, pre, saved, gradient, d_w, d_start, d_v
+                )
 
         run_ranges(pass_over, pre.shape[1] // LANES, 1)
         d_weight, d_first, d_output_weight = (
@@ -254,9 +268,26 @@ def _array(tensor: Tensor) -> np.ndarray:
     return tensor.detach().contiguous().numpy()
 
 
+def _are_many(n: int, n_outputs: int) -> bool:
+    """Return whether the outputs of four rows had better lie together.
+
+    Else as many lines of a cache are touched for them as there are outputs, where rows are many on as many
+    pages.
+    """
+    return n > _FEW_LINES or n_outputs > _FEW_LINES
+
+
 def _turned(tensor: Tensor) -> np.ndarray:
-    """Return a copy of (n, D) as (D, n padded)."""
+    """Return a copy of (n, O) as (O, n), zeros in the place of rows that the last group of four lacks."""
     return _array(F.pad(tensor.detach().T, (0, -len(tensor) % _ROWS)))
+
+
+def _in_groups(tensor: Tensor) -> np.ndarray:
+    """Return a copy of (n, D) as (n/4, D, 4), zeros in the place of rows that the last group lacks."""
+    whole = F.pad(tensor.detach(), (0, 0, 0, -len(tensor) % _ROWS))
+    return (
+        whole.unflatten(0, (-1, _ROWS)).transpose(1, 2).clone(memory_format=torch.contiguous_format).numpy()
+    )
 
 
 def _n_sums(n_strips: int) -> int:
