@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from chainrule import NADE, Independent, PyODDetector
+from chainrule import NADE, Independent, Mixture, PyODDetector
 from chainrule.errors import DataError, ParameterError
 
 
@@ -29,14 +29,18 @@ def test_scores_are_surprisals_of_a_copy_of_the_estimator(rows):
     assert isinstance(PyODDetector().set_params(contamination=0.2), PyODDetector)
 
 
-def test_of_its_own_accord_it_asks_networks_in_several_orders_and_independent_columns(rows):
+def test_of_its_own_accord_it_asks_networks_in_several_orders_and_two_that_learn_less(rows):
     detector, again = (PyODDetector(random_state=0).fit(rows[:60]) for _ in range(2))
-    *networks, independent = detector.estimators_
+    *networks, independent, mixture = detector.estimators_
     assert [type(network) for network in networks] == [NADE] * 4
     assert isinstance(independent, Independent)
+    assert isinstance(mixture, Mixture)
     assert len({tuple(network.column_order()) for network in networks}) > 1
-    surprisals = [-each.score_samples(rows) for each in detector.estimators_]
-    np.testing.assert_allclose(detector.decision_function(rows), np.mean(surprisals, axis=0))
+    by_networks, by_others = (
+        np.mean([-each.score_samples(rows) for each in some], axis=0)
+        for some in (networks, [independent, mixture])
+    )
+    np.testing.assert_allclose(detector.decision_function(rows), (by_networks + by_others) / 2)
     np.testing.assert_array_equal(detector.decision_scores_, again.decision_scores_)
 
 

@@ -23,6 +23,7 @@ from chainrule.schema import Binary, Schema
 __all__ = ["PyODDetector"]
 
 _N_NETWORKS = 4
+_SHARE_OF_NETWORKS = 0.5
 
 
 class PyODDetector(BaseEstimator):
@@ -31,9 +32,10 @@ class PyODDetector(BaseEstimator):
     It can stand wherever a detector of PyOD can, such as among those that `pyod.models.combination` averages;
     PyOD itself is not needed. The score of a row is its surprisal, -log p(row) in nats.
 
-    Unless an estimator is given there are five, whose surprisals are averaged: what one of them finds strange
-    is so to some degree. Four are NADEs in random orders. The fifth is `Independent`, which cannot learn what
-    anomalies among the training rows have in common.
+    Unless an estimator is given there are six, whose surprisals are averaged: what one of them finds strange
+    is so to some degree. Four are NADEs in random orders, which have half of the weight together. The others
+    are `Independent` and `Mixture`, which learn less of what anomalies among the training rows have in
+    common; each has a quarter.
 
     Where a table has columns of zeros and ones beside others, any other number in them is improbable, and no
     error as it is to the estimators themselves.
@@ -41,17 +43,19 @@ class PyODDetector(BaseEstimator):
     Parameters
     ----------
     estimator : density estimator, optional
-        Not fitted; copied before the fit. By default four of ``NADE(ordering="random")``, and
-        ``Independent()``.
+        Not fitted; copied before the fit. By default four of ``NADE(ordering="random")``,
+        ``Independent()`` and ``Mixture()``.
     contamination : float
         The share of the training rows to call anomalies, in (0, 0.5]; by default 0.1, as in PyOD.
     random_state : int, Generator or RandomState, optional
-        That of the four NADEs; an estimator that is given has its own.
+        That of the NADEs and the mixture; an estimator that is given has its own.
 
     Attributes
     ----------
     estimators_ : list of density estimators
-        Fitted; one, or the five.
+        Fitted; one, or the six.
+    weights_ : ndarray
+        What each of them counts; they add up to 1.
     decision_scores_ : ndarray of shape (n,)
         Scores of the training rows, in nats.
     threshold_ : float
@@ -68,6 +72,7 @@ class PyODDetector(BaseEstimator):
     (array([0, 1]), 50)
     """
 
+    weights_: np.ndarray
     decision_scores_: np.ndarray
     labels_: np.ndarray
 
@@ -105,7 +110,9 @@ class PyODDetector(BaseEstimator):
             self._validate_params()
         except InvalidParameterError as error:
             raise ParameterError(str(error)) from None
-        estimators = self._several() if self.estimator is None else [clone(self.estimator)]
+        estimators, self.weights_ = (
+            self._several() if self.estimator is None else ([clone(self.estimator)], np.ones(1))
+        )
         kinds = _kinds(estimators[0], X)
         self.estimators_: list[DensityEstimator] = [
             estimator.set_params(kinds=kinds).fit(X) for estimator in estimators
@@ -115,14 +122,19 @@ class PyODDetector(BaseEstimator):
         self.labels_ = (self.decision_scores_ > self.threshold_).astype(int)
         return self
 
-    def _several(self) -> list[DensityEstimator]:
-        seeds = make_generator(self.random_state).integers(np.iinfo(np.int32).max, size=_N_NETWORKS).tolist()
-        independent: DensityEstimator = import_module(CLASSES["Independent"]).Independent()
-        return [*(NADE(ordering="random", random_state=seed) for seed in seeds), independent]
+    def _several(self) -> tuple[list[DensityEstimator], np.ndarray]:
+        generator = make_generator(self.random_state)
+        *seeds, seed = generator.integers(np.iinfo(np.int32).max, size=_N_NETWORKS + 1).tolist()
+        networks = [NADE(ordering="random", random_state=each) for each in seeds]
+        others = [_class("Independent")(), _class("Mixture")(random_state=seed)]
+        shares = (_SHARE_OF_NETWORKS, len(networks)), (1 - _SHARE_OF_NETWORKS, len(others))
+        return [*networks, *others], np.concatenate([np.full(n, share / n) for share, n in shares])
 
     def decision_function(self, X: Any) -> np.ndarray:
         """Return the surprisal of each row in nats, (n,); higher is stranger."""
-        return -np.mean([estimator.score_samples(X) for estimator in self.estimators_], axis=0)
+        scores = np.array([estimator.score_samples(X) for estimator in self.estimators_])
+        surprisals: np.ndarray = -(self.weights_ @ scores)
+        return surprisals
 
     def predict(self, X: Any) -> np.ndarray:
         """Return 1 for each row that is an anomaly and 0 for the others, (n,)."""
@@ -141,6 +153,12 @@ class PyODDetector(BaseEstimator):
         low, high = self.decision_scores_.min(), self.decision_scores_.max()
         outside = ((self.decision_function(X) - low) / max(high - low, np.finfo(float).tiny)).clip(0, 1)
         return np.column_stack([1 - outside, outside])
+
+
+def _class(name: str) -> type[DensityEstimator]:
+    """Return a baseline's class; this module, on which baselines stand, cannot import them."""
+    found: type[DensityEstimator] = getattr(import_module(CLASSES[name]), name)
+    return found
 
 
 def _kinds(estimator: DensityEstimator, X: Any) -> str | Mapping[Any, str] | None:
