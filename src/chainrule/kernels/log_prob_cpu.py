@@ -416,12 +416,14 @@ class CompiledLogProb(torch.autograd.Function):
 
 def _in_lanes(tensor: Tensor) -> Array:
     """Return (n, m) as (m, n filled up to whole vectors with the last row)."""
-    n = len(tensor)
+    n, turned = len(tensor), tensor.T
+    if turned.is_contiguous() and n % LANES == 0 and n <= _ALIAS:
+        return turned.numpy()
     filled = n + -n % LANES
     if filled % _ALIAS == 0:
         filled += LANES
-    lanes = tensor.new_empty(tensor.shape[1], filled)
+    lanes = tensor.new_empty(len(turned), filled)
     for first in range(0, n, _TURNED):
-        lanes[:, first : min(first + _TURNED, n)] = tensor[first : first + _TURNED].T
-    lanes[:, n:] = tensor[-1:].T
+        lanes[:, first : min(first + _TURNED, n)] = turned[:, first : first + _TURNED]
+    lanes[:, n:] = turned[:, -1:]
     return lanes.numpy()
