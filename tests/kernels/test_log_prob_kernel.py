@@ -77,21 +77,26 @@ def relative_error(found, exact):
 
 @given(
     kinds=st.lists(st.sampled_from(sorted(VARIABLES)), min_size=1, max_size=6),
-    n=st.integers(1, 70),
+    n=st.integers(1, 70) | st.sampled_from([255, 256, 257, 512, 1024]),
+    lies_by_output=st.booleans(),
     spread=st.sampled_from([0.5, 3.0, 20.0]),
     seed=st.integers(0, 10_000),
 )
-def test_log_p_and_gradient_are_those_of_the_formulas_in_double_precision(kinds, n, spread, seed):
+def test_log_p_and_gradient_are_those_of_the_formulas_in_double_precision(
+    kinds, n, lies_by_output, spread, seed
+):
     torch.manual_seed(seed)
     families, draws = zip(*(VARIABLES[kind]() for kind in kinds), strict=True)
     row = Conditionals(families)
     x = torch.stack([draw(n) for draw in draws], dim=1)
     outputs, upstream = spread * torch.randn(n, row.n_outputs), torch.randn(n, len(kinds))
     assert is_compiled(outputs)
+    outputs = outputs.T.contiguous().T if lies_by_output else outputs
     found, gradient = evaluated(row.log_prob, x, outputs, upstream)
     exact, exact_gradient = evaluated(row.log_prob, x.double(), outputs.double(), upstream)
     with torch.no_grad():
         by_formula = row._log_prob_by_formula(x, outputs).double()
+        assert torch.equal(row.log_prob(x, outputs).double(), found)
     # Where scales are narrow against what single precision tells apart, both are as wrong as the numbers,
     # of which the largest are some times the spread.
     allowed = 4 * relative_error(by_formula, exact).amax(0) + 2e-6 * (1 + spread)

@@ -388,7 +388,8 @@ class CompiledLogProb(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, outputs: Tensor, plan: LogProbPlan) -> Tensor:
         """Return log p of codes x (n, G) under outputs (n, n_outputs), (n, G)."""
         n, n_variables = x.shape
-        codes, by_output = _in_lanes(x).copy(), _in_lanes(outputs.detach())
+        width = _lane_width(outputs)
+        codes, by_output = _in_lanes(x, width).copy(), _in_lanes(outputs.detach(), width)
         gradient = np.empty_like(by_output) if plan.covers_all else np.zeros_like(by_output)
         highest, total, standing, logit = (np.empty_like(codes) for _ in range(4))
         log_factor = np.full_like(codes, -0.5 * math.log(2 * math.pi))
@@ -414,15 +415,23 @@ class CompiledLogProb(torch.autograd.Function):
         return None, (torch.from_numpy(gradient)[:, :n] * upstream).T, None
 
 
-def _in_lanes(tensor: Tensor) -> Array:
-    """Return (n, m) as (m, n filled up to whole vectors with the last row)."""
+def _lane_width(outputs: Tensor) -> int:
+    """Return how many rows lie beside each other: whole vectors, filled up if need be.
+
+    Outputs of few rows that lie so already stay where they are.
+    """
+    n = len(outputs)
+    width = n + -n % LANES
+    stays = n == width <= _ALIAS and outputs.T.is_contiguous()
+    return width if stays or width % _ALIAS else width + LANES
+
+
+def _in_lanes(tensor: Tensor, width: int) -> Array:
+    """Return (n, m) as (m, width), the last row in the place of those that are lacking."""
     n, turned = len(tensor), tensor.T
-    if turned.is_contiguous() and n % LANES == 0 and n <= _ALIAS:
+    if n == width and turned.is_contiguous():
         return turned.numpy()
-    filled = n + -n % LANES
-    if filled % _ALIAS == 0:
-        filled += LANES
-    lanes = tensor.new_empty(len(turned), filled)
+    lanes = tensor.new_empty(len(turned), width)
     for first in range(0, n, _TURNED):
         lanes[:, first : min(first + _TURNED, n)] = turned[:, first : first + _TURNED]
     lanes[:, n:] = turned[:, -1:]
