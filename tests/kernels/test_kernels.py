@@ -133,8 +133,10 @@ def test_reference_is_the_formula_of_the_paper():
 
 
 @pytest.mark.parametrize("n_threads", [1, 2, 3])
-def test_threads_share_the_hidden_units_and_change_nothing(n_threads):
-    arguments = nade_arguments(6, 200, 3, [1, 2, 3] * 4, seed=5)
+@pytest.mark.parametrize(("n", "n_params"), [(6, 3), (515, 3), (6, 50)])
+def test_threads_share_the_hidden_units_and_change_nothing(n, n_params, n_threads):
+    """Nor does it matter how outputs lie, which depends on how many rows there are, and outputs."""
+    arguments = nade_arguments(n, 200, n_params, [1, 2, 3] * 4, seed=5)
     expected = results(nade_outputs_reference, arguments, torch.tanh)
     before = torch.get_num_threads()
     try:
