@@ -18,7 +18,7 @@ from chainrule.conditioners.encoding import InputEncoding
 from chainrule.conditioners.image_cells import ImageCells
 from chainrule.conditioners.observed_set import ObservedSetConditioner
 from chainrule.image_shape import ImageShape
-from chainrule.kernels.row_blocks import BLOCK, linear
+from chainrule.kernels.row_blocks import block_rows, linear
 
 __all__ = ["ConvNADEConditioner"]
 
@@ -314,10 +314,10 @@ def _in_blocks(
     Convolutions may take other kernels for other numbers of rows, which round differently. Scoring evaluates
     whole blocks of rows (`row_blocks`), so all of its convolutions have one shape.
     """
-    if torch.is_grad_enabled() or len(inputs) <= BLOCK:
+    if torch.is_grad_enabled() or len(inputs) <= block_rows():
         return function(inputs, context)
-    beside = [None] * len(inputs) if context is None else context.split(BLOCK)
-    return torch.cat([function(*part) for part in zip(inputs.split(BLOCK), beside, strict=False)])
+    beside = [None] * len(inputs) if context is None else context.split(block_rows())
+    return torch.cat([function(*part) for part in zip(inputs.split(block_rows()), beside, strict=False)])
 
 
 def _halved(size: tuple[int, int]) -> Iterator[tuple[int, int]]:
