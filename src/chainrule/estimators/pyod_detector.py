@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib import import_module
 from numbers import Real
 from typing import Any, ClassVar, Self
 
@@ -13,11 +12,11 @@ from sklearn.utils._param_validation import Interval, InvalidParameterError
 
 from chainrule.errors import ParameterError
 from chainrule.estimators.base import DensityEstimator
+from chainrule.estimators.loading import find_class
 from chainrule.estimators.nade import NADE
 from chainrule.estimators.parameters import SHARED_CONSTRAINTS
 from chainrule.estimators.rows import make_generator
 from chainrule.estimators.sklearn_bases import BaseEstimator
-from chainrule.registry import CLASSES
 from chainrule.schema import Binary, Schema
 
 __all__ = ["PyODDetector"]
@@ -126,7 +125,7 @@ class PyODDetector(BaseEstimator):
         generator = make_generator(self.random_state)
         *seeds, seed = generator.integers(np.iinfo(np.int32).max, size=_N_NETWORKS + 1).tolist()
         networks = [NADE(ordering="random", random_state=each) for each in seeds]
-        others = [_class("Independent")(), _class("Mixture")(random_state=seed)]
+        others = [find_class("Independent")(), find_class("Mixture")(random_state=seed)]
         shares = (_SHARE_OF_NETWORKS, len(networks)), (1 - _SHARE_OF_NETWORKS, len(others))
         return [*networks, *others], np.concatenate([np.full(n, share / n) for share, n in shares])
 
@@ -153,12 +152,6 @@ class PyODDetector(BaseEstimator):
         low, high = self.decision_scores_.min(), self.decision_scores_.max()
         outside = ((self.decision_function(X) - low) / max(high - low, np.finfo(float).tiny)).clip(0, 1)
         return np.column_stack([1 - outside, outside])
-
-
-def _class(name: str) -> type[DensityEstimator]:
-    """Return a baseline's class; this module, on which baselines stand, cannot import them."""
-    found: type[DensityEstimator] = getattr(import_module(CLASSES[name]), name)
-    return found
 
 
 def _kinds(estimator: DensityEstimator, X: Any) -> str | Mapping[Any, str] | None:
