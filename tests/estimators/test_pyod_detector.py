@@ -44,6 +44,16 @@ def test_of_its_own_accord_it_asks_networks_in_several_orders_and_two_that_learn
     np.testing.assert_array_equal(detector.decision_scores_, again.decision_scores_)
 
 
+def test_networks_of_more_than_a_thousand_rows_take_ten_epochs(rows):
+    many = np.random.default_rng(1).normal(size=(1001, 2))
+    *networks, _, _ = PyODDetector(random_state=0).fit(many).estimators_
+    assert all(network.history_.epochs <= 10 for network in networks)
+    *networks, _, _ = PyODDetector(random_state=0).fit(rows[:60]).estimators_
+    assert all(network.history_.epochs > 10 for network in networks)
+    with pytest.raises(DataError):
+        PyODDetector().fit(None)
+
+
 @pytest.mark.filterwarnings("ignore:1 cells hold a level that the training rows lack")
 @pytest.mark.parametrize("estimator", [Independent(), NADE(8, max_epochs=2, random_state=0)])
 def test_numbers_never_seen_beside_zeros_and_ones_are_strange(rows, estimator):

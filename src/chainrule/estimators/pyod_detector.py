@@ -18,11 +18,14 @@ from chainrule.estimators.parameters import SHARED_CONSTRAINTS
 from chainrule.estimators.rows import make_generator
 from chainrule.estimators.sklearn_bases import BaseEstimator
 from chainrule.schema import Binary, Schema
+from chainrule.schema.tables import read_table
 
 __all__ = ["PyODDetector"]
 
 _N_NETWORKS = 4
 _SHARE_OF_NETWORKS = 0.5
+# Of more rows than these, so many passes over them rank anomalies as well as all that a fit would take.
+_FEW_ROWS, _EPOCHS_OF_MANY = 1000, 10
 
 
 class PyODDetector(BaseEstimator):
@@ -34,7 +37,8 @@ class PyODDetector(BaseEstimator):
     Unless an estimator is given there are six, whose surprisals are averaged: what one of them finds strange
     is so to some degree. Four are NADEs in random orders, which have half of the weight together. The others
     are `Independent` and `Mixture`, which learn less of what anomalies among the training rows have in
-    common; each has a quarter.
+    common; each has a quarter. Of more than 1,000 rows networks take ten epochs: what more of them gain in
+    likelihood does not rank anomalies any better, and takes five to ten times as long.
 
     Where a table has columns of zeros and ones beside others, any other number in them is improbable, and no
     error as it is to the estimators themselves.
@@ -110,7 +114,9 @@ class PyODDetector(BaseEstimator):
         except InvalidParameterError as error:
             raise ParameterError(str(error)) from None
         estimators, self.weights_ = (
-            self._several() if self.estimator is None else ([clone(self.estimator)], np.ones(1))
+            self._several(read_table(X).n_rows)
+            if self.estimator is None
+            else ([clone(self.estimator)], np.ones(1))
         )
         kinds = _kinds(estimators[0], X)
         self.estimators_: list[DensityEstimator] = [
@@ -121,10 +127,11 @@ class PyODDetector(BaseEstimator):
         self.labels_ = (self.decision_scores_ > self.threshold_).astype(int)
         return self
 
-    def _several(self) -> tuple[list[DensityEstimator], np.ndarray]:
+    def _several(self, n_rows: int) -> tuple[list[DensityEstimator], np.ndarray]:
         generator = make_generator(self.random_state)
         *seeds, seed = generator.integers(np.iinfo(np.int32).max, size=_N_NETWORKS + 1).tolist()
-        networks = [NADE(ordering="random", random_state=each) for each in seeds]
+        epochs = _EPOCHS_OF_MANY if n_rows > _FEW_ROWS else None
+        networks = [NADE(ordering="random", max_epochs=epochs, random_state=each) for each in seeds]
         others = [find_class("Independent")(), find_class("Mixture")(random_state=seed)]
         shares = (_SHARE_OF_NETWORKS, len(networks)), (1 - _SHARE_OF_NETWORKS, len(others))
         return [*networks, *others], np.concatenate([np.full(n, share / n) for share, n in shares])
