@@ -44,8 +44,8 @@ def test_of_its_own_accord_it_asks_networks_in_several_orders_and_two_that_learn
     np.testing.assert_array_equal(detector.decision_scores_, again.decision_scores_)
 
 
-def test_networks_of_more_than_a_thousand_rows_take_ten_epochs(rows):
-    many = np.random.default_rng(1).normal(size=(1001, 2))
+def test_networks_of_more_than_300_rows_take_ten_epochs(rows):
+    many = np.random.default_rng(1).normal(size=(301, 2))
     *networks, _, _ = PyODDetector(random_state=0).fit(many).estimators_
     assert all(network.history_.epochs <= 10 for network in networks)
     *networks, _, _ = PyODDetector(random_state=0).fit(rows[:60]).estimators_

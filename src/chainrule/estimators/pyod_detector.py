@@ -25,7 +25,7 @@ __all__ = ["PyODDetector"]
 _N_NETWORKS = 4
 _SHARE_OF_NETWORKS = 0.5
 # Of more rows than these, so many passes over them rank anomalies as well as all that a fit would take.
-_FEW_ROWS, _EPOCHS_OF_MANY = 1000, 10
+_FEW_ROWS, _EPOCHS_OF_MANY = 300, 10
 
 
 class PyODDetector(BaseEstimator):
@@ -37,7 +37,7 @@ class PyODDetector(BaseEstimator):
     Unless an estimator is given there are six, whose surprisals are averaged: what one of them finds strange
     is so to some degree. Four are NADEs in random orders, which have half of the weight together. The others
     are `Independent` and `Mixture`, which learn less of what anomalies among the training rows have in
-    common; each has a quarter. Of more than 1,000 rows networks take ten epochs: what more of them gain in
+    common; each has a quarter. Of more than 300 rows networks take ten epochs: what more of them gain in
     likelihood does not rank anomalies any better, and takes five to ten times as long.
 
     Where a table has columns of zeros and ones beside others, any other number in them is improbable, and no
