@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from chainrule import load
 from chainrule.cli import run, validating
@@ -40,3 +41,24 @@ def test_validation_rows_that_would_take_long_are_told_of_by_the_estimate_of_the
     reached, said = fit(images, tmp_path / "model", capsys)
     assert "the fit's estimate" in said
     assert reached == -load(tmp_path / "model").history_.best_nll
+
+
+def test_a_folder_is_read_as_the_images_that_the_model_knows(tmp_path, capsys):
+    folder, size = tmp_path / "images", ["--image-size", "4x6x3"]
+    folder.mkdir()
+    for number, image in enumerate(np.random.default_rng(0).integers(0, 256, (40, 8, 6, 3), dtype=np.uint8)):
+        Image.fromarray(image).save(folder / f"{number:02}.png")
+    network = ["--model", "pixel-cnn", "--n-filters", "2", "--n-layers", "1", "--max-epochs", "1"]
+    model = str(tmp_path / "model")
+    assert run(["fit", str(folder), *network, *size, "--out", model]) == 0
+    capsys.readouterr()
+
+    def answer(*command):
+        assert run([*command, "--json", "-"]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    asked, again = (
+        answer("score", model, str(folder), *options)["mean_log_likelihood"] for options in ([], size)
+    )
+    assert asked == again
+    assert answer("compress", model, str(folder), "--out", str(tmp_path / "rows.bin"))["n_rows"] == 40

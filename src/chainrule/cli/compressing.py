@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from chainrule.cli.options import DataArgument, ImageSizeOption, JsonOption, ModelArgument, parse_image_size
+from chainrule.cli.options import DataArgument, ImageSizeOption, JsonOption, ModelArgument, image_size_for
 from chainrule.cli.output import check_file, check_rows_out, console_for, rows_out, write_json
 from chainrule.cli.questions import missing_words
 from chainrule.errors import DataError
@@ -40,7 +40,6 @@ def compress(
     """Compress all rows without loss, at the rate of a saved model: about -log2 p bits for each."""
     check_file(json_file)
     check_file(out)
-    size = parse_image_size(image_size)
     from chainrule.compression import Compressor
     from chainrule.datasets import stream_rows
     from chainrule.estimators import load
@@ -48,6 +47,7 @@ def compress(
 
     estimator = load(model)
     schema = estimator.schema_
+    size = image_size_for(image_size, data, estimator)
     start = time.perf_counter()
     with file_written_whole(out) as file:
         compressor = Compressor(estimator, file, _parse_resolution(resolution, schema), measures=True)

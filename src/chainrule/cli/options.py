@@ -5,13 +5,16 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
 from chainrule.cli.completion import complete_data, complete_model
 from chainrule.errors import DataError
 from chainrule.training.options import TRAINING_OPTIONS, Option
+
+if TYPE_CHECKING:
+    from chainrule.estimators import DensityEstimator
 
 __all__ = [
     "AddressOption",
@@ -25,6 +28,7 @@ __all__ = [
     "SeedOption",
     "SpreadsheetOption",
     "check_engine",
+    "image_size_for",
     "parse_image_size",
     "parse_kinds",
     "parse_sizes",
@@ -133,6 +137,16 @@ def parse_image_size(text: str | None) -> tuple[int, ...] | None:
     if len(sizes) not in (2, 3) or not all(sizes) or sizes[2:] not in ((), (3,)):
         raise DataError(f"--image-size {text}: expected HEIGHTxWIDTH, such as 28x28, or HEIGHTxWIDTHx3")
     return sizes
+
+
+def image_size_for(text: str | None, data: str, estimator: DensityEstimator) -> tuple[int, ...] | None:
+    """Return the size of `parse_image_size`; without one, images in a folder or tar are as the model's."""
+    from chainrule.datasets.files import holds_images
+
+    size = parse_image_size(text)
+    if size is None and holds_images(Path(data)):
+        return cast("tuple[int, ...] | None", estimator.get_params().get("image_shape"))
+    return size
 
 
 def with_training_options(command: Callable[..., None]) -> Callable[..., None]:

@@ -21,7 +21,7 @@ from chainrule.cli.options import (
     ResumeOption,
     SpreadsheetOption,
     check_engine,
-    parse_image_size,
+    image_size_for,
 )
 from chainrule.cli.output import (
     check_file,
@@ -129,7 +129,7 @@ def score(
         rows_out(out, identity, resume=resume, is_kept=is_kept) as sink,
         working_on(engine, address) as cluster,
     ):
-        parts = _rows(data, split, seed, parse_image_size(image_size), estimator, sink.n_done)
+        parts = _rows(data, split, seed, image_size_for(image_size, data, estimator), estimator, sink.n_done)
         summary, spread = _summaries(work, parts, sink, improbable, cluster)
     mean = in_ascii(with_error(summary.mean, summary.standard_error, 4))
     console_for(json_file).print(

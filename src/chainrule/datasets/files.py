@@ -10,7 +10,7 @@ from chainrule.datasets import arff, arrays, c45, images, tables
 from chainrule.datasets.core import Parts
 from chainrule.errors import DataError
 
-__all__ = ["FORMATS", "read_path", "resize_parts"]
+__all__ = ["FORMATS", "holds_images", "read_path", "resize_parts"]
 
 FORMATS = (
     "csv, tsv, parquet (a file or a folder of them), Arrow IPC, arff, "
@@ -57,9 +57,16 @@ def read_path(
         return resize_parts(c45.read_c45(path, names, missing), image_size, path)
     if tables.is_parquet_folder(path):
         return resize_parts(tables.read_parquet(path), image_size, path)
-    if path.is_dir() or images.is_tar(path):
+    if holds_images(path):
         return images.read_images(path, image_size)
     return resize_parts(_read_file(path, missing), image_size, path)
+
+
+def holds_images(path: Path) -> bool:
+    """Return whether `path` is read as a folder or tar of images."""
+    if path.is_dir():
+        return c45.find_c45(path) is None and not tables.is_parquet_folder(path)
+    return images.is_tar(path)
 
 
 def _read_file(path: Path, missing: Sequence[str]) -> Parts:
