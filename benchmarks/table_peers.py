@@ -334,6 +334,10 @@ class _Table:
             column = drawn[name]
             if dtype.is_integer():
                 column = column.cast(pl.Float64, strict=False).round()
+            elif dtype == pl.Boolean and column.dtype == pl.String:
+                column = column.str.to_lowercase().replace_strict(
+                    {"true": True, "false": False}, default=None
+                )
             columns.append(column.cast(dtype, strict=False).alias(name))
         return pl.DataFrame(columns)
 

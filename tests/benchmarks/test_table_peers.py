@@ -132,6 +132,16 @@ def test_likeness_shows_the_score_and_what_gives_rows_away(settings):
     assert (found.behind_real is None) == (found.behind_real_error is None)
 
 
+def test_truth_values_that_a_peer_draws_as_text_are_truth_values():
+    def with_truth(n: int, seed: int) -> pl.DataFrame:
+        return _mixed(n, seed).with_columns(is_old=pl.col("age") > 60)
+
+    table = table_peers._Table(_dataset(with_truth), None)
+    texts = ["True", "false", "perhaps"]
+    drawn = table._cast(table.train[:3].with_columns(is_old=pl.Series(texts)))
+    assert drawn["is_old"].to_list() == [True, False, None]
+
+
 def test_rows_that_an_older_version_kept_are_measured_anew(settings, tmp_path):
     kept = tmp_path / "tables.json"
     rows = _compare(_dataset(), ["stand-in"], settings, Progress(kept))
