@@ -12,14 +12,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 from scipy.stats import qmc
+from sklearn.base import clone
 from sklearn.mixture import GaussianMixture
 
 from chainrule import GMM, Independent, Mixture, MixtureOfBernoullis, load
+from chainrule.baselines import selection
 from chainrule.baselines.em import fit_by_em
 from chainrule.baselines.gaussian_mixture import PrincipalMixture, fit_axes
 from chainrule.baselines.product_mixture import Layout, independent_product
 from chainrule.baselines.selection import best_of, candidates
-from chainrule.errors import DataError, KindError
+from chainrule.errors import DataError, KindError, ParameterError
 from chainrule.supports import Binary, Grid, Levels, Reals, Support
 
 TWO_BLOBS = np.array([[-2.0, 1.0], [3.0, -1.0]])
@@ -490,6 +492,29 @@ def test_choice_stops_after_two_numbers_that_do_worse(scores: dict[int, float], 
 
     assert best_of(list(scores), fit, score=lambda k: scores[k]) == best
     assert fitted[-1] == last
+
+
+def test_choice_ends_before_a_number_that_would_not_be_done_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    fitted: list[int] = []
+
+    def fit(k: int) -> int:
+        nonlocal now
+        now += k  # seconds
+        fitted.append(k)
+        return k
+
+    monkeypatch.setattr(selection, "working_time", lambda: now)
+    assert best_of([1, 2, 5, 10], fit, score=float, until=12.0) == 5
+    assert fitted == [1, 2, 5]
+    assert best_of([7, 8], fit, score=float, until=0.0) == 7
+
+
+@pytest.mark.parametrize("model", [GMM(max_time=1e-6), Mixture(max_time=1e-6)])
+def test_out_of_time_a_mixture_has_one_component(model: GMM | Mixture) -> None:
+    assert model.fit(blobs(400)).n_components_ == 1
+    with pytest.raises(ParameterError, match="max_time"):
+        clone(model).set_params(max_time=0.0).fit(blobs(400))
 
 
 def test_without_validation_rows_the_information_criterion_chooses() -> None:

@@ -159,6 +159,14 @@ def test_neural_models_get_their_epochs_and_history(tmp_path: Path) -> None:
         assert load(tmp_path / "models" / name).score(compared.test_rows) == result.test_log_likelihood
 
 
+def test_all_that_searches_shares_the_time(tmp_path: Path) -> None:
+    names = ["independent", "mixture-of-bernoullis", "nade"]
+    compare(binary_dataset(), models=names, max_epochs=1, max_time=1000.0, out=tmp_path)
+    mixture, network = (load(tmp_path / "models" / name).get_params()["max_time"] for name in names[1:])
+    assert 0.3 * 1000 < mixture < 0.35 * 1000
+    assert 0.65 * 1000 < network < 0.7 * 1000  # what the mixture has left, too
+
+
 def test_interrupted_fit_is_saved_and_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(self: Independent, *args: Any, **kwargs: Any) -> None:
         fit(self, *args, **kwargs)

@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from chainrule.baselines.base import MixtureState
 from chainrule.baselines.gaussian_mixture import PrincipalMixture, fit_axes, fit_gaussians, rows_in_reach
-from chainrule.baselines.selection import best_of, candidates
+from chainrule.baselines.selection import MAX_TIME, best_of, candidates, end_of
 from chainrule.errors import KindError, StorageError
 from chainrule.estimators.base import DensityEstimator
 from chainrule.estimators.parameters import COUNT, SHARED_CONSTRAINTS
@@ -65,6 +65,8 @@ class GMM(DensityEstimator):
     max_rows : int, optional
         At most so many training rows are what the mixture is fitted to. None takes as many as a fit of
         bounded time can use, which with hundreds of axes are few.
+    max_time : float, optional
+        Seconds of a fit: numbers of components that would take longer are not tried. By default all are.
     kinds : str or mapping, optional
         Kind of all columns, or of single ones: "binary", "ordinal" or "continuous".
     contamination : "auto" or float
@@ -107,6 +109,7 @@ class GMM(DensityEstimator):
         "regularisation": [Interval(Real, 0, None, closed="left"), None],
         "n_draws": [COUNT],
         "max_rows": [COUNT, None],
+        "max_time": MAX_TIME,
     }
 
     mixture_: PrincipalMixture
@@ -123,6 +126,7 @@ class GMM(DensityEstimator):
         regularisation: float | None = None,
         n_draws: int = 8,
         max_rows: int | None = None,
+        max_time: float | None = None,
         kinds: str | Mapping[Any, str] | None = None,
         contamination: float | str = "auto",
         validation_fraction: float = 0.1,
@@ -134,6 +138,7 @@ class GMM(DensityEstimator):
         self.regularisation = regularisation
         self.n_draws = n_draws
         self.max_rows = max_rows
+        self.max_time = max_time
         self.kinds = kinds
         self.contamination = contamination
         self.validation_fraction = validation_fraction
@@ -141,6 +146,7 @@ class GMM(DensityEstimator):
         self.random_state = random_state
 
     def _fit_codes(self, train: CodedRows, valid: CodedRows | None, generator: np.random.Generator) -> None:
+        until = end_of(self.max_time)
         self._find_columns()
         if not len(self._varying):
             raise KindError(
@@ -159,7 +165,7 @@ class GMM(DensityEstimator):
             codes_val = valid.codes[:, self._varying]
             y_val = self._continuous(codes_val, generator.random((len(codes_val), len(self._discrete))))
         axes, n_kept = fit_axes(y, y_val, self._kept(codes.shape[1]), _MAX_KEPT)
-        self._keep(self._choose(axes, n_kept, y, y_val, generator))
+        self._keep(self._choose(axes, n_kept, y, y_val, generator, until))
 
     def _find_columns(self) -> None:
         """Note which columns vary (a constant one has probability 1) and which of those are discrete."""
@@ -169,7 +175,13 @@ class GMM(DensityEstimator):
         self._discrete = np.flatnonzero(np.isfinite(self._levels))
 
     def _choose(
-        self, axes: PCA, n_kept: int, y: np.ndarray, y_val: np.ndarray | None, generator: np.random.Generator
+        self,
+        axes: PCA,
+        n_kept: int,
+        y: np.ndarray,
+        y_val: np.ndarray | None,
+        generator: np.random.Generator,
+        until: float,
     ) -> PrincipalMixture:
         """Return the best mixture over numbers of components and regularisations."""
         w = axes.transform(y)[:, :n_kept]
@@ -193,7 +205,7 @@ class GMM(DensityEstimator):
         enough = _ROWS_PER_AXIS * n_kept
         most = max((k for k in numbers if k * enough <= rows_in_reach(len(w), n_kept, k)), default=1)
         label = type(self).__name__ if self.verbose else None
-        return best_of(candidates(self.n_components, most), fit, score, label)
+        return best_of(candidates(self.n_components, most), fit, score, label, until)
 
     def _keep(self, model: PrincipalMixture) -> None:
         self.mixture_ = model

@@ -13,9 +13,10 @@ from sklearn.utils._param_validation import Interval
 from chainrule.baselines.base import ProductEstimator
 from chainrule.baselines.em import fit_by_em
 from chainrule.baselines.product_mixture import ProductMixture, independent_product
-from chainrule.baselines.selection import best_of, candidates
+from chainrule.baselines.selection import MAX_TIME, best_of, candidates, end_of
 from chainrule.estimators.parameters import COUNT, SHARED_CONSTRAINTS
 from chainrule.estimators.rows import CodedRows
+from chainrule.kernels.clock import working_time
 from chainrule.supports import Binary, Support
 
 __all__ = ["Mixture", "MixtureOfBernoullis"]
@@ -49,6 +50,8 @@ class Mixture(ProductEstimator):
         Upper limit of the EM steps.
     tol : float
         EM stops when a step gains less than so many nats per row and variable.
+    max_time : float, optional
+        Seconds of a fit: numbers of components that would take longer are not tried. By default all are.
     kinds : str or mapping, optional
         Kind of all columns, or of single ones: "binary", "categorical", "ordinal" or "continuous".
     contamination : "auto" or float
@@ -86,6 +89,7 @@ class Mixture(ProductEstimator):
         "smoothing": [Interval(Real, 0, None, closed="neither"), None],
         "max_iter": [COUNT],
         "tol": [Interval(Real, 0, None, closed="left")],
+        "max_time": MAX_TIME,
     }
 
     def __init__(
@@ -95,6 +99,7 @@ class Mixture(ProductEstimator):
         smoothing: float | None = None,
         max_iter: int = 100,
         tol: float = 1e-5,
+        max_time: float | None = None,
         kinds: str | Mapping[Any, str] | None = None,
         contamination: float | str = "auto",
         validation_fraction: float = 0.1,
@@ -105,6 +110,7 @@ class Mixture(ProductEstimator):
         self.smoothing = smoothing
         self.max_iter = max_iter
         self.tol = tol
+        self.max_time = max_time
         self.kinds = kinds
         self.contamination = contamination
         self.validation_fraction = validation_fraction
@@ -112,6 +118,7 @@ class Mixture(ProductEstimator):
         self.random_state = random_state
 
     def _fit_codes(self, train: CodedRows, valid: CodedRows | None, generator: np.random.Generator) -> None:
+        until = end_of(self.max_time)
         self._set_parts()
         codes = self.parts_.split(train.codes)
         codes_val = None if valid is None else self.parts_.split(valid.codes)
@@ -140,10 +147,12 @@ class Mixture(ProductEstimator):
         label = type(self).__name__ if self.verbose else None
         numbers = candidates(self.n_components, most)
         first, *more = self._smoothings(codes_val is not None)
-        best = best_of(numbers, partial(fit, smoothing=first), score, label)
+        best = best_of(numbers, partial(fit, smoothing=first), score, label, until)
         for smoothing in more:  # which bears more components, hardly fewer
+            if working_time() > until:
+                break
             enough = [number for number in numbers if number >= best.n_components]
-            other = best_of(enough, partial(fit, smoothing=smoothing), score, label)
+            other = best_of(enough, partial(fit, smoothing=smoothing), score, label, until)
             if score(other) <= score(best):
                 break
             best = other

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import TypeVar
+from numbers import Real
+from typing import Any, TypeVar
 
 import numpy as np
+from sklearn.utils._param_validation import Interval
 
+from chainrule.kernels.clock import working_time
 from chainrule.progress import Progressing
 
-__all__ = ["best_of", "candidates"]
+__all__ = ["MAX_TIME", "best_of", "candidates", "end_of"]
 
 Model = TypeVar("Model")
 
+MAX_TIME: Any = [Interval(Real, 0, None, closed="neither"), None]
+"""What `max_time` of a mixture may be, in scikit-learn's form."""
 STEPS = (1, 2, 5, 10, 20, 50, 100, 200, 500)
 
 
@@ -38,15 +44,22 @@ def candidates(n_components: int | Sequence[int] | None, max_components: float) 
     return sorted({int(k) for k in numbers})
 
 
+def end_of(max_time: float | None) -> float:
+    """Return the `working_time` at which so many seconds from now are over; never without any."""
+    return math.inf if max_time is None else working_time() + max_time
+
+
 def best_of(
     numbers: Iterable[int],
     fit: Callable[[int], Model],
     score: Callable[[Model], float],
     label: str | None = None,
+    until: float = math.inf,
 ) -> Model:
     """Fit models with rising numbers of components until the score stays below the best; return the best.
 
-    One number that does worse may have met a poor local optimum; after two in a row the search ends.
+    One number that does worse may have met a poor local optimum; after two in a row the search ends, and
+    before a number whose fit would not be done in time.
 
     Parameters
     ----------
@@ -58,15 +71,22 @@ def best_of(
         From a model to its score, higher is better; mean nats of the validation rows.
     label : str, optional
         Show a progress bar of this name on standard error.
+    until : float
+        The `working_time` by which to be done; the first number is tried in any case.
     """
     best: Model | None = None
     highest, worse = -np.inf, 0
+    seconds_each = 0.0
     tried = list(numbers)
     visible = label is not None and len(tried) > 1
     with Progressing(label or "", len(tried), unit="size", visible=visible) as bar:
         for n_done, number in enumerate(tried, start=1):
+            start = working_time()
+            if best is not None and start + number * seconds_each > until:
+                break
             model = fit(number)
             reached = score(model)
+            seconds_each = (working_time() - start) / number
             if best is None or reached > highest:
                 best, highest, worse = model, reached, 0
             else:

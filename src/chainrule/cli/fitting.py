@@ -73,7 +73,7 @@ def compare(
     seed: SeedOption = 0,
     max_epochs: MaxEpochsOption = None,
     max_time: Annotated[
-        float | None, typer.Option(min=1, help="Seconds for all of it; networks share what is left of them.")
+        float | None, typer.Option(min=1, help="Seconds for all of it; fits share what is left of them.")
     ] = None,
     orders: Annotated[
         int | None,

@@ -75,7 +75,7 @@ def compare(
     max_epochs : int, optional
         Upper limit for the models that are trained in epochs.
     max_time : float, optional
-        Seconds for all of it: networks share what is left of them when their turn comes.
+        Seconds for all of it: fits share what is left of them when their turn comes.
     n_orders : int, optional
         Over how many orders the models of any order are averaged; by default 8 where there are 2 to 40
         columns, otherwise one.
@@ -177,8 +177,8 @@ def _fit_all(
     """Fit and test one model after the other; return their results, and why others are left out."""
     results: list[ModelResult] = []
     notes: list[str] = []
-    n_networks = sum(_n_timed_fits(estimator) for estimator in estimators.values())
-    if max_time is not None and n_networks and has_numba():
+    n_fits = sum(_n_timed_fits(estimator) for estimator in estimators.values())
+    if max_time is not None and n_fits and has_numba():
         from chainrule.kernels.compiling import wake_compiler
 
         wake_compiler()  # else this takes up the first network's share
@@ -188,8 +188,8 @@ def _fit_all(
             continue
         if max_time is not None and has_parameter(estimator, "max_time"):
             left = max_time - (working_time() - start)
-            set_parameter(estimator, "max_time", max(_FIT_SHARE * left / n_networks, _MIN_FIT))
-            n_networks -= _n_timed_fits(estimator)
+            set_parameter(estimator, "max_time", max(_FIT_SHARE * left / n_fits, _MIN_FIT))
+            n_fits -= _n_timed_fits(estimator)
         try:
             fitted, fit_seconds = kept.model(name) or _fit(name, estimator, dataset, kept, start)
         except KindError as error:
@@ -204,7 +204,7 @@ def _fit_all(
 
 
 def _n_timed_fits(estimator: DensityEstimator) -> int:
-    """Return how many fits of networks share the time that an estimator gets."""
+    """Return how many fits share the time that an estimator gets."""
     n_fits = estimator.n_members if isinstance(estimator, Ensemble) else 1
     return n_fits if has_parameter(estimator, "max_time") else 0
 
