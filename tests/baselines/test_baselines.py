@@ -517,6 +517,18 @@ def test_out_of_time_a_mixture_has_one_component(model: GMM | Mixture) -> None:
         clone(model).set_params(max_time=0.0).fit(blobs(400))
 
 
+def test_a_mixture_of_few_rows_knows_the_levels_of_all() -> None:
+    table = pd.DataFrame({"x": ["common"] * 999 + ["rare"], "y": np.arange(1000) % 2})
+    few, all_rows = (Mixture(max_rows=most, random_state=0).fit(table) for most in (20, None))
+    assert few.schema_.to_dict() == all_rows.schema_.to_dict()
+    assert few.n_components_ <= 2  # of 20 rows
+    other = Mixture(max_rows=20, random_state=1).fit(table)
+    assert not np.array_equal(few.score_samples(table), other.score_samples(table))
+    every = pd.DataFrame({"x": ["common", "common", "rare", "rare"], "y": [0, 1, 0, 1]})
+    # A level never seen has a share, too.
+    assert np.exp(few.score_samples(every)).sum() == pytest.approx(1000 / 1001)
+
+
 def test_without_validation_rows_the_information_criterion_chooses() -> None:
     model = MixtureOfBernoullis((1, 2, 50), validation_fraction=0.0, random_state=0).fit(bits(400, 10))
     assert model.n_components_ == 2

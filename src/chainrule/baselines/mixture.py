@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 from numbers import Real
@@ -50,6 +51,10 @@ class Mixture(ProductEstimator):
         Upper limit of the EM steps.
     tol : float
         EM stops when a step gains less than so many nats per row and variable.
+    max_rows : int, optional
+        At most so many training rows, drawn at random, and of the validation rows in proportion, are what
+        components are fitted to and chosen on; levels, bins and what smooths them come from all. By default
+        all are.
     max_time : float, optional
         Seconds of a fit: numbers of components that would take longer are not tried. By default all are.
     kinds : str or mapping, optional
@@ -89,6 +94,7 @@ class Mixture(ProductEstimator):
         "smoothing": [Interval(Real, 0, None, closed="neither"), None],
         "max_iter": [COUNT],
         "tol": [Interval(Real, 0, None, closed="left")],
+        "max_rows": [COUNT, None],
         "max_time": MAX_TIME,
     }
 
@@ -99,6 +105,7 @@ class Mixture(ProductEstimator):
         smoothing: float | None = None,
         max_iter: int = 100,
         tol: float = 1e-5,
+        max_rows: int | None = None,
         max_time: float | None = None,
         kinds: str | Mapping[Any, str] | None = None,
         contamination: float | str = "auto",
@@ -110,6 +117,7 @@ class Mixture(ProductEstimator):
         self.smoothing = smoothing
         self.max_iter = max_iter
         self.tol = tol
+        self.max_rows = max_rows
         self.max_time = max_time
         self.kinds = kinds
         self.contamination = contamination
@@ -123,6 +131,10 @@ class Mixture(ProductEstimator):
         codes = self.parts_.split(train.codes)
         codes_val = None if valid is None else self.parts_.split(valid.codes)
         independent = independent_product(self.parts_.layout, codes)
+        if self.max_rows is not None and self.max_rows < len(codes):
+            share = self.max_rows / len(codes)
+            codes = _drawn(codes, share, generator)
+            codes_val = None if codes_val is None else _drawn(codes_val, share, generator)
         most = min(
             len(codes) / _ROWS_PER_COMPONENT, _MAX_WORK / (len(codes) * max(independent.n_parameters, 1))
         )
@@ -164,6 +176,11 @@ class Mixture(ProductEstimator):
             return [self.smoothing]
         has_levels = len(self.parts_.layout.multilevel) > 0
         return _SMOOTHINGS if has_levels and is_validated else _SMOOTHINGS[:1]
+
+
+def _drawn(rows: np.ndarray, share: float, generator: np.random.Generator) -> np.ndarray:
+    """Return so many of the rows, one at least, drawn at random."""
+    return rows[generator.choice(len(rows), math.ceil(share * len(rows)), replace=False)]
 
 
 class MixtureOfBernoullis(Mixture):

@@ -22,7 +22,8 @@ from chainrule.schema.tables import read_table
 
 __all__ = ["PyODDetector"]
 
-_N_NETWORKS = 4
+_N_NETWORKS, _N_MIXTURES = 4, 8
+_MIXTURE_ROWS = 256
 _SHARE_OF_NETWORKS = 0.5
 # Of more rows than these, so many passes over them rank anomalies as well as all that a fit would take.
 _FEW_ROWS, _EPOCHS_OF_MANY = 300, 10
@@ -34,11 +35,12 @@ class PyODDetector(BaseEstimator):
     It can stand wherever a detector of PyOD can, such as among those that `pyod.models.combination` averages;
     PyOD itself is not needed. The score of a row is its surprisal, -log p(row) in nats.
 
-    Unless an estimator is given there are six, whose surprisals are averaged: what one of them finds strange
-    is so to some degree. Four are NADEs in random orders, which have half of the weight together. The others
-    are `Independent` and `Mixture`, which learn less of what anomalies among the training rows have in
-    common; each has a quarter. Of more than 300 rows networks take ten epochs: what more of them gain in
-    likelihood does not rank anomalies any better, and takes five to ten times as long.
+    Unless an estimator is given there are twelve, whose surprisals are averaged: what one of them finds
+    strange is so to some degree. Four are NADEs in random orders, which have half of the weight. The others
+    are mixtures of 256 rows each, drawn at random: too few to learn what the anomalies among the training
+    rows have in common (so `IsolationForest` draws them: Liu, Ting and Zhou 2008). Of more than 300 rows
+    networks take ten epochs: what more of them gain in likelihood does not rank anomalies any better, and
+    takes five to ten times as long.
 
     Where a table has columns of zeros and ones beside others, any other number in them is improbable, and no
     error as it is to the estimators themselves.
@@ -46,17 +48,17 @@ class PyODDetector(BaseEstimator):
     Parameters
     ----------
     estimator : density estimator, optional
-        Not fitted; copied before the fit. By default four of ``NADE(ordering="random")``,
-        ``Independent()`` and ``Mixture()``.
+        Not fitted; copied before the fit. By default four of ``NADE(ordering="random")``
+        and eight of ``Mixture(max_rows=256)``.
     contamination : float
         The share of the training rows to call anomalies, in (0, 0.5]; by default 0.1, as in PyOD.
     random_state : int, Generator or RandomState, optional
-        That of the NADEs and the mixture; an estimator that is given has its own.
+        That of the NADEs and mixtures; an estimator that is given has its own.
 
     Attributes
     ----------
     estimators_ : list of density estimators
-        Fitted; one, or the six.
+        Fitted; one, or the twelve.
     weights_ : ndarray
         What each of them counts; they add up to 1.
     decision_scores_ : ndarray of shape (n,)
@@ -129,10 +131,13 @@ class PyODDetector(BaseEstimator):
 
     def _several(self, n_rows: int) -> tuple[list[DensityEstimator], np.ndarray]:
         generator = make_generator(self.random_state)
-        *seeds, seed = generator.integers(np.iinfo(np.int32).max, size=_N_NETWORKS + 1).tolist()
+        seeds = generator.integers(np.iinfo(np.int32).max, size=_N_NETWORKS + _N_MIXTURES).tolist()
         epochs = _EPOCHS_OF_MANY if n_rows > _FEW_ROWS else None
-        networks = [NADE(ordering="random", max_epochs=epochs, random_state=each) for each in seeds]
-        others = [find_class("Independent")(), find_class("Mixture")(random_state=seed)]
+        networks = [
+            NADE(ordering="random", max_epochs=epochs, random_state=seed) for seed in seeds[:_N_NETWORKS]
+        ]
+        mixture = find_class("Mixture")
+        others = [mixture(max_rows=_MIXTURE_ROWS, random_state=seed) for seed in seeds[_N_NETWORKS:]]
         shares = (_SHARE_OF_NETWORKS, len(networks)), (1 - _SHARE_OF_NETWORKS, len(others))
         return [*networks, *others], np.concatenate([np.full(n, share / n) for share, n in shares])
 
